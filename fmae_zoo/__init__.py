@@ -1,0 +1,77 @@
+"""fmae_zoo: named, pretrained, verified autoencoders for Fashion-MNIST on any Keras backend.
+
+The public names are imported when they are first used, so `import fmae_zoo` imports
+neither Keras nor a backend.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "Autoencoder": "autoencoder",
+    "BackendError": "errors",
+    "Classifier": "classifier",
+    "DataError": "errors",
+    "Dataset": "data",
+    "DuplicateModelError": "errors",
+    "FmaeError": "errors",
+    "ImagesError": "errors",
+    "ModelSpec": "spec",
+    "NoWeightsError": "errors",
+    "SpecError": "errors",
+    "TrainingError": "errors",
+    "UnknownModelError": "errors",
+    "WeightsError": "errors",
+    "evaluate": "evaluation",
+    "list_models": "registry",
+    "load": "loading",
+    "load_data": "data",
+    "register": "registry",
+    "save": "entry",
+    "train": "training",
+    "verify": "verification",
+}
+
+_NEED_KERAS = {"Autoencoder", "Classifier", "evaluate", "train", "verify"}
+
+__all__ = sorted(_MODULES)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder as Autoencoder
+    from fmae_zoo.classifier import Classifier as Classifier
+    from fmae_zoo.data import Dataset as Dataset
+    from fmae_zoo.data import load_data as load_data
+    from fmae_zoo.entry import save as save
+    from fmae_zoo.errors import BackendError as BackendError
+    from fmae_zoo.errors import DataError as DataError
+    from fmae_zoo.errors import DuplicateModelError as DuplicateModelError
+    from fmae_zoo.errors import FmaeError as FmaeError
+    from fmae_zoo.errors import ImagesError as ImagesError
+    from fmae_zoo.errors import NoWeightsError as NoWeightsError
+    from fmae_zoo.errors import SpecError as SpecError
+    from fmae_zoo.errors import TrainingError as TrainingError
+    from fmae_zoo.errors import UnknownModelError as UnknownModelError
+    from fmae_zoo.errors import WeightsError as WeightsError
+    from fmae_zoo.evaluation import evaluate as evaluate
+    from fmae_zoo.loading import load as load
+    from fmae_zoo.registry import list_models as list_models
+    from fmae_zoo.registry import register as register
+    from fmae_zoo.spec import ModelSpec as ModelSpec
+    from fmae_zoo.training import train as train
+    from fmae_zoo.verification import verify as verify
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'fmae_zoo' has no attribute {name!r}")
+    if name in _NEED_KERAS:
+        import_module("fmae_zoo._backend").require_backend()
+    value = getattr(import_module(f"fmae_zoo.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULES])

@@ -1,0 +1,60 @@
+"""Check that a Keras backend is there before Keras is imported."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+from fmae_zoo.errors import BackendError
+
+BACKENDS = ("tensorflow", "torch", "jax")
+
+
+def require_backend() -> str:
+    """Return the backend that Keras will use, or explain how to install one.
+
+    Keras reads `KERAS_BACKEND`, then `$KERAS_HOME/keras.json`, then falls back to
+    TensorFlow. Where neither names one, the first that is installed is chosen and
+    put into `KERAS_BACKEND`, so that a lone `pip install fmae-zoo[jax]` just works.
+
+    Raises:
+        BackendError: none is installed, or the one that is named is not.
+    """
+    named = os.environ.get("KERAS_BACKEND") or _configured_backend()
+    if named and named not in BACKENDS:
+        raise BackendError(
+            f"KERAS_BACKEND is {named!r}; fmae_zoo runs on one of {', '.join(BACKENDS)}."
+        )
+    if named:
+        if not _installed(named):
+            raise BackendError(
+                f"The Keras backend is set to {named!r}, which is not installed. "
+                f'Install it with: pip install "fmae-zoo[{named}]"'
+                + _others_installed(named)
+            )
+        return named
+    for backend in BACKENDS:
+        if _installed(backend):
+            os.environ["KERAS_BACKEND"] = backend
+            return backend
+    raise BackendError(
+        "No Keras backend is installed. Install one with: "
+        'pip install "fmae-zoo[jax]"   (or [torch], or [tensorflow])'
+    )
+
+
+def _installed(backend: str) -> bool:
+    return importlib.util.find_spec(backend) is not None
+
+
+def _others_installed(named: str) -> str:
+    others = [name for name in BACKENDS if name != named and _installed(name)]
+    return f" or set KERAS_BACKEND={others[0]}, which is installed." if others else ""
+
+
+def _configured_backend() -> str | None:
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        return json.loads((home / "keras.json").read_text()).get("backend")
+    except (OSError, ValueError):
+        return None

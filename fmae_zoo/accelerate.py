@@ -1,0 +1,122 @@
+"""A faster path for plain Keras layers on PyTorch.
+
+Keras' PyTorch backend copies each activation twice around every channels-last
+convolution and pooling, and computes BatchNorm from several unfused operations. Here
+the same layers hand torch a permuted view, which is torch's own channels-last layout,
+and call its fused BatchNorm. The layers, their variables and what they compute are the
+same; only the calls are others, and only inside `accelerated`.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import layers
+
+
+@contextmanager
+def accelerated(model: Any) -> Iterator[None]:
+    """Run the layers of a model on the fast path inside the block, where there is one.
+
+    Nothing happens on TensorFlow and JAX, whose compilers do not need it.
+    """
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    changed = []
+    for layer in model._flatten_layers():
+        call = _fast_call(layer)
+        if call is not None and "call" not in layer.__dict__:
+            layer.__dict__["call"] = call
+            changed.append(layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            layer.__dict__.pop("call", None)
+
+
+def _fast_call(layer: Any) -> Callable[..., Any] | None:
+    """Return the fast call of a layer, or None where only Keras' own is right."""
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return None
+    if type(layer) is layers.Conv2D:
+        odd_same = layer.padding == "same" and all(size % 2 for size in layer.kernel_size)
+        unit = set(layer.strides) == set(layer.dilation_rate) == {1}
+        return _conv(layer) if odd_same and unit and layer.groups == 1 else None
+    if type(layer) is layers.BatchNormalization:
+        plain = layer.axis == -1 and layer.scale and layer.center
+        return _batch_norm(layer) if plain and not layer.renorm else None
+    if type(layer) is layers.MaxPooling2D:
+        plain = layer.padding == "valid" and layer.strides == layer.pool_size
+        return _max_pool(layer) if plain else None
+    if type(layer) is layers.UpSampling2D:
+        return _upsample(layer) if layer.interpolation == "nearest" else None
+    return None
+
+
+def _conv(layer: Any) -> Callable[..., Any]:
+    from torch.nn.functional import conv2d
+
+    padding = tuple(size // 2 for size in layer.kernel_size)
+
+    def call(inputs: Any) -> Any:
+        kernel = layer.kernel
+        kernel = getattr(kernel, "value", kernel).permute(3, 2, 0, 1)
+        bias = layer.bias.value if layer.use_bias else None
+        outputs = conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
+        return layer.activation(outputs.permute(0, 2, 3, 1))
+
+    return call
+
+
+def _batch_norm(layer: Any) -> Callable[..., Any]:
+    import torch
+    from torch.nn.functional import batch_norm
+
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        training = bool(training) and layer.trainable
+        mean, variance = layer.moving_mean.value, layer.moving_variance.value
+        moving = variance.detach().clone() if training else variance
+        image = inputs.ndim == 4
+        outputs = batch_norm(
+            inputs.permute(0, 3, 1, 2) if image else inputs,
+            mean,
+            moving,
+            layer.gamma.value,
+            layer.beta.value,
+            training,
+            1.0 - layer.momentum,
+            layer.epsilon,
+        )
+        if training:
+            # torch moves towards the unbiased variance, Keras towards the biased one.
+            count = inputs.numel() // inputs.shape[-1]
+            biased = (count - 1) / count
+            with torch.no_grad():
+                variance.mul_(layer.momentum * (1.0 - biased)).add_(moving, alpha=biased)
+        return outputs.permute(0, 2, 3, 1) if image else outputs
+
+    return call
+
+
+def _max_pool(layer: Any) -> Callable[..., Any]:
+    from torch.nn.functional import max_pool2d
+
+    def call(inputs: Any) -> Any:
+        outputs = max_pool2d(inputs.permute(0, 3, 1, 2), layer.pool_size)
+        return outputs.permute(0, 2, 3, 1)
+
+    return call
+
+
+def _upsample(layer: Any) -> Callable[..., Any]:
+    from torch.nn.functional import interpolate
+
+    def call(inputs: Any) -> Any:
+        scale = tuple(float(factor) for factor in layer.size)
+        outputs = interpolate(inputs.permute(0, 3, 1, 2), scale_factor=scale, mode="nearest")
+        return outputs.permute(0, 2, 3, 1)
+
+    return call

@@ -1,0 +1,196 @@
+"""Autoencoder: encoder, latent and decoder of a spec as one Keras model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import ops
+
+from fmae_zoo.component import IMAGE_SHAPE
+from fmae_zoo.errors import FmaeError
+from fmae_zoo.images import as_images
+from fmae_zoo.spec import ModelSpec
+
+PREDICT_BATCH = 500
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class Autoencoder(keras.Model):
+    """The model that a spec describes.
+
+    Calling it on images `(n, 28, 28, 1)` returns a dictionary of all that the loss needs:
+    the latent's parameters (`mean`, and `log_variance` where there is a posterior), the
+    `code` and the decoder's `logits`. The sigmoid of the logits is the image.
+
+    Attributes:
+        spec: the spec it was built from.
+        encoder: plain Functional model, images to latent means `(n, latent size)`. Its
+            layer `features` is what the latent reads.
+        posterior: images to all parameters of the latent; shares the encoder's layers.
+        decoder: plain Functional model, codes `(n, latent size)` to logits.
+
+    Args:
+        spec: a `ModelSpec`, or the dictionary of one.
+        seed: of the weights and of the sampling noise.
+    """
+
+    def __init__(self, spec: ModelSpec | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
+        if not isinstance(spec, ModelSpec):
+            spec = ModelSpec.from_dict(spec)
+        kwargs.setdefault("name", spec.name.replace("-", "_"))
+        super().__init__(**kwargs)
+        self.spec = spec
+        self.seed = seed
+        with _policy(self.dtype_policy), _seeded(seed):
+            image = keras.Input(IMAGE_SHAPE, name="image")
+            parameters = spec.latent.parameters(spec.network.encode(image))
+            code = keras.Input((spec.latent.size,), name="code")
+            logits = spec.network.decode(code)
+            if tuple(logits.shape[1:]) != IMAGE_SHAPE:
+                raise FmaeError(
+                    f"{spec.name}: the decoder makes images of shape {tuple(logits.shape[1:])}, "
+                    f"not {IMAGE_SHAPE}: check network.decoder and network.base."
+                )
+            self.encoder = keras.Model(image, parameters["mean"], name="encoder")
+            self.posterior = keras.Model(image, parameters, name="posterior")
+            self.decoder = keras.Model(code, logits, name="decoder")
+            self.sampling = spec.latent.sampler(seed)
+        self.term_trackers = [keras.metrics.Mean(name) for name in spec.objective.term_names]
+        self.steps = self._counter("steps", 0)
+        self.first_bad_step = self._counter("first_bad_step", -1)
+        self.built = True
+
+    def _counter(self, name: str, start: int) -> Any:
+        return keras.Variable(start, dtype="int32", trainable=False, name=name)
+
+    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+        """Return the latent's parameters, the code and the logits."""
+        parameters = self.posterior(images, training=training)
+        code = parameters["mean"]
+        if self.sampling is not None:
+            code = self.sampling(code, parameters["log_variance"], training=training)
+        return {**parameters, "code": code, "logits": self.decoder(code, training=training)}
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
+        """Return the weighted sum of the objective's terms, and track each of them.
+
+        The target is `y` where one is given (the whole image of a masked one), else `x`.
+        """
+        target = ops.cast(x if y is None else y, "float32")
+        outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
+        terms = self.spec.objective.terms(target, outputs)
+        weights = self.spec.objective.weights(ops.cast(self.steps, "float32"))
+        for tracker in self.term_trackers:
+            tracker.update_state(terms[tracker.name])
+        loss = sum(weights[name] * term for name, term in terms.items())
+        if training:
+            self._count_step(loss)
+        return loss
+
+    def _count_step(self, loss: Any) -> None:
+        bad = ops.logical_and(ops.logical_not(ops.isfinite(loss)), self.first_bad_step < 0)
+        self.first_bad_step.assign(ops.where(bad, self.steps, self.first_bad_step))
+        self.steps.assign_add(1)
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The loss and the objective's terms."""
+        return [*super().metrics, *self.term_trackers]
+
+    def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+        """Return latent means: float32 `(n, latent size)`. Deterministic.
+
+        Args:
+            images: uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)` or `(n, 28, 28)`.
+            batch_size: images in one call of the network.
+
+        Raises:
+            ImagesError: anything else.
+        """
+        return _predict(self.encoder, as_images(images), batch_size)
+
+    def decode(self, codes: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+        """Return the images of codes `(n, latent size)`: float32 `(n, 28, 28, 1)` in [0, 1].
+
+        Raises:
+            ValueError: the codes have another shape.
+        """
+        codes = np.asarray(codes, dtype=np.float32)
+        if codes.ndim != 2 or codes.shape[1] != self.spec.latent.size:
+            raise ValueError(
+                f"Expected codes of shape (n, {self.spec.latent.size}); received {codes.shape}."
+            )
+        logits = _predict(self.decoder, codes, batch_size)
+        return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
+
+    def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+        """Return reconstructions of images as `encode` takes them: `(n, 28, 28, 1)` in [0, 1]."""
+        return self.decode(self.encode(images, batch_size), batch_size)
+
+    def generate(self, count: int, seed: int = 0, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+        """Return images decoded from draws of the prior: float32 `(count, 28, 28, 1)` in [0, 1].
+
+        The draws are numpy's, so the same seed gives the same codes on every backend.
+
+        Raises:
+            FmaeError: the latent has no prior.
+        """
+        if not self.spec.latent.has_prior:
+            raise FmaeError(
+                f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
+                "draw from. Variational entries can generate: fmae list '*vae*'"
+            )
+        codes = np.random.default_rng(seed).standard_normal((count, self.spec.latent.size))
+        return self.decode(codes.astype(np.float32), batch_size)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return spec and seed."""
+        return {
+            **super().get_config(),
+            "spec": self.spec.model_dump(mode="json"),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Build the model again from `get_config`'s dictionary."""
+        return cls(**config)
+
+
+def _predict(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    if not len(inputs):
+        return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
+    return np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), dtype=np.float32)
+
+
+@contextmanager
+def _policy(policy: Any) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Make the initial weights depend on the seed alone, and leave the global state alone."""
+    import random
+
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    keras.utils.set_random_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)

@@ -1,0 +1,24 @@
+"""What networks, latents and objectives have in common: a frozen, validated config."""
+
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_WIDTH = 65_536
+"""The widest layer a spec may ask for, so that an absurd one is refused before it allocates."""
+
+Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+"""A number of units, filters or latent values."""
+
+IMAGE_SHAPE = (28, 28, 1)
+"""Height, width and channels of every image in the zoo."""
+
+SIDE = IMAGE_SHAPE[0]
+
+IMAGE_SIZE = SIDE * SIDE
+
+
+class Component(BaseModel):
+    """A part of a spec: immutable, and with no key it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,327 @@
+"""Fashion-MNIST: where it is found, how it is checked, how it is split.
+
+The digests are of the decompressed IDX files: the gzip files differ between mirrors in
+their headers.
+"""
+
+import gzip
+import hashlib
+import logging
+import os
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from fmae_zoo.errors import AbsentDataError, DataError, FmaeError
+from fmae_zoo.files import atomic_write, sha256_of
+
+logger = logging.getLogger(__name__)
+
+FILES: Mapping[str, str] = {
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
+"""SHA-256 of each decompressed IDX file."""
+
+CLASS_NAMES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+VALIDATION_SIZE = 10_000
+SPLIT_SEED = 20170825
+"""Of the permutation of the training images whose last tenth-thousand validates."""
+
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+KERAS_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"
+HUB_DATASET = "zalando-datasets/fashion_mnist"
+TIMEOUT = 30.0
+MAX_IDX_BYTES = 1 << 32
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images and labels of a data set, as published: uint8, in their original order.
+
+    Attributes:
+        train_images: uint8 `(n, 28, 28)`.
+        train_labels: uint8 `(n,)`.
+        test_images: uint8 `(m, 28, 28)`.
+        test_labels: uint8 `(m,)`.
+        source: where it was found.
+        is_sample: whether this is only the small sample that ships with the package.
+    """
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    source: str
+    is_sample: bool = False
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the four arrays, so that a run can say what it was trained on."""
+        hasher = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            hasher.update(np.ascontiguousarray(array).tobytes())
+        return hasher.hexdigest()
+
+    @cached_property
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices into the training images: for fitting, and for validation.
+
+        The last 10,000 (or the last sixth of a smaller set) after a permutation with a
+        fixed seed validate.
+        """
+        count = len(self.train_images)
+        order = np.random.default_rng(SPLIT_SEED).permutation(count)
+        size = min(VALIDATION_SIZE, count // 6)
+        return order[: count - size], order[count - size :]
+
+
+def load_data(folder: str | Path | None = None) -> Dataset:
+    """Return Fashion-MNIST from the first source that has it, every byte checked.
+
+    In this order: the folder given; the Keras cache; Debian's package, installed;
+    Keras' download; the Hub data set; Debian's package, downloaded; and at last a small
+    sample that ships with the package and says so.
+
+    Args:
+        folder: with the four IDX files, gzipped or not. When it is given, no other
+            source is tried, and a data set other than Fashion-MNIST is taken too.
+
+    Raises:
+        DataError: a file in the folder given is missing or damaged.
+    """
+    if folder is not None:
+        return _read_folder(Path(folder), any_data=True)
+    dataset = find_data()
+    if dataset is None:
+        logger.warning(
+            "No source has Fashion-MNIST: using the small sample in the package. "
+            "Figures are of the sample. `fmae data` says why each source failed."
+        )
+        return load_sample()
+    return dataset
+
+
+def find_data(report: Callable[[str, Exception], None] | None = None) -> Dataset | None:
+    """Return the real data set from the first source that has it, or None.
+
+    Args:
+        report: called with the name of each source that fails, and why. By default a
+            source that is absent is logged as information, a damaged one as a warning.
+    """
+    report = report or _log_failure
+    cache = cache_folder()
+    sources: tuple[tuple[str, Callable[[], Dataset]], ...] = (
+        (f"Keras cache {cache}", lambda: _read_folder(cache)),
+        (f"Debian package {DEBIAN_FOLDER}", lambda: _read_folder(DEBIAN_FOLDER)),
+        ("Keras download", lambda: _fill_cache(_download_from_keras)),
+        (f"Hub data set {HUB_DATASET}", lambda: _fill_cache(_download_from_hub)),
+        ("Debian package, downloaded", lambda: _fill_cache(_download_from_debian)),
+    )
+    for name, read in sources:
+        try:
+            return read()
+        except (FmaeError, OSError, ValueError, ImportError, subprocess.SubprocessError) as error:
+            report(name, error)
+    return None
+
+
+def _log_failure(source: str, error: Exception) -> None:
+    level = logging.INFO if isinstance(error, AbsentDataError) else logging.WARNING
+    logger.log(level, "%s: %s", source, error)
+
+
+def load_sample() -> Dataset:
+    """Return the stratified slice of the real data that ships with the package."""
+    with (
+        resources.files("fmae_zoo").joinpath("sample.npz").open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
+        return Dataset(
+            train_images=arrays["train_images"],
+            train_labels=arrays["train_labels"],
+            test_images=arrays["test_images"],
+            test_labels=arrays["test_labels"],
+            source="the sample embedded in the package",
+            is_sample=True,
+        )
+
+
+def cache_folder() -> Path:
+    """Return the folder where Keras keeps Fashion-MNIST."""
+    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    return home / "datasets" / "fashion-mnist"
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, gzipped or not.
+
+    Raises:
+        DataError: no IDX file, truncated, or with bytes left over.
+    """
+    path = Path(path)
+    return parse_idx(_decompressed(path), str(path))
+
+
+def parse_idx(content: bytes, source: str) -> np.ndarray:
+    """Return the array in the content of an IDX file.
+
+    Raises:
+        DataError: as `read_idx`.
+    """
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
+        raise DataError(f"{source}: not an IDX file of unsigned bytes")
+    rank = content[3]
+    start = 4 + 4 * rank
+    if len(content) < start:
+        raise DataError(f"{source}: truncated in its header")
+    shape = tuple(
+        int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank)
+    )
+    expected = 1
+    for extent in shape:
+        expected *= extent
+    if len(content) - start != expected:
+        raise DataError(
+            f"{source}: its header promises {expected:,} bytes of data, "
+            f"it has {len(content) - start:,}"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _decompressed(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        if content[:2] != b"\x1f\x8b":
+            return content
+        with gzip.open(path) as file:
+            content = file.read(MAX_IDX_BYTES)
+        return content
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: truncated or damaged: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _read_folder(folder: Path, any_data: bool = False) -> Dataset:
+    arrays = {}
+    for name, digest in FILES.items():
+        candidates = [folder / name, folder / f"{name}.gz"]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise AbsentDataError(f"no file {name}[.gz] in {folder}")
+        content = _decompressed(path)
+        received = sha256_of(content)
+        if received != digest and not any_data:
+            raise DataError(
+                f"{path}: the file is truncated or altered "
+                f"(SHA-256 of its content: expected {digest}, received {received})"
+            )
+        arrays[name] = parse_idx(content, str(path))
+    images, labels, test_images, test_labels = arrays.values()
+    for kind, pictures, classes in (
+        ("train", images, labels),
+        ("t10k", test_images, test_labels),
+    ):
+        if pictures.shape[1:] != (28, 28) or classes.shape != pictures.shape[:1]:
+            raise DataError(
+                f"{folder}: {kind} images of shape {pictures.shape} and labels of shape "
+                f"{classes.shape}; expected (n, 28, 28) and (n,)"
+            )
+    return Dataset(images, labels, test_images, test_labels, source=str(folder))
+
+
+def _fill_cache(download: Callable[[Path], None]) -> Dataset:
+    """Download into a private folder, check, and only then rename into the cache."""
+    cache = cache_folder()
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as temporary:
+        download(Path(temporary))
+        _read_folder(Path(temporary))
+        for name in FILES:
+            for path in Path(temporary).glob(f"{name}*"):
+                os.replace(path, cache / path.name)
+    return _read_folder(cache)
+
+
+def _download_from_keras(folder: Path) -> None:
+    # The files keras.datasets.fashion_mnist loads. Fetched here, not by Keras, because its
+    # get_file checks no digest and has no time limit.
+    for name in FILES:
+        file = f"{name}.gz"
+        try:
+            with urllib.request.urlopen(KERAS_URL + file, timeout=TIMEOUT) as answer:
+                content = answer.read()
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise AbsentDataError(f"{KERAS_URL + file}: {error}") from error
+        with atomic_write(folder / file) as target:
+            target.write(content)
+
+
+def _download_from_hub(folder: Path) -> None:
+    import io
+
+    import httpx
+    import pyarrow.parquet
+    from huggingface_hub import hf_hub_download
+    from PIL import Image
+
+    for prefix, split in (("train", "train"), ("t10k", "test")):
+        try:
+            path = hf_hub_download(
+                HUB_DATASET,
+                f"fashion_mnist/{split}-00000-of-00001.parquet",
+                repo_type="dataset",
+                etag_timeout=TIMEOUT,
+            )
+        except httpx.HTTPError as error:
+            raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
+        table = pyarrow.parquet.read_table(path)
+        pictures = [
+            np.asarray(Image.open(io.BytesIO(row["bytes"])), dtype=np.uint8)
+            for row in table.column("image").to_pylist()
+        ]
+        labels = np.asarray(table.column("label").to_pylist(), dtype=np.uint8)
+        _write_idx(folder / f"{prefix}-images-idx3-ubyte", np.stack(pictures))
+        _write_idx(folder / f"{prefix}-labels-idx1-ubyte", labels)
+
+
+def _download_from_debian(folder: Path) -> None:
+    if not Path("/etc/debian_version").exists():
+        raise AbsentDataError("this is not a Debian system")
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
+        package = next(Path(temporary).glob("dataset-fashion-mnist*.deb"), None)
+        if package is None:
+            raise DataError("apt-get download left no package")
+        _run(["dpkg-deb", "-x", str(package), temporary], temporary)
+        for name in FILES:
+            unpacked = Path(temporary) / DEBIAN_FOLDER.relative_to("/") / f"{name}.gz"
+            os.replace(unpacked, folder / unpacked.name)
+
+
+def _run(command: list[str], folder: str) -> None:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if result.returncode:
+        raise DataError(f"{' '.join(command)}: {result.stderr.strip() or result.returncode}")
+
+
+def _write_idx(path: Path, array: np.ndarray) -> None:
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    with atomic_write(path) as file:
+        file.write(header + array.tobytes())

@@ -1,0 +1,171 @@
+"""An entry is a folder: read one, write one, build the model in it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmae_zoo.errors import NoWeightsError, SpecError
+from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.manifest import MANIFEST_FILE, FileRecord, Manifest, TrainingRecord
+from fmae_zoo.spec import SPEC_FILE, ModelSpec
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+
+ENCODER_FILE = "encoder.safetensors"
+DECODER_FILE = "decoder.safetensors"
+GOLDEN_FILE = "golden.safetensors"
+GOLDEN_IMAGES = 8
+PARTS = ("encoder", "decoder")
+RECORDED_FILES = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE, "history.csv", "curves.png")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spec, and where there is one the folder that it lies in.
+
+    Attributes:
+        spec: what a person wrote.
+        folder: where weights and manifest are, or None for a spec without a folder.
+    """
+
+    spec: ModelSpec
+    folder: Path | None = None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> "Entry":
+        """Read the entry in a folder.
+
+        Raises:
+            SpecError: there is no valid spec.toml in it.
+        """
+        folder = Path(folder)
+        return cls(ModelSpec.from_toml(folder / SPEC_FILE), folder)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the folder records trained weights."""
+        return self.folder is not None and (self.folder / MANIFEST_FILE).is_file()
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """What a program wrote about the entry.
+
+        Raises:
+            NoWeightsError: the entry was never trained.
+            SpecError: the manifest is damaged, or of another model.
+        """
+        if not self.pretrained:
+            raise NoWeightsError(
+                f"{self.spec.full_name} has no pretrained weights. Train it with: "
+                f"fmae train {self.spec.name}"
+            )
+        assert self.folder is not None
+        manifest = Manifest.read(self.folder)
+        if (manifest.name, manifest.tag) != (self.spec.name, self.spec.tag):
+            raise SpecError(
+                f"{self.folder / MANIFEST_FILE}: name, tag: expected {self.spec.full_name}; "
+                f"received {manifest.name}.{manifest.tag}"
+            )
+        return manifest
+
+    def file(self, name: str) -> tuple[Path, str]:
+        """Return the path of a file of the entry, and the digest that it must have.
+
+        Raises:
+            NoWeightsError: the manifest records no such file.
+        """
+        record = self.manifest.files.get(name)
+        if record is None or self.folder is None:
+            raise NoWeightsError(f"{self.spec.full_name}: its manifest records no {name}")
+        return self.folder / name, record.sha256
+
+    def build(self, pretrained: bool = False, part: str | None = None, seed: int = 0) -> Any:
+        """Build the model, or one part of it, and read its weights where asked to.
+
+        Only the file of the part that is wanted is read.
+
+        Raises:
+            NoWeightsError: pretrained weights are asked for and there are none.
+            WeightsError: they are damaged or do not fit.
+        """
+        from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.weights import load_weights
+
+        if pretrained:
+            _ = self.manifest
+        model = Autoencoder(self.spec, seed=seed)
+        if pretrained:
+            if part in (None, "encoder"):
+                load_weights(model.posterior, *self.file(ENCODER_FILE))
+            if part in (None, "decoder"):
+                load_weights(model.decoder, *self.file(DECODER_FILE))
+        return model if part is None else getattr(model, part)
+
+
+def save(
+    model: "Autoencoder", folder: str | Path, training: TrainingRecord | None = None
+) -> Path:
+    """Write a model as an entry: spec, weights, goldens and manifest.
+
+    The manifest is written last, so a folder that a stop left half-written has no
+    manifest that claims otherwise. `load("local:FOLDER")` reads it back.
+
+    Args:
+        model: the autoencoder.
+        folder: made where it does not exist.
+        training: how the weights came to be.
+
+    Returns:
+        The folder.
+    """
+    from fmae_zoo.weights import save_tensors, save_weights
+
+    folder = Path(folder)
+    spec = model.spec
+    (folder / MANIFEST_FILE).unlink(missing_ok=True)
+    write_text(folder / SPEC_FILE, spec_toml(spec))
+    save_weights(model.posterior, folder / ENCODER_FILE)
+    save_weights(model.decoder, folder / DECODER_FILE)
+    save_tensors(golden_of(model), folder / GOLDEN_FILE)
+    manifest = Manifest(
+        name=spec.name,
+        tag=spec.tag,
+        licence=spec.licence,
+        parameters={
+            "encoder": model.posterior.count_params(),
+            "decoder": model.decoder.count_params(),
+        },
+        training=training,
+    )
+    record_files(folder, manifest).write(folder)
+    return folder
+
+
+def record_files(folder: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest with the digests of the files as they are in the folder."""
+    files = {}
+    for name in RECORDED_FILES:
+        if (folder / name).is_file():
+            content = (folder / name).read_bytes()
+            files[name] = FileRecord(sha256=sha256_of(content), size=len(content))
+    return manifest.model_copy(update={"files": files})
+
+
+def golden_of(model: "Autoencoder") -> dict[str, np.ndarray]:
+    """Return a few images, and the codes and reconstructions every backend must give."""
+    from fmae_zoo.data import load_sample
+
+    images = load_sample().test_images[:GOLDEN_IMAGES]
+    codes = model.encode(images)
+    return {"images": images, "codes": codes, "reconstructions": model.decode(codes)}
+
+
+def spec_toml(spec: ModelSpec) -> str:
+    """Return a spec as TOML text."""
+    import tomli_w
+
+    return tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))

@@ -1,0 +1,157 @@
+"""What counts as images, and how a user's own files become them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fmae_zoo.component import IMAGE_SHAPE, SIDE
+from fmae_zoo.errors import DataError, ImagesError
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm"}
+ARRAY_SUFFIXES = {".npy", ".npz"}
+
+
+def as_images(images: Any) -> np.ndarray:
+    """Return images as float32 of shape `(n, 28, 28, 1)` with values in [0, 1].
+
+    Args:
+        images: array of shape `(n, 28, 28, 1)` or `(n, 28, 28)`; uint8 in 0..255, or
+            floats in [0, 1]. Tensors of any backend are taken too.
+
+    Raises:
+        ImagesError: any other shape or dtype, NaN, or floats outside [0, 1].
+    """
+    array = _to_numpy(images)
+    if array.ndim == 3 and array.shape[1:] == IMAGE_SHAPE[:2]:
+        array = array[..., np.newaxis]
+    if array.ndim != 4 or array.shape[1:] != IMAGE_SHAPE:
+        hint = ""
+        if array.shape in (IMAGE_SHAPE, IMAGE_SHAPE[:2]):
+            hint = " One image needs a batch axis: images[None]."
+        raise ImagesError(
+            f"Expected images of shape (n, 28, 28, 1) or (n, 28, 28); "
+            f"received shape {array.shape}.{hint}"
+        )
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255.0)
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ImagesError(
+            f"Expected uint8 images in 0..255 or float images in [0, 1]; "
+            f"received dtype {array.dtype}."
+        )
+    if array.size:
+        low, high = float(array.min()), float(array.max())
+        if np.isnan(low) or np.isnan(high):
+            raise ImagesError("Expected float images in [0, 1]; received NaN.")
+        if low < 0.0 or high > 1.0:
+            raise ImagesError(
+                f"Expected float images in [0, 1]; received values in [{low:g}, {high:g}]. "
+                "Divide by 255, or pass uint8."
+            )
+    return np.asarray(array, dtype=np.float32)
+
+
+def _to_numpy(images: Any) -> np.ndarray:
+    if isinstance(images, np.ndarray):
+        return images
+    if hasattr(images, "detach"):
+        images = images.detach().cpu()
+    try:
+        return np.asarray(images)
+    except (TypeError, ValueError) as error:
+        raise ImagesError(
+            f"Expected an array of images; received {type(images).__name__}."
+        ) from error
+
+
+@dataclass
+class ImageFiles:
+    """Images from files, in batches, without holding them all in memory.
+
+    Iterating yields `(names, images)`: a list of strings and a uint8 array
+    `(n, 28, 28)`. Names are the file, with `[index]` for files of many images.
+
+    Attributes:
+        paths: pictures, folders of pictures (searched recursively), `.npy`, `.npz`, or
+            IDX files (gzipped or not). Pictures of any size are converted to grey and
+            resized to 28x28.
+        batch_size: images in a batch, at most.
+        unreadable: filled while iterating: each file that could not be read, and why.
+    """
+
+    paths: list[Path]
+    batch_size: int = 512
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        names: list[str] = []
+        pictures: list[np.ndarray] = []
+        for path in self._files():
+            if path.suffix.lower() in PICTURE_SUFFIXES:
+                picture = self._picture(path)
+                if picture is None:
+                    continue
+                names.append(str(path))
+                pictures.append(picture)
+                if len(names) == self.batch_size:
+                    yield names, np.stack(pictures)
+                    names, pictures = [], []
+            else:
+                yield from self._array(path)
+        if names:
+            yield names, np.stack(pictures)
+
+    def _files(self) -> Iterator[Path]:
+        for path in self.paths:
+            path = Path(path)
+            if path.is_dir():
+                yield from sorted(
+                    file
+                    for file in path.rglob("*")
+                    if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES
+                )
+            elif path.exists():
+                yield path
+            else:
+                self.unreadable[str(path)] = "no such file or folder"
+
+    def _picture(self, path: Path) -> np.ndarray | None:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(path) as picture:
+                grey = picture.convert("L")
+                if grey.size != (SIDE, SIDE):
+                    grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
+                return np.asarray(grey, dtype=np.uint8)
+        except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+            self.unreadable[str(path)] = f"not a readable picture: {error}"
+            return None
+
+    def _array(self, path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
+        from fmae_zoo.data import read_idx
+
+        try:
+            if path.suffix == ".npy":
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            elif path.suffix == ".npz":
+                array = _images_in_npz(path)
+            else:
+                array = read_idx(path)
+            for start in range(0, len(array), self.batch_size):
+                batch = as_images(np.array(array[start : start + self.batch_size]))
+                names = [f"{path}[{start + offset}]" for offset in range(len(batch))]
+                yield names, np.rint(batch[..., 0] * 255.0).astype(np.uint8)
+        except (OSError, EOFError, ValueError, TypeError, DataError) as error:
+            self.unreadable[str(path)] = str(error)
+
+
+def _images_in_npz(path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as archive:
+        for key in archive.files:
+            if archive[key].ndim >= 3:
+                return archive[key]
+        raise DataError(f"{path}: no array of images in it; it holds {archive.files}")

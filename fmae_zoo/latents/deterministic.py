@@ -1,0 +1,27 @@
+"""A plain bottleneck: one dense layer, no noise."""
+
+from typing import Any, Literal
+
+from fmae_zoo.component import Component, Width
+
+
+class DeterministicLatent(Component):
+    """A linear bottleneck of `size` values."""
+
+    type: Literal["deterministic"]
+    size: Width
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether codes can be drawn without an image."""
+        return False
+
+    def parameters(self, features: Any) -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size)}`."""
+        from keras import layers
+
+        x = layers.Flatten(name="flat_features")(features)
+        return {"mean": layers.Dense(self.size, name="latent", dtype="float32")(x)}
+
+    def sampler(self, seed: int) -> None:
+        """Nothing is sampled: the code is the mean."""

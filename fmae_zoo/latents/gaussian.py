@@ -1,0 +1,42 @@
+"""A diagonal Gaussian posterior (Kingma and Welling 2013, arXiv 1312.6114)."""
+
+from typing import Any, Literal
+
+from fmae_zoo.component import Component, Width
+
+
+class GaussianLatent(Component):
+    """`size` independent Gaussians; the prior is standard normal."""
+
+    type: Literal["gaussian"]
+    size: Width
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether codes can be drawn without an image."""
+        return True
+
+    def parameters(self, features: Any) -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`.
+
+        The log-variance is kept within +-10 by a scaled tanh, so that no early step
+        can overflow the KL term.
+        """
+        from keras import layers
+
+        x = layers.Flatten(name="flat_features")(features)
+        log_variance = layers.Dense(
+            self.size, activation="tanh", name="latent_log_variance", dtype="float32"
+        )(x)
+        return {
+            "mean": layers.Dense(self.size, name="latent", dtype="float32")(x),
+            "log_variance": layers.Rescaling(10.0, name="log_variance", dtype="float32")(
+                log_variance
+            ),
+        }
+
+    def sampler(self, seed: int) -> Any:
+        """Return the layer that draws a code from the parameters."""
+        from fmae_zoo.latents.sampling import GaussianSampling, spaced
+
+        return GaussianSampling(seed=spaced(seed), name="sampling", dtype="float32")

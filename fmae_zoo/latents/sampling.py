@@ -1,0 +1,46 @@
+"""The reparameterised draw from a Gaussian posterior."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def spaced(seed: int) -> int:
+    """Return a seed far from those of neighbouring seeds: on torch, nearby ones overlap."""
+    return (seed + 1) * 2_654_435_761 % 2**31
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class GaussianSampling(keras.layers.Layer):
+    """Draws `mean + exp(log_variance / 2) * noise` in training, returns the mean otherwise.
+
+    Source: Kingma and Welling, "Auto-Encoding Variational Bayes", 2013, arXiv 1312.6114.
+
+    Args:
+        seed: of the noise. The same seed gives other numbers on another backend.
+    """
+
+    def __init__(self, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, mean: Any, log_variance: Any, training: bool = False) -> Any:
+        """Return codes `(n, size)` for parameters of that shape."""
+        if not training:
+            return mean
+        return self.draw(mean, log_variance)
+
+    def draw(self, mean: Any, log_variance: Any) -> Any:
+        """Return one posterior sample for each row."""
+        noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
+        return mean + ops.exp(0.5 * log_variance) * noise
+
+    def compute_output_shape(self, mean_shape: Any, log_variance_shape: Any = None) -> Any:
+        """The code has the mean's shape."""
+        return mean_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "seed": self.seed}

@@ -1,0 +1,75 @@
+"""The evidence lower bound of a Gaussian posterior, as a loss."""
+
+import math
+from typing import Any, Literal
+
+from pydantic import Field, PositiveFloat
+
+from fmae_zoo.component import IMAGE_SIZE, Component
+
+
+class ELBO(Component):
+    """Negative ELBO: expected negative log-likelihood plus the KL to a standard normal.
+
+    Source: Kingma and Welling 2013, arXiv 1312.6114; the KL warm-up is Sonderby et al.
+    2016, arXiv 1602.02282; a fixed Gaussian likelihood is discussed in Rybkin et al.
+    2021, arXiv 2006.13202.
+
+    Attributes:
+        likelihood: `bernoulli` (cross-entropy of each pixel) or `gaussian` (density of a
+            Gaussian of standard deviation `sigma` around the reconstruction).
+        sigma: standard deviation of the Gaussian likelihood, in units of pixel intensity.
+        beta: weight of the KL term; 1 is the ELBO.
+        kl_warmup_steps: training steps over which the weight of the KL rises linearly from zero.
+    """
+
+    type: Literal["elbo"]
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
+    sigma: PositiveFloat = 0.1
+    beta: PositiveFloat = 1.0
+    kl_warmup_steps: int = Field(default=0, ge=0)
+
+    @property
+    def term_names(self) -> tuple[str, ...]:
+        """Names of the terms, in the order they are reported."""
+        return ("reconstruction", "kl")
+
+    def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
+        """Return the scalar terms for images `(n, 28, 28, 1)` and the model's outputs.
+
+        Raises:
+            KeyError: the latent has no log-variance, so there is no posterior.
+        """
+        from keras import ops
+
+        mean, log_variance = outputs["mean"], outputs["log_variance"]
+        kl = 0.5 * ops.sum(
+            ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1
+        )
+        return {
+            "reconstruction": ops.mean(self.negative_log_likelihood(images, outputs["logits"])),
+            "kl": ops.mean(kl),
+        }
+
+    def negative_log_likelihood(self, images: Any, logits: Any) -> Any:
+        """Return `-log p(x|z)` in nats for each image: `(n,)`."""
+        from keras import ops
+
+        if self.likelihood == "bernoulli":
+            nats = ops.softplus(logits) - images * logits
+        else:
+            error = ops.square(ops.sigmoid(logits) - images)
+            nats = error / (2.0 * self.sigma**2)
+        constant = 0.0
+        if self.likelihood == "gaussian":
+            constant = 0.5 * IMAGE_SIZE * math.log(2.0 * math.pi * self.sigma**2)
+        return ops.sum(nats, axis=(1, 2, 3)) + constant
+
+    def weights(self, step: Any) -> dict[str, Any]:
+        """Return the weight of each term after `step` (a float tensor) training steps."""
+        from keras import ops
+
+        if not self.kl_warmup_steps:
+            return {"reconstruction": 1.0, "kl": self.beta}
+        ramp = ops.minimum(step / self.kl_warmup_steps, 1.0)
+        return {"reconstruction": 1.0, "kl": self.beta * ramp}

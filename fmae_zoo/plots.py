@@ -1,0 +1,217 @@
+"""Pictures: curves, reconstructions, image grids, confusion matrices, latent maps."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+from fmae_zoo.data import CLASS_NAMES
+from fmae_zoo.files import atomic_write
+
+matplotlib.use("Agg", force=False)
+
+INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
+TRAIN_COLOUR, VALIDATION_COLOUR = "#2563eb", "#ea580c"
+STYLE = {
+    "font.size": 10,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "figure.facecolor": "white",
+    "legend.frameon": False,
+}
+
+
+def plot_curves(
+    rows: Sequence[Mapping[str, float]],
+    path: str | Path,
+    title: str = "",
+    metric: str = "loss",
+    label: str = "loss",
+) -> Path:
+    """Plot a training figure and its validation twin over the epochs, on a log scale if positive.
+
+    Args:
+        rows: of a history, each with `epoch`, the metric and `val_` the metric.
+        path: of the PNG.
+        title: above the plot.
+        metric: the key in the rows.
+        label: of the vertical axis.
+    """
+    plt = _pyplot()
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+        epochs = [row["epoch"] for row in rows]
+        train = [row[metric] for row in rows]
+        validation = [row[f"val_{metric}"] for row in rows]
+        axes.plot(epochs, train, color=TRAIN_COLOUR, label="training", marker=_marker(rows))
+        axes.plot(
+            epochs, validation, color=VALIDATION_COLOUR, label="validation", marker=_marker(rows)
+        )
+        if min(train + validation) > 0 and max(train + validation) > 4 * min(train + validation):
+            axes.set_yscale("log")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="epoch", ylabel=label, title=title)
+        axes.legend()
+        return _save(figure, path)
+
+
+def plot_reconstructions(
+    images: np.ndarray, reconstructions: np.ndarray, path: str | Path, title: str = ""
+) -> Path:
+    """Draw originals over their reconstructions, one pair in each column.
+
+    Args:
+        images: `(n, 28, 28[, 1])` in [0, 1] or uint8; the first 12 are drawn.
+        reconstructions: the same shape, in [0, 1].
+        path: of the PNG.
+        title: above the pictures.
+    """
+    plt = _pyplot()
+    count = min(12, len(images))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            2, count, figsize=(max(count, 4) * 0.9, 2.5), layout="constrained", squeeze=False
+        )
+        for row, (label, pictures) in enumerate(
+            (("original", images), ("reconstruction", reconstructions))
+        ):
+            for column in range(count):
+                _picture(axes[row, column], pictures[column])
+            axes[row, 0].set_ylabel(label, fontsize=9)
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        return _save(figure, path)
+
+
+def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
+    """Draw images `(n, 28, 28[, 1])` in a grid as near to a square as their number allows."""
+    plt = _pyplot()
+    columns = max(1, int(np.ceil(np.sqrt(len(images)))))
+    rows = max(1, int(np.ceil(len(images) / columns)))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=(columns * 0.75 + 0.2, rows * 0.75 + 0.5),
+            layout="constrained",
+            squeeze=False,
+        )
+        for index, axis in enumerate(axes.flat):
+            if index < len(images):
+                _picture(axis, images[index])
+            else:
+                axis.axis("off")
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        return _save(figure, path)
+
+
+def plot_confusion(
+    matrix: np.ndarray,
+    path: str | Path,
+    title: str = "",
+    names: Sequence[str] | None = None,
+) -> Path:
+    """Draw a confusion matrix of counts: a row for each true class, a column for each predicted.
+
+    Args:
+        matrix: `(classes, classes)`.
+        path: of the PNG.
+        title: above the matrix.
+        names: of the classes; those of Fashion-MNIST by default where there are ten.
+    """
+    plt = _pyplot()
+    count = len(matrix)
+    names = names or (CLASS_NAMES if count == 10 else [str(c) for c in range(count)])
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        size = max(4.5, 0.62 * count + 1.4)
+        figure, axes = plt.subplots(figsize=(size + 0.4, size), layout="constrained")
+        axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+        for row in range(count):
+            for column in range(count):
+                colour = "white" if share[row, column] > 0.55 else INK
+                if not matrix[row, column]:
+                    colour = "#c7ccd5"
+                axes.text(
+                    column,
+                    row,
+                    f"{matrix[row, column]:d}",
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=8,
+                )
+        axes.set_xticks(range(count), names, rotation=45, ha="right")
+        axes.set_yticks(range(count), names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.set(xlabel="predicted", ylabel="true", title=title)
+        return _save(figure, path)
+
+
+def plot_latent_map(
+    points: np.ndarray, labels: np.ndarray, path: str | Path, title: str = ""
+) -> Path:
+    """Draw two-dimensional points `(n, 2)` coloured by class, each class named at its middle."""
+    plt = _pyplot()
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = plt.subplots(figsize=(7.5, 6.5), layout="constrained")
+        colours = plt.get_cmap("tab10").colors
+        for number in np.unique(labels):
+            own = points[labels == number]
+            axes.scatter(*own.T, s=5, color=colours[number % 10], alpha=0.55, linewidths=0)
+        for number in np.unique(labels):
+            middle = np.median(points[labels == number], axis=0)
+            name = CLASS_NAMES[number] if number < len(CLASS_NAMES) else str(number)
+            axes.annotate(
+                name,
+                middle,
+                ha="center",
+                va="center",
+                fontsize=9,
+                fontweight="bold",
+                color=INK,
+                bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.8},
+            )
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_title(title)
+        return _save(figure, path)
+
+
+def _pyplot() -> Any:
+    import matplotlib.pyplot as plt
+
+    return plt
+
+
+def _picture(axis: Any, image: np.ndarray) -> None:
+    scale = 255 if np.asarray(image).dtype == np.uint8 else 1.0
+    axis.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=scale)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+    axis.grid(visible=False)
+
+
+def _marker(rows: Sequence[Any]) -> str:
+    return "o" if len(rows) < 3 else ""
+
+
+def _save(figure: Any, path: str | Path) -> Path:
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=130, format="png")
+    _pyplot().close(figure)
+    return Path(path)

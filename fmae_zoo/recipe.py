@@ -1,0 +1,53 @@
+"""How a model is trained: everything but the seed and the data."""
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from fmae_zoo.component import Component
+
+
+class PatchMask(Component):
+    """Blanks square patches of some of the input images; the target stays whole.
+
+    Source: Vincent et al., "Extracting and Composing Robust Features with Denoising
+    Autoencoders", ICML 2008, with patches as in He et al. 2021, arXiv 2111.06377.
+
+    Attributes:
+        patch: side of a patch in pixels; divides 28.
+        probability: of each patch to be blanked, in an image that is masked at all.
+        images: share of the images that is masked.
+    """
+
+    patch: Literal[2, 4, 7, 14] = 4
+    probability: float = Field(gt=0.0, lt=1.0)
+    images: float = Field(default=1.0, gt=0.0, le=1.0)
+
+
+class Recipe(Component):
+    """The training recipe of a spec.
+
+    Attributes:
+        optimizer: the Keras optimizer of that name.
+        learning_rate: at its highest.
+        schedule: `constant`, or `cosine` down to zero over all epochs.
+        warmup_epochs: linear rise of the learning rate from zero.
+        weight_decay: decoupled (`adamw`), or none.
+        clip_norm: gradients are scaled so that their global norm is at most this.
+        patience: epochs without a better validation loss before training stops.
+        precision: Keras dtype policy for training; evaluation is always in float32.
+        augment: mirror half of the images, anew in every epoch.
+    """
+
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    learning_rate: PositiveFloat = 1e-3
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    clip_norm: PositiveFloat | None = None
+    batch_size: PositiveInt = Field(default=128, le=65_536)
+    epochs: PositiveInt = Field(default=20, le=100_000)
+    patience: PositiveInt | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    augment: bool = False
+    mask: PatchMask | None = None

@@ -1,0 +1,197 @@
+"""Names to entries: lookup, wildcards, tags, suggestions, third-party registries."""
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fmae_zoo.entry import Entry
+from fmae_zoo.errors import DuplicateModelError, SpecError, UnknownModelError
+from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
+
+ENTRY_POINT_GROUP = "fmae_zoo.registries"
+LOCAL_PREFIX = "local:"
+
+_package = Path(__file__).parent
+BUNDLED = next(
+    (folder for folder in (_package / "_registry", _package.parent / "registry") if folder.is_dir()),
+    _package / "_registry",
+)
+"""The folder of the entries that come with the package."""
+
+
+def register(source: ModelSpec | str | Path) -> str:
+    """Add a spec, an entry's folder, or a folder of such folders; return the names added.
+
+    Args:
+        source: a `ModelSpec`; or a folder with a spec.toml, or of folders that have one.
+
+    Returns:
+        The full name, or several with commas between.
+
+    Raises:
+        DuplicateModelError: a name is taken; nothing is then added.
+        SpecError: a spec is not valid.
+    """
+    table = _table()
+    added = list(_entries_in(source))
+    _check_unique(added, table)
+    table.update({entry.spec.full_name: entry for entry in added})
+    return ", ".join(entry.spec.full_name for entry in added)
+
+
+def unregister(name: str) -> None:
+    """Remove an entry from this process's registry.
+
+    Raises:
+        UnknownModelError: there is none of that name.
+    """
+    del _table()[find_entry(name).spec.full_name]
+
+
+def list_models(
+    pattern: str | Iterable[str] = "*",
+    *,
+    exclude: str | Iterable[str] = (),
+    pretrained: bool = False,
+    keyword: str | None = None,
+) -> list[str]:
+    """Return the names of the registered models, sorted.
+
+    A name of the default tag stands without it: `conv-ae-bn`, but `conv-ae-bn.mnist`.
+
+    Args:
+        pattern: one or several wildcards; a name is listed that matches any of them.
+        exclude: one or several wildcards; a name is left out that matches any of them.
+        pretrained: only those that have weights.
+        keyword: only those whose spec has this keyword.
+    """
+    return [
+        short_name(entry)
+        for entry in entries()
+        if _matches(entry, pattern)
+        and not _matches(entry, exclude)
+        and (entry.pretrained or not pretrained)
+        and (keyword is None or keyword in entry.spec.keywords)
+    ]
+
+
+def entries() -> list[Entry]:
+    """Return all registered entries, sorted by name."""
+    return [entry for _, entry in sorted(_table().items())]
+
+
+def short_name(entry: Entry) -> str:
+    """Return the name without the default tag."""
+    return entry.spec.full_name.removesuffix(f".{DEFAULT_TAG}")
+
+
+def find_entry(source: str | Path) -> Entry:
+    """Return the entry of a name (`conv-ae-bn`, `conv-ae-bn.fmnist`) or folder (`local:PATH`).
+
+    A `Path`, or a string that is a folder with a spec.toml, is taken for a folder too.
+
+    Raises:
+        UnknownModelError: there is none; the nearest names are suggested.
+        SpecError: the folder's spec is not valid.
+    """
+    if isinstance(source, Path):
+        return _read_local(source)
+    if source.startswith(LOCAL_PREFIX):
+        return _read_local(Path(source.removeprefix(LOCAL_PREFIX)))
+    table = _table()
+    entry = table.get(source) or table.get(f"{source}.{DEFAULT_TAG}")
+    if entry is not None:
+        return entry
+    if (Path(source) / SPEC_FILE).is_file():
+        return Entry.read(source)
+    raise UnknownModelError(_unknown(source, table))
+
+
+def find_spec(source: str | Path | ModelSpec) -> ModelSpec:
+    """Return the spec of whatever names or is one."""
+    return source if isinstance(source, ModelSpec) else find_entry(source).spec
+
+
+def _read_local(folder: Path) -> Entry:
+    if not (folder / SPEC_FILE).is_file():
+        raise UnknownModelError(f"{folder}: there is no {SPEC_FILE} in this folder")
+    return Entry.read(folder)
+
+
+@cache
+def _table() -> dict[str, Entry]:
+    table: dict[str, Entry] = {}
+    for source in [BUNDLED, *_third_party()]:
+        added = list(_entries_in(source))
+        _check_unique(added, table)
+        table.update({entry.spec.full_name: entry for entry in added})
+    return table
+
+
+def _third_party() -> Iterator[Any]:
+    """Yield what the entry points of other packages give: a folder, a spec, or a list of them."""
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            given = point.load()
+            given = given() if callable(given) else given
+        except Exception as error:
+            raise SpecError(
+                f"entry point {point.name!r} of group {ENTRY_POINT_GROUP} ({point.value}) "
+                f"failed: {type(error).__name__}: {error}"
+            ) from error
+        if isinstance(given, (str, Path, ModelSpec)):
+            yield given
+        else:
+            yield from given
+
+
+def _entries_in(source: ModelSpec | str | Path) -> Iterator[Entry]:
+    if isinstance(source, ModelSpec):
+        yield Entry(source)
+        return
+    folder = Path(source)
+    if (folder / SPEC_FILE).is_file():
+        yield Entry.read(folder)
+        return
+    specs = sorted(folder.glob(f"*/{SPEC_FILE}")) if folder.is_dir() else []
+    if not specs and folder != BUNDLED:
+        raise SpecError(f"{folder}: neither a folder with a {SPEC_FILE} nor one of such folders")
+    for spec in specs:
+        yield Entry.read(spec.parent)
+
+
+def _check_unique(added: list[Entry], table: dict[str, Entry]) -> None:
+    seen = dict(table)
+    for entry in added:
+        name = entry.spec.full_name
+        if name in seen:
+            raise DuplicateModelError(
+                f"{name} is registered already, by {seen[name].folder or 'a spec'}; "
+                f"{entry.folder or 'the spec given'} needs another name or tag"
+            )
+        seen[name] = entry
+
+
+def _matches(entry: Entry, patterns: str | Iterable[str]) -> bool:
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    names = (short_name(entry), entry.spec.full_name)
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
+
+
+def _unknown(source: str, table: dict[str, Entry]) -> str:
+    name, _, tag = source.partition(".")
+    tags = sorted(entry.spec.tag for entry in table.values() if entry.spec.name == name)
+    if tag and tags:
+        return f"{name} has no tag {tag!r}; it has: {', '.join(tags)}"
+    known = sorted({short_name(entry) for entry in table.values()})
+    near = difflib.get_close_matches(source.lower(), known, n=3, cutoff=0.5)
+    if near:
+        return f"There is no model {source!r}. Did you mean {' or '.join(near)}?"
+    return (
+        f"There is no model {source!r}. It may be a registered name ({', '.join(known)}), "
+        "hf://ORG/REPO[@REVISION], or local:FOLDER."
+    )

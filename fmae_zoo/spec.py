@@ -1,0 +1,126 @@
+"""ModelSpec: what an entry may say, validated, with errors that name file, key and value."""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from fmae_zoo.component import Component
+from fmae_zoo.errors import SpecError
+from fmae_zoo.latents import Latent
+from fmae_zoo.networks import Network
+from fmae_zoo.objectives import Objective
+from fmae_zoo.recipe import Recipe
+
+SPEC_FILE = "spec.toml"
+DEFAULT_TAG = "fmnist"
+NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+
+
+class ModelSpec(Component):
+    """Everything a person decides about one named model.
+
+    Attributes:
+        name: of the architecture: lower case, digits, single hyphens.
+        tag: what the weights were trained on; `NAME.TAG` is the full name.
+        summary: one sentence for lists and cards.
+        keywords: for searching.
+        licence: SPDX identifier of the weights' licence.
+        references: where the method comes from.
+    """
+
+    name: str = Field(pattern=NAME_PATTERN, max_length=64)
+    tag: str = Field(default=DEFAULT_TAG, pattern=NAME_PATTERN, max_length=64)
+    summary: str = Field(min_length=1, max_length=300)
+    keywords: tuple[str, ...] = ()
+    licence: str = "Apache-2.0"
+    references: tuple[str, ...] = ()
+    network: Network
+    latent: Latent
+    objective: Objective
+    recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _objective_fits_latent(self) -> Self:
+        if self.objective.type == "elbo" and not self.latent.has_prior:
+            raise ValueError(
+                "an elbo objective needs a latent with a posterior: latent.type = 'gaussian'"
+            )
+        return self
+
+    @property
+    def full_name(self) -> str:
+        """Name and tag: `conv-ae-bn.fmnist`."""
+        return f"{self.name}.{self.tag}"
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Self:
+        """Read and validate a spec file, or the `spec.toml` of a folder.
+
+        Raises:
+            SpecError: the file cannot be read, is no TOML, or breaks a rule of the
+                schema. Every broken rule is named, with its key and the value received.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = path / SPEC_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: cannot be read: {error}") from error
+        try:
+            content = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise SpecError(f"{path}: not valid TOML: {error}") from error
+        return cls.from_dict(content, source=str(path))
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], source: str = "spec") -> Self:
+        """Validate a spec given as nested dictionaries.
+
+        Raises:
+            SpecError: as `from_toml`, with `source` in the place of the file.
+        """
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise SpecError(describe(error, source, cls)) from error
+
+
+def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str:
+    """Say for each broken rule: the source, the key, what was expected, what was received."""
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        expected = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            expected = "no such key" + _nearest_key(problem["loc"], model)
+        line = f"{source}: {key}: {expected}"
+        if problem["type"] not in ("missing", "value_error"):
+            received = re.sub(r"\s+", " ", repr(problem["input"]))
+            line += f"; received {received[:120]}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _nearest_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    known = {name for part in _models_of(model) for name in part.model_fields}
+    near = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _models_of(model: type[BaseModel]) -> list[type[BaseModel]]:
+    found = [model]
+    for field in model.model_fields.values():
+        for part in _types_in(field.annotation):
+            if isinstance(part, type) and issubclass(part, BaseModel) and part not in found:
+                found += [nested for nested in _models_of(part) if nested not in found]
+    return found
+
+
+def _types_in(annotation: Any) -> list[Any]:
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] + [part for argument in arguments for part in _types_in(argument)]

@@ -1,0 +1,341 @@
+"""A recipe, a seed and data become a trained model: resumable, and the same every time."""
+
+import csv
+import io
+import math
+import time
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fmae_zoo.accelerate import accelerated
+from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.checkpoint import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    Progress,
+    copy_state,
+    read_checkpoint,
+    save_or_explain,
+    state_of,
+    write_checkpoint,
+)
+from fmae_zoo.component import SIDE
+from fmae_zoo.data import Dataset, load_data
+from fmae_zoo.entry import save
+from fmae_zoo.errors import TrainingError
+from fmae_zoo.files import write_text
+from fmae_zoo.images import as_images
+from fmae_zoo.manifest import TrainingRecord, environment
+from fmae_zoo.recipe import PatchMask, Recipe
+from fmae_zoo.registry import find_spec
+from fmae_zoo.spec import ModelSpec
+from fmae_zoo.weights import assign_tensors, read_tensors
+
+HISTORY_FILE = "history.csv"
+CHECK_EVERY = 50
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+
+
+@dataclass
+class History:
+    """A finished training run.
+
+    Attributes:
+        model: the trained model, float32, with the weights of the best epoch.
+        rows: one dictionary for each epoch: epoch, terms, `val_` terms, learning_rate, seconds.
+        record: what the manifest says of the run.
+        folder: where it was saved, if it was.
+    """
+
+    model: Autoencoder
+    rows: list[dict[str, float]]
+    record: TrainingRecord
+    folder: Path | None = None
+
+
+def train(
+    source: str | Path | ModelSpec,
+    *,
+    seed: int = 0,
+    output: str | Path | None = None,
+    resume: bool = False,
+    data: Dataset | None = None,
+    progress: Any = None,
+    **recipe: Any,
+) -> History:
+    """Train a model from scratch by its recipe.
+
+    The last 10,000 training images validate, and choose the epoch whose weights are kept.
+    The order of the images, their masks and mirrorings depend on the seed and the epoch
+    alone, so a run that is stopped and resumed ends, bit for bit, where it would have.
+
+    Args:
+        source: a registered name, a folder with a spec.toml, or a spec.
+        seed: of the weights, the order and the noise.
+        output: a folder for checkpoints, and at the end for the model, its history and
+            curves: it can then be loaded with `local:FOLDER`. Nothing is written by default.
+        resume: go on from the checkpoint in `output`.
+        data: Fashion-MNIST by default.
+        progress: a reporter such as `fmae_zoo.progress.RichProgress()`; none by default.
+        **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
+            `learning_rate`, `precision`, ...
+
+    Raises:
+        SpecError: a recipe field that does not exist or has a wrong value.
+        TrainingError: the loss became NaN or infinite, the checkpoint cannot be written
+            or resumed. The last good checkpoint is kept.
+    """
+    spec = find_spec(source)
+    if recipe:
+        spec = _with_recipe(spec, recipe)
+    run = _Run(spec, seed, data or load_data(), Path(output) if output else None, progress)
+    return run(resume)
+
+
+def _with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
+    content = spec.model_dump(mode="json", exclude_none=True)
+    content["recipe"].update({key: value for key, value in changes.items() if value is not None})
+    return ModelSpec.from_dict(content, source=spec.name)
+
+
+class _Run:
+    def __init__(
+        self, spec: ModelSpec, seed: int, data: Dataset, folder: Path | None, progress: Any
+    ) -> None:
+        self.spec, self.recipe, self.seed, self.data = spec, spec.recipe, seed, data
+        self.folder, self.reporter = folder, progress
+        fit, validation = data.split
+        self.images, self.validation = data.train_images[fit], data.train_images[validation]
+        self.fingerprint = {
+            "spec": spec.model_dump(mode="json"),
+            "seed": seed,
+            "data": data.digest,
+            "backend": keras.backend.backend(),
+        }
+
+    def __call__(self, resume: bool) -> History:
+        model = self._compiled_model()
+        progress = Progress(self.fingerprint)
+        best: dict[str, np.ndarray] = {}
+        if self.folder is not None:
+            progress = self._open_folder(model, progress, resume)
+            if progress.best_epoch:
+                best = read_tensors(self.folder / BEST_FILE)
+        validation = as_images(self.validation)
+        while not self._finished(progress):
+            row = self._epoch(model, progress, validation)
+            progress.epoch += 1
+            progress.rows.append(row)
+            if row["val_loss"] < progress.best_loss:
+                progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
+                best = copy_state(_weights_of(model))
+                if self.folder is not None:
+                    save_or_explain(self.folder / BEST_FILE, best, {}, progress)
+            if self.folder is not None:
+                write_checkpoint(self.folder, model, progress)
+                write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
+        return self._finish(best, progress)
+
+    def _compiled_model(self) -> Autoencoder:
+        model = Autoencoder(self.spec, seed=self.seed, dtype=self.recipe.precision)
+        steps = math.ceil(len(self.images) / self.recipe.batch_size)
+        model.compile(optimizer=make_optimizer(self.recipe, steps))
+        model.optimizer.build(model.trainable_variables)
+        return model
+
+    def _open_folder(self, model: Autoencoder, progress: Progress, resume: bool) -> Progress:
+        assert self.folder is not None
+        if resume:
+            return read_checkpoint(self.folder, model, self.fingerprint)
+        if (self.folder / CHECKPOINT_FILE).exists():
+            raise TrainingError(
+                f"{self.folder}: there is a checkpoint of a run here. Resume it "
+                "(resume=True, or --resume), or choose another output folder."
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TrainingError(f"{self.folder}: cannot be made: {error}") from error
+        return progress
+
+    def _finished(self, progress: Progress) -> bool:
+        waited = progress.epoch - progress.best_epoch
+        stopped = self.recipe.patience is not None and waited >= self.recipe.patience
+        return progress.epoch >= self.recipe.epochs or (stopped and progress.epoch > 0)
+
+    def _epoch(
+        self, model: Autoencoder, progress: Progress, validation: np.ndarray
+    ) -> dict[str, float]:
+        rng = np.random.default_rng([self.seed, progress.epoch])
+        inputs, targets = epoch_of(self.images, self.recipe, rng)
+        watch = _Watch(self.reporter, progress.epoch, self.recipe.epochs)
+        began = time.perf_counter()
+        with accelerated(model):
+            logs = model.fit(
+                inputs,
+                targets,
+                batch_size=self.recipe.batch_size,
+                shuffle=False,
+                verbose=0,
+                callbacks=[watch],
+            ).history
+            self._check_finite(model, progress)
+            checks = model.evaluate(
+                validation, batch_size=500, verbose=0, return_dict=True
+            )
+        seconds = time.perf_counter() - began
+        progress.seconds += seconds
+        row = {"epoch": progress.epoch + 1.0}
+        row |= {name: float(values[-1]) for name, values in logs.items()}
+        row |= {f"val_{name}": float(value) for name, value in checks.items()}
+        rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
+        row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
+        if not math.isfinite(row["val_loss"]):
+            raise TrainingError(
+                f"The validation loss became {row['val_loss']} after epoch "
+                f"{progress.epoch + 1}. {self._kept(progress)}"
+            )
+        return row
+
+    def _check_finite(self, model: Autoencoder, progress: Progress) -> None:
+        step = int(keras.ops.convert_to_numpy(model.first_bad_step.value))
+        if step < 0:
+            return
+        if self.recipe.precision == "mixed_float16":
+            cause = "an overflow of float16: train with precision mixed_bfloat16 or float32"
+        else:
+            cause = (
+                f"a learning rate of {self.recipe.learning_rate:g} that is too high: "
+                "try a tenth of it, or clip_norm = 1.0"
+            )
+        raise TrainingError(
+            f"The loss became NaN or infinite at step {step} (epoch {progress.epoch + 1}). "
+            f"The likely cause is {cause}. {self._kept(progress)}"
+        )
+
+    def _kept(self, progress: Progress) -> str:
+        if self.folder is None or not progress.epoch:
+            return "No checkpoint had been written."
+        return f"The checkpoint of epoch {progress.epoch} is kept in {self.folder}."
+
+    def _finish(self, best: dict[str, np.ndarray], progress: Progress) -> History:
+        model = Autoencoder(self.spec, seed=self.seed, dtype="float32")
+        assign_tensors(_weights_of(model), best, "best weights")
+        record = TrainingRecord(
+            seed=self.seed,
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch,
+            seconds=round(progress.seconds, 1),
+            data_digest=self.data.digest,
+            data_source=self.data.source if self.data.is_sample else "Fashion-MNIST",
+            environment=environment(),
+        )
+        history = History(model, progress.rows, record, self.folder)
+        if self.folder is not None:
+            from fmae_zoo.plots import plot_curves
+
+            save(model, self.folder, training=record)
+            plot_curves(progress.rows, self.folder / "curves.png", title=self.spec.name)
+        return history
+
+
+def _weights_of(model: Autoencoder) -> dict[str, Any]:
+    from fmae_zoo.weights import named_variables
+
+    return {
+        f"{part}.{key}": variable
+        for part in ("posterior", "decoder")
+        for key, variable in named_variables(getattr(model, part)).items()
+    }
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+    """Return the recipe's optimizer with its schedule laid out over all epochs."""
+    total = recipe.epochs * steps_per_epoch
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else rate,
+            decay_steps=total - warmup,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
+    if recipe.weight_decay:
+        options["weight_decay"] = recipe.weight_decay
+    return {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+    }[recipe.optimizer](**options)
+
+
+def epoch_of(
+    images: np.ndarray, recipe: Recipe, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one epoch's inputs and targets: shuffled, mirrored and masked by the recipe.
+
+    Args:
+        images: uint8 `(n, 28, 28)`.
+        recipe: of the training.
+        rng: numpy's, so that an epoch is the same on every backend.
+    """
+    images = images[rng.permutation(len(images))]
+    if recipe.augment:
+        mirrored = rng.random(len(images)) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+    targets = as_images(images)
+    if recipe.mask is None:
+        return targets, targets
+    return as_images(images * patch_mask(len(images), recipe.mask, rng)), targets
+
+
+def patch_mask(count: int, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 `(count, 28, 28)`: 0 where a patch is blanked, 1 elsewhere."""
+    cells = SIDE // mask.patch
+    blank = rng.random((count, cells, cells)) < mask.probability
+    blank &= rng.random((count, 1, 1)) < mask.images
+    keep = np.logical_not(blank).astype(np.uint8)
+    return keep.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)
+
+
+def history_csv(rows: list[dict[str, float]]) -> str:
+    """Return the history as CSV text, one line for each epoch."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["epoch"])
+    writer.writeheader()
+    writer.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+class _Watch(keras.callbacks.Callback):
+    """Reports progress, and stops the epoch soon after the loss stops being finite."""
+
+    async_safe = True
+
+    def __init__(self, reporter: Any, epoch: int, epochs: int) -> None:
+        super().__init__()
+        self.reporter, self.epoch, self.epochs = reporter, epoch, epochs
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        if batch % CHECK_EVERY:
+            return
+        loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
+        if not math.isfinite(loss):
+            self.model.stop_training = True
+        if self.reporter is not None:
+            self.reporter(self.epoch, self.epochs, batch, self.params["steps"], loss)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.reporter is not None:
+            steps = self.params["steps"]
+            self.reporter(self.epoch, self.epochs, steps, steps, float((logs or {})["loss"]))

@@ -1,0 +1,143 @@
+"""Keras variables to safetensors and back, by name, strictly."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from fmae_zoo.errors import WeightsError
+from fmae_zoo.files import atomic_write, sha256_of
+
+HEADER_ALLOWANCE = 1 << 20
+"""Bytes that the header of a weights file may take at most."""
+
+
+def named_variables(model: Any) -> dict[str, Any]:
+    """Return the variables of a model under the names that its network gave the layers.
+
+    The key is `LAYER.VARIABLE`, `stage1_conv1.kernel` for example: layer names are
+    fixed by the spec, so the key is the same on every backend and in every process.
+    """
+    variables: dict[str, Any] = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            key = f"{layer.name}.{variable.name}"
+            if key in variables:
+                raise WeightsError(f"two variables are named {key}")
+            variables[key] = variable
+    return variables
+
+
+def tensors_of(model: Any) -> dict[str, np.ndarray]:
+    """Return a copy of the model's variables as numpy arrays, by name."""
+    import keras
+
+    return {
+        key: np.array(keras.ops.convert_to_numpy(variable.value))
+        for key, variable in named_variables(model).items()
+    }
+
+
+def save_tensors(
+    tensors: Mapping[str, np.ndarray], path: str | Path, metadata: dict[str, str] | None = None
+) -> str:
+    """Write tensors to a safetensors file atomically; return the SHA-256 of the file."""
+    contiguous = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    content = safetensors.numpy.save(contiguous, metadata=metadata)
+    with atomic_write(path) as file:
+        file.write(content)
+    return sha256_of(content)
+
+
+def save_weights(model: Any, path: str | Path) -> str:
+    """Write a model's variables to a safetensors file; return the SHA-256 of the file."""
+    return save_tensors(tensors_of(model), path)
+
+
+def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> None:
+    """Read a safetensors file into a model: everything checked first, then all or nothing.
+
+    Args:
+        model: a built Keras model.
+        path: the safetensors file.
+        sha256: the digest that the file must have.
+
+    Raises:
+        WeightsError: the file is damaged or altered, or a tensor is missing, left over, of
+            another shape or dtype, or not finite. The model is then unchanged.
+    """
+    variables = named_variables(model)
+    expected_bytes = sum(_array_bytes(variable) for variable in variables.values())
+    tensors = read_tensors(path, sha256, max_bytes=expected_bytes + HEADER_ALLOWANCE)
+    assign_tensors(variables, tensors, str(path))
+
+
+def read_tensors(
+    path: str | Path, sha256: str | None = None, max_bytes: int | None = None
+) -> dict[str, np.ndarray]:
+    """Read all tensors of a safetensors file.
+
+    Args:
+        path: the file.
+        sha256: the digest that the file must have.
+        max_bytes: a larger file is refused before it is read.
+
+    Raises:
+        WeightsError: the file is missing, too large, damaged or altered.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise WeightsError(
+                f"{path}: {size:,} bytes, where this model needs at most {max_bytes:,}"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error}") from error
+    if sha256 is not None:
+        received = sha256_of(content)
+        if received != sha256:
+            raise WeightsError(
+                f"{path}: the file is damaged or altered.\n"
+                f"  SHA-256 expected {sha256}\n  SHA-256 received {received}"
+            )
+    try:
+        return safetensors.numpy.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file: {error}") from error
+
+
+def assign_tensors(
+    variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], source: str
+) -> None:
+    """Assign tensors to variables of the same names, once all of them have been checked.
+
+    Raises:
+        WeightsError: as `load_weights`.
+    """
+    problems = [f"missing tensor {key}" for key in variables.keys() - tensors.keys()]
+    problems += [f"unexpected tensor {key}" for key in tensors.keys() - variables.keys()]
+    for key in variables.keys() & tensors.keys():
+        variable, tensor = variables[key], tensors[key]
+        if tuple(variable.shape) != tensor.shape:
+            problems.append(
+                f"{key}: expected shape {tuple(variable.shape)}, received {tensor.shape}"
+            )
+        elif variable.dtype != tensor.dtype.name:
+            problems.append(f"{key}: expected {variable.dtype}, received {tensor.dtype.name}")
+        elif np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+            problems.append(f"{key}: holds NaN or infinity")
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in sorted(problems)[:8])
+        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise WeightsError(f"{source}: the weights do not fit this model:\n{shown}{more}")
+    for key, variable in variables.items():
+        variable.assign(tensors[key])
+
+
+def _array_bytes(variable: Any) -> int:
+    return int(np.prod(variable.shape, dtype=np.int64)) * np.dtype(variable.dtype).itemsize
