@@ -36,7 +36,7 @@ _MODULES = {
 
 _NEED_KERAS = {"Autoencoder", "Classifier", "evaluate", "train", "verify"}
 
-__all__ = sorted(_MODULES)  # noqa: PLE0605
+__all__ = sorted(_MODULES)
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder as Autoencoder

@@ -29,8 +29,7 @@ def require_backend() -> str:
         if not _installed(named):
             raise BackendError(
                 f"The Keras backend is set to {named!r}, which is not installed. "
-                f'Install it with: pip install "fmae-zoo[{named}]"'
-                + _others_installed(named)
+                f'Install it with: pip install "fmae-zoo[{named}]"' + _others_installed(named)
             )
         return named
     for backend in BACKENDS:

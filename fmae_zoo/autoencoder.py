@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fmae_zoo.accelerate import accelerated
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.images import as_images
@@ -169,7 +170,9 @@ class Autoencoder(keras.Model):
 def _predict(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
     if not len(inputs):
         return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
-    return np.asarray(model.predict(inputs, batch_size=batch_size, verbose=0), dtype=np.float32)
+    with accelerated(model):
+        outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
+    return np.asarray(outputs, dtype=np.float32)
 
 
 @contextmanager

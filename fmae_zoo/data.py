@@ -210,8 +210,7 @@ def _decompressed(path: Path) -> bytes:
         if content[:2] != b"\x1f\x8b":
             return content
         with gzip.open(path) as file:
-            content = file.read(MAX_IDX_BYTES)
-        return content
+            return file.read(MAX_IDX_BYTES)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: truncated or damaged: {error}") from error
     except OSError as error:
@@ -276,9 +275,9 @@ def _download_from_keras(folder: Path) -> None:
 def _download_from_hub(folder: Path) -> None:
     import io
 
-    import httpx
     import pyarrow.parquet
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
     from PIL import Image
 
     for prefix, split in (("train", "train"), ("t10k", "test")):
@@ -289,7 +288,7 @@ def _download_from_hub(folder: Path) -> None:
                 repo_type="dataset",
                 etag_timeout=TIMEOUT,
             )
-        except httpx.HTTPError as error:
+        except (OSError, HfHubHTTPError) as error:
             raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
         table = pyarrow.parquet.read_table(path)
         pictures = [

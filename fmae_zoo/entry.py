@@ -106,9 +106,7 @@ class Entry:
         return model if part is None else getattr(model, part)
 
 
-def save(
-    model: "Autoencoder", folder: str | Path, training: TrainingRecord | None = None
-) -> Path:
+def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | None = None) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
     The manifest is written last, so a folder that a stop left half-written has no

@@ -56,12 +56,12 @@ class Manifest(Component):
     name: str
     tag: str
     licence: str
-    parameters: dict[str, int] = {}
-    files: dict[str, FileRecord] = {}
+    parameters: dict[str, int] = Field(default_factory=dict)
+    files: dict[str, FileRecord] = Field(default_factory=dict)
     training: TrainingRecord | None = None
-    results: dict[str, Any] = {}
-    evaluation_environment: dict[str, str] = {}
-    seeds: dict[str, dict[str, Any]] = {}
+    results: dict[str, Any] = Field(default_factory=dict)
+    evaluation_environment: dict[str, str] = Field(default_factory=dict)
+    seeds: dict[str, dict[str, Any]] = Field(default_factory=dict)
     hub: HubRecord = HubRecord()
 
     @classmethod

@@ -29,6 +29,7 @@ class Recipe(Component):
 
     Attributes:
         optimizer: the Keras optimizer of that name.
+        momentum: of `rmsprop` and `sgd`.
         learning_rate: at its highest.
         schedule: `constant`, or `cosine` down to zero over all epochs.
         warmup_epochs: linear rise of the learning rate from zero.
@@ -37,10 +38,14 @@ class Recipe(Component):
         patience: epochs without a better validation loss before training stops.
         precision: Keras dtype policy for training; evaluation is always in float32.
         augment: mirror half of the images, anew in every epoch.
+        binarise: draw each pixel from a Bernoulli of its intensity, anew in every epoch
+            (Salakhutdinov and Murray 2008): for a Bernoulli likelihood.
+        mask: patches blanked at the input.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
     learning_rate: PositiveFloat = 1e-3
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_epochs: float = Field(default=0.0, ge=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
@@ -50,4 +55,5 @@ class Recipe(Component):
     patience: PositiveInt | None = None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     augment: bool = False
+    binarise: bool = False
     mask: PatchMask | None = None

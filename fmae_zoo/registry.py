@@ -17,7 +17,11 @@ LOCAL_PREFIX = "local:"
 
 _package = Path(__file__).parent
 BUNDLED = next(
-    (folder for folder in (_package / "_registry", _package.parent / "registry") if folder.is_dir()),
+    (
+        folder
+        for folder in (_package / "_registry", _package.parent / "registry")
+        if folder.is_dir()
+    ),
     _package / "_registry",
 )
 """The folder of the entries that come with the package."""
@@ -80,8 +84,8 @@ def list_models(
 
 
 def entries() -> list[Entry]:
-    """Return all registered entries, sorted by name."""
-    return [entry for _, entry in sorted(_table().items())]
+    """Return all registered entries, sorted by name and tag."""
+    return sorted(_table().values(), key=lambda entry: (entry.spec.name, entry.spec.tag))
 
 
 def short_name(entry: Entry) -> str:

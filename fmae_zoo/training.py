@@ -4,7 +4,6 @@ import csv
 import io
 import math
 import time
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from fmae_zoo.checkpoint import (
     copy_state,
     read_checkpoint,
     save_or_explain,
-    state_of,
     write_checkpoint,
 )
 from fmae_zoo.component import SIDE
@@ -39,8 +37,6 @@ from fmae_zoo.weights import assign_tensors, read_tensors
 HISTORY_FILE = "history.csv"
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look waits for the device."""
-
-
 
 
 @dataclass
@@ -187,9 +183,7 @@ class _Run:
                 callbacks=[watch],
             ).history
             self._check_finite(model, progress)
-            checks = model.evaluate(
-                validation, batch_size=500, verbose=0, return_dict=True
-            )
+            checks = model.evaluate(validation, batch_size=500, verbose=0, return_dict=True)
         seconds = time.perf_counter() - began
         progress.seconds += seconds
         row = {"epoch": progress.epoch + 1.0}
@@ -269,6 +263,8 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
             warmup_steps=warmup,
         )
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
+    if recipe.momentum:
+        options["momentum"] = recipe.momentum
     if recipe.weight_decay:
         options["weight_decay"] = recipe.weight_decay
     return {
@@ -293,6 +289,8 @@ def epoch_of(
     if recipe.augment:
         mirrored = rng.random(len(images)) < 0.5
         images[mirrored] = images[mirrored, :, ::-1]
+    if recipe.binarise:
+        images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
     targets = as_images(images)
     if recipe.mask is None:
         return targets, targets

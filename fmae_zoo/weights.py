@@ -45,7 +45,7 @@ def save_tensors(
     tensors: Mapping[str, np.ndarray], path: str | Path, metadata: dict[str, str] | None = None
 ) -> str:
     """Write tensors to a safetensors file atomically; return the SHA-256 of the file."""
-    contiguous = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    contiguous = {key: np.asarray(value, order="C") for key, value in tensors.items()}
     content = safetensors.numpy.save(contiguous, metadata=metadata)
     with atomic_write(path) as file:
         file.write(content)

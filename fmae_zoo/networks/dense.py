@@ -35,7 +35,7 @@ class DenseNetwork(Component):
         for number, width in enumerate(reversed(self.units), 1):
             x = self._hidden(x, width, f"decoder{number}")
         x = layers.Dense(IMAGE_SIZE, name="logits_dense", dtype="float32")(x)
-        return layers.Reshape(IMAGE_SHAPE, name="logits")(x)
+        return layers.Reshape(IMAGE_SHAPE, name="logits", dtype="float32")(x)
 
     def _hidden(self, x: Any, width: int, name: str) -> Any:
         from keras import layers

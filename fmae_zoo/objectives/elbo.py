@@ -43,9 +43,7 @@ class ELBO(Component):
         from keras import ops
 
         mean, log_variance = outputs["mean"], outputs["log_variance"]
-        kl = 0.5 * ops.sum(
-            ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1
-        )
+        kl = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)
         return {
             "reconstruction": ops.mean(self.negative_log_likelihood(images, outputs["logits"])),
             "kl": ops.mean(kl),

@@ -1,0 +1,50 @@
+# Two commands do all the set-up: `make demo` and `make test`.
+# BACKEND=tensorflow, torch or jax chooses one Keras backend.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+DEMO_BACKEND = $(or $(BACKEND),jax)
+TEST_BACKENDS = $(or $(BACKEND),tensorflow torch jax)
+export TF_CPP_MIN_LOG_LEVEL = 3
+
+.PHONY: help demo test check wheel readme clean
+
+help:
+	@echo "make demo [BACKEND=jax]   load, measure, classify, train, draw: pictures in demo/"
+	@echo "make test [BACKEND=...]   the tests, on every backend or on one"
+	@echo "make check                ruff, mypy, and that the README's table is up to date"
+	@echo "make wheel                build the wheel and use it in an empty environment"
+	@echo "make readme               write the README's table and picture from the manifests"
+
+demo: $(VENV)/.with-$(DEMO_BACKEND)
+	KERAS_BACKEND=$(DEMO_BACKEND) $(BIN)/python -m fmae_zoo.demo
+
+test: $(VENV)/.with-dev
+	@set -e; for backend in $(TEST_BACKENDS); do \
+		echo "== tests on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PYTEST_ARGS); \
+	done
+
+check: $(VENV)/.with-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python tools/make_readme.py --check
+
+wheel: $(VENV)/.with-dev
+	$(BIN)/python tools/check_wheel.py
+
+readme: $(VENV)/.with-dev
+	$(BIN)/python tools/make_readme.py
+
+clean:
+	rm -rf $(VENV) demo runs dist build .pytest_cache .mypy_cache .ruff_cache
+
+$(VENV)/.with-%: pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) ".[$*]"
+	touch $@
+
+$(VENV):
+	$(PYTHON) -m venv $(VENV)

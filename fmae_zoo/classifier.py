@@ -1,0 +1,300 @@
+"""Classifier: a dense head on an encoder, frozen or fine-tuned."""
+
+from typing import Any, Self
+
+import keras
+import numpy as np
+from keras import layers
+
+from fmae_zoo.accelerate import accelerated
+from fmae_zoo.errors import FmaeError
+from fmae_zoo.images import as_images
+
+MAX_SHIFT = 2
+"""Pixels by which augmentation moves an image, at most."""
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class Classifier(keras.Model):
+    """An encoder, then standardisation, dense ReLU, dropout and softmax.
+
+    The encoder is copied: training the classifier leaves the autoencoder as it was. While
+    the encoder is frozen, `fit` computes the codes once and trains the head on them.
+
+    Args:
+        encoder: a Functional model whose input is images, `ae.encoder` for example.
+        num_classes: two or more.
+        trainable: whether `fit` changes the encoder too.
+        layer: name of the encoder's layer to read, `features` for example; its output by
+            default.
+        hidden: units of the hidden layer.
+        dropout: share of the hidden units that is dropped in training.
+        precision: Keras dtype policy of the encoder; the head is always float32.
+        seed: of the head's weights and its dropout.
+    """
+
+    def __init__(
+        self,
+        encoder: Any,
+        num_classes: int,
+        trainable: bool = False,
+        layer: str | None = None,
+        hidden: int = 256,
+        dropout: float = 0.3,
+        precision: str = "float32",
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        if num_classes < 2:
+            raise FmaeError(f"num_classes is {num_classes}; a classifier needs two or more")
+        super().__init__(**kwargs)
+        self._config: dict[str, Any] = {
+            "num_classes": num_classes,
+            "layer": layer,
+            "hidden": hidden,
+            "dropout": dropout,
+            "precision": precision,
+            "seed": seed,
+        }
+        self.num_classes = num_classes
+        self.encoder = _copy(encoder, layer, precision)
+        initializers = [keras.initializers.GlorotUniform(seed=7919 * seed + i) for i in (1, 2)]
+        self.head = keras.Sequential(
+            [
+                keras.Input(self.encoder.output_shape[1:]),
+                layers.Flatten(name="code", dtype="float32"),
+                layers.BatchNormalization(name="standardise", momentum=0.9),
+                layers.Dense(
+                    hidden, activation="relu", name="hidden", kernel_initializer=initializers[0]
+                ),
+                layers.Dropout(dropout, seed=7919 * seed + 3, name="dropout"),
+                layers.Dense(
+                    num_classes,
+                    activation="softmax",
+                    name="probabilities",
+                    kernel_initializer=initializers[1],
+                ),
+            ],
+            name="head",
+        )
+        self.encoder.trainable = trainable
+        self.built = True
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """Return class probabilities `(n, num_classes)`."""
+        return self.head(self.encoder(images, training=training), training=training)
+
+    def fit(
+        self,
+        images: Any,
+        labels: Any,
+        *,
+        validation_data: tuple[Any, Any] | None = None,
+        epochs: int = 20,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-4,
+        augment: bool = False,
+        seed: int = 0,
+        verbose: int = 0,
+    ) -> list[dict[str, float]]:
+        """Train the head, and the encoder where it is not frozen.
+
+        AdamW with a cosine schedule to zero. With validation data the weights of the epoch
+        of highest validation accuracy are kept.
+
+        Args:
+            images: uint8 or [0, 1] floats, `(n, 28, 28)` or `(n, 28, 28, 1)`.
+            labels: integers `(n,)` or one-hot `(n, num_classes)`.
+            validation_data: images and labels.
+            epochs: passes over the images.
+            batch_size: images in a step.
+            learning_rate: at its highest.
+            weight_decay: decoupled.
+            augment: mirror and shift the images by up to two pixels, anew in every epoch;
+                only where the encoder is trained too.
+            seed: of the order and the augmentation.
+            verbose: 1 prints a line for each epoch on stderr.
+
+        Returns:
+            One dictionary for each epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+
+        Raises:
+            ImagesError, ValueError: images or labels of a wrong shape.
+        """
+        frozen = not self.encoder.trainable
+        if frozen and augment:
+            raise ValueError("augment needs a trainable encoder: a frozen one is run only once")
+        images, labels = as_images(images), self._class_numbers(labels, len(images))
+        model = self.head if frozen else self
+        inputs = self.codes(images) if frozen else images
+        validation = None
+        if validation_data is not None:
+            pictures = as_images(validation_data[0])
+            validation = (
+                self.codes(pictures) if frozen else pictures,
+                self._class_numbers(validation_data[1], len(pictures)),
+            )
+        steps = epochs * -(-len(images) // batch_size)
+        _compile(model, learning_rate, weight_decay, steps)
+        rows: list[dict[str, float]] = []
+        best, best_accuracy = None, -1.0
+        for epoch in range(epochs):
+            rng = np.random.default_rng([seed, epoch])
+            order = rng.permutation(len(inputs))
+            batch = inputs[order]
+            if augment:
+                batch = shifted_and_mirrored(batch, rng)
+            with accelerated(model):
+                # Not self.fit: Model.fit, of whichever model is trained.
+                logs = keras.Model.fit(
+                    model,
+                    batch,
+                    labels[order],
+                    batch_size=batch_size,
+                    shuffle=False,
+                    verbose=0,
+                    validation_data=validation,
+                    validation_batch_size=500,
+                ).history
+            row = {"epoch": epoch + 1.0} | {name: float(v[-1]) for name, v in logs.items()}
+            rows.append(row)
+            if verbose:
+                _print_row(row, epochs)
+            if row.get("val_accuracy", -1.0) > best_accuracy:
+                best, best_accuracy = model.get_weights(), row["val_accuracy"]
+        if best is not None:
+            model.set_weights(best)
+        return rows
+
+    def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
+        """Return what the head reads: the encoder's output for images."""
+        with accelerated(self.encoder):
+            return self.encoder.predict(as_images(images), batch_size=batch_size, verbose=0)
+
+    def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
+        """Return class probabilities `(n, num_classes)` for images as `fit` takes them."""
+        return self.head.predict(self.codes(images, batch_size), batch_size, verbose=verbose)
+
+    def report(self, images: Any, labels: Any) -> dict[str, Any]:
+        """Return loss, accuracy, per-class precision and recall, and the confusion matrix.
+
+        Returns:
+            `loss` (mean cross-entropy in nats), `accuracy` in [0, 1], `precision` and
+            `recall` (lists, a value a class), `confusion` (counts; a row for each true class).
+        """
+        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+        probabilities = self.predict(images)
+        labels = self._class_numbers(labels, len(probabilities))
+        predicted = probabilities.argmax(axis=1)
+        classes = list(range(self.num_classes))
+        precision, recall, _, _ = precision_recall_fscore_support(
+            labels, predicted, labels=classes, zero_division=0.0
+        )
+        of_truth = probabilities[np.arange(len(labels)), labels]
+        return {
+            "loss": float(-np.log(np.maximum(of_truth, 1e-7)).mean()),
+            "accuracy": float((predicted == labels).mean()),
+            "precision": [float(value) for value in precision],
+            "recall": [float(value) for value in recall],
+            "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
+        }
+
+    def unfreeze(self, precision: str | None = None) -> "Classifier":
+        """Return a copy with the same weights whose encoder is trained too."""
+        return self._copied(trainable=True, precision=precision)
+
+    def in_float32(self) -> "Classifier":
+        """Return a copy that computes in float32."""
+        return self._copied(trainable=self.encoder.trainable, precision="float32")
+
+    def _copied(self, trainable: bool, precision: str | None) -> "Classifier":
+        changes = {"precision": precision} if precision else {}
+        config = {**self._config, **changes, "layer": None}
+        copy = Classifier(self.encoder, trainable=trainable, **config)
+        copy.head.set_weights(self.head.get_weights())
+        return copy
+
+    def _class_numbers(self, labels: Any, count: int) -> np.ndarray:
+        labels = np.asarray(labels)
+        if labels.ndim == 2 and labels.shape[1] == self.num_classes:
+            labels = labels.argmax(axis=1)
+        if labels.shape != (count,):
+            raise ValueError(
+                f"Expected {count} labels, integers ({count},) or one-hot "
+                f"({count}, {self.num_classes}); received shape {labels.shape}."
+            )
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"Expected integer labels; received dtype {labels.dtype}.")
+        if count and not 0 <= labels.min() <= labels.max() < self.num_classes:
+            raise ValueError(
+                f"Expected labels in 0..{self.num_classes - 1}; "
+                f"received {labels.min()}..{labels.max()}."
+            )
+        return labels.astype(np.int32)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            **self._config,
+            "layer": None,
+            "trainable": self.encoder.trainable,
+            "encoder": keras.saving.serialize_keras_object(self.encoder),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        """Build the model again from `get_config`'s dictionary."""
+        encoder = keras.saving.deserialize_keras_object(config.pop("encoder"), custom_objects)
+        return cls(encoder, **config)
+
+
+def shifted_and_mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the images `(n, 28, 28, 1)`, half of them mirrored, each moved by up to two pixels."""
+    count, height, width, _ = images.shape
+    padded = np.pad(images, ((0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)))
+    rows, columns = rng.integers(0, 2 * MAX_SHIFT + 1, size=(2, count))
+    result = np.empty_like(images)
+    for row in range(2 * MAX_SHIFT + 1):
+        for column in range(2 * MAX_SHIFT + 1):
+            own = (rows == row) & (columns == column)
+            result[own] = padded[own, row : row + height, column : column + width]
+    mirrored = rng.random(count) < 0.5
+    result[mirrored] = result[mirrored, :, ::-1]
+    return result
+
+
+def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
+    if layer is not None:
+        encoder = keras.Model(encoder.input, encoder.get_layer(layer).output, name="encoder")
+
+    def with_precision(original: Any) -> Any:
+        return type(original).from_config({**original.get_config(), "dtype": precision})
+
+    copy = keras.models.clone_model(encoder, clone_function=with_precision)
+    copy.set_weights(encoder.get_weights())
+    return copy
+
+
+def _compile(model: Any, learning_rate: float, weight_decay: float, steps: int) -> None:
+    warmup = min(max(steps // 20, 1), steps - 1)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else learning_rate,
+        steps - warmup,
+        warmup_target=learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+    )
+
+
+def _print_row(row: dict[str, float], epochs: int) -> None:
+    import sys
+
+    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
+    print(f"epoch {row['epoch']:.0f}/{epochs}  {figures}", file=sys.stderr, flush=True)

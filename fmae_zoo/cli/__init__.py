@@ -1,0 +1,83 @@
+"""The `fmae` command. Each subcommand calls one public function."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+import fmae_zoo
+from fmae_zoo.cli.output import fail
+from fmae_zoo.errors import FmaeError
+
+COMMANDS = {
+    "list": "models",
+    "info": "models",
+    "verify": "models",
+    "data": "data",
+    "train": "train",
+    "evaluate": "train",
+    "classify": "train",
+    "embed": "images",
+    "reconstruct": "images",
+    "generate": "images",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module only when it is used, so that `fmae list` is quick."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import and return a subcommand."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"fmae_zoo.cli.{COMMANDS[name]}")
+        command: click.Command = getattr(module, f"{name}_command")
+        return command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        """Suggest the nearest command where there is none of that name."""
+        import difflib
+
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        if args[0] not in COMMANDS and near:
+            context.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(fmae_zoo.__version__, prog_name="fmae")
+def cli() -> None:
+    """Named, pretrained autoencoders for Fashion-MNIST on TensorFlow, PyTorch or JAX.
+
+    Exit codes: 0 success, 1 an error that the message explains, 2 wrong usage.
+
+    \b
+    Example: fmae list "conv-*" --pretrained
+    """
+
+
+def main() -> None:
+    """Run the command line; turn the zoo's errors into a message and exit code 1."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(1)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(fail("Stopped."))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except (FmaeError, OSError) as error:
+        sys.exit(fail(str(error)))
+    sys.exit(code if isinstance(code, int) else 0)

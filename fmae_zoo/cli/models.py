@@ -1,0 +1,123 @@
+"""`fmae list`, `fmae info`, `fmae verify`."""
+
+from typing import Any
+
+import click
+
+from fmae_zoo import registry
+from fmae_zoo.cli.output import emit_json, emit_table, json_option
+from fmae_zoo.entry import Entry
+from fmae_zoo.summary import summary_of
+
+SORT_KEYS = ("name", "mse", "linear_probe", "knn", "frozen_head", "fine_tuned", "parameters")
+
+
+@click.command("list")
+@click.argument("pattern", default="*")
+@click.option("--exclude", multiple=True, help="Leave out names that match this wildcard.")
+@click.option("--pretrained", is_flag=True, help="Only models with weights.")
+@click.option("--sort", type=click.Choice(SORT_KEYS), default="name", show_default=True)
+@json_option
+def list_command(
+    pattern: str, exclude: tuple[str, ...], pretrained: bool, sort: str, as_json: bool
+) -> None:
+    """List the models, with their published figures.
+
+    \b
+    Example: fmae list "conv-*" --pretrained --sort linear_probe
+    """
+    names = registry.list_models(pattern, exclude=exclude, pretrained=pretrained)
+    rows = [summary_of(registry.find_entry(name)) for name in names]
+    smallest_first = sort in ("name", "mse", "parameters")
+    rows.sort(
+        key=lambda row: (row[sort] is None, row[sort] if smallest_first else -(row[sort] or 0))
+    )
+    if as_json:
+        emit_json(rows)
+        return
+    if not rows:
+        raise click.ClickException(f"no model matches {pattern!r}")
+    columns = list(rows[0])
+    emit_table(columns, [[row[column] for column in columns] for row in rows])
+
+
+@click.command("info")
+@click.argument("name")
+@json_option
+def info_command(name: str, as_json: bool) -> None:
+    """Show all that is known of a model: spec, files, training and results.
+
+    \b
+    Example: fmae info conv-ae-bn
+    """
+    entry = registry.find_entry(name)
+    if as_json:
+        emit_json(_everything(entry))
+        return
+    emit_table(("", ""), list(_facts(entry)), title=entry.spec.full_name)
+
+
+def _everything(entry: Entry) -> dict[str, Any]:
+    return {
+        "spec": entry.spec.model_dump(mode="json"),
+        "folder": str(entry.folder) if entry.folder else None,
+        "manifest": entry.manifest.model_dump(mode="json") if entry.pretrained else None,
+    }
+
+
+def _facts(entry: Entry) -> Any:
+    spec = entry.spec
+    yield "summary", spec.summary
+    yield "network", spec.network.model_dump_json()
+    yield "latent", spec.latent.model_dump_json()
+    yield "objective", spec.objective.model_dump_json()
+    yield "recipe", spec.recipe.model_dump_json(exclude_none=True)
+    yield "licence", spec.licence
+    for reference in spec.references:
+        yield "reference", reference
+    yield "folder", str(entry.folder or "-")
+    if not entry.pretrained:
+        yield "weights", f"none; train it with: fmae train {registry.short_name(entry)}"
+        return
+    manifest = entry.manifest
+    for part, count in manifest.parameters.items():
+        yield f"{part} parameters", f"{count:,}"
+    for file, record in manifest.files.items():
+        yield file, f"{record.size:,} bytes, sha256 {record.sha256}"
+    if manifest.training is not None:
+        training = manifest.training
+        yield "trained", f"{training.epochs} epochs, seed {training.seed}, {training.seconds:.0f} s"
+        yield "environment", " ".join(f"{k} {v}" for k, v in training.environment.items())
+    for key, value in summary_of(entry).items():
+        if isinstance(value, float):
+            yield key, f"{value:.4f}"
+
+
+@click.command("verify")
+@click.argument("name", required=False)
+@json_option
+def verify_command(name: str | None, as_json: bool) -> None:
+    """Check files, goldens and published figures of one model, or of all with weights.
+
+    \b
+    Example: fmae verify conv-ae-bn
+    """
+    import fmae_zoo
+
+    names = [name] if name else registry.list_models(pretrained=True)
+    results = {each: fmae_zoo.verify(each) for each in names}
+    if as_json:
+        emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
+    else:
+        words = {True: "ok", False: "FAILED", None: "not checked"}
+        emit_table(
+            ("model", "check", "", "detail"),
+            [
+                (each, check.name, words[check.passed], check.detail)
+                for each, checks in results.items()
+                for check in checks
+            ],
+        )
+    failed = [c for checks in results.values() for c in checks if c.passed is False]
+    if failed:
+        raise click.ClickException(f"{len(failed)} of the checks failed")

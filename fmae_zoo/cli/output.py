@@ -1,0 +1,64 @@
+"""How commands speak: tables for people, JSON for machines, errors on stderr."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+PIPE_WIDTH = 160
+
+stderr = Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+data_option = click.option(
+    "--data",
+    "data_folder",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder with the four IDX files; by default the first source that has Fashion-MNIST.",
+)
+
+
+def emit_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+    """Print a table on stdout; numbers stand right, and a pipe gets whole lines."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], (int, float)) for row in rows)
+        table.add_column(
+            column, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
+        )
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row])
+    console = Console(highlight=False)
+    console.print(table, width=None if console.is_terminal else PIPE_WIDTH)
+
+
+def note(message: str) -> None:
+    """Print a message for people on stderr."""
+    stderr.print(message, markup=False)
+
+
+def fail(message: str) -> int:
+    """Print an error on stderr and return the exit code for it."""
+    stderr.print("[bold red]error:[/]", end=" ")
+    stderr.print(message, markup=False, soft_wrap=True)
+    return 1
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,202 @@
+"""`fmae train`, `fmae evaluate`, `fmae classify`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fmae_zoo.cli.output import data_option, emit_json, emit_table, fail, json_option, note
+
+
+@click.command("train")
+@click.argument("name")
+@click.option("--epochs", type=click.IntRange(min=1))
+@click.option("--batch-size", type=click.IntRange(min=1))
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
+@click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16"]))
+@click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--output", "-o", help="Folder for checkpoints and the model. [runs/NAME-seedN]")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
+@data_option
+@json_option
+def train_command(
+    name: str,
+    seed: int,
+    output: str | None,
+    resume: bool,
+    data_folder: str | None,
+    as_json: bool,
+    **recipe: Any,
+) -> None:
+    """Train a model by its recipe. NAME is a registered name or a folder with a spec.toml.
+
+    \b
+    Example: fmae train dense-ae --epochs 20 --seed 1 -o runs/mine
+    Stopped? fmae train dense-ae --epochs 20 --seed 1 -o runs/mine --resume
+    """
+    import fmae_zoo
+    from fmae_zoo.progress import RichProgress
+
+    folder = Path(output or f"runs/{Path(name).name.removeprefix('local:')}-seed{seed}")
+    data = fmae_zoo.load_data(data_folder)
+    try:
+        with RichProgress(name) as bar:
+            history = fmae_zoo.train(
+                name, seed=seed, output=folder, resume=resume, data=data, progress=bar, **recipe
+            )
+    except KeyboardInterrupt:
+        raise SystemExit(fail(_how_to_resume(name, folder, seed, recipe, data_folder))) from None
+    last = history.rows[history.record.best_epoch - 1]
+    if as_json:
+        emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
+        return
+    emit_table(("figure", "best epoch"), list(last.items()), title=f"{name}, seed {seed}")
+    note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
+
+
+def _how_to_resume(
+    name: str, folder: Path, seed: int, recipe: dict[str, Any], data_folder: str | None
+) -> str:
+    if not (folder / "checkpoint.safetensors").exists():
+        return "Stopped before the first epoch ended: there is no checkpoint to resume from."
+    words = [f"fmae train {name} --seed {seed} --output {folder}"]
+    words += [f"--{k.replace('_', '-')} {v}" for k, v in recipe.items() if v is not None]
+    words += [f"--data {data_folder}"] if data_folder else []
+    return (
+        f"Stopped. The epochs that were finished are saved in {folder}. Resume with:\n"
+        f"  {' '.join(words)} --resume"
+    )
+
+
+@click.command("evaluate")
+@click.argument("name")
+@click.option("--figure", "figures", multiple=True, help="Only this figure; may be repeated.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--write", is_flag=True, help="Write the figures into the entry's manifest.")
+@data_option
+@json_option
+def evaluate_command(
+    name: str,
+    figures: tuple[str, ...],
+    seed: int,
+    write: bool,
+    data_folder: str | None,
+    as_json: bool,
+) -> None:
+    """Measure a pretrained model, or local:FOLDER, on the test set.
+
+    \b
+    Example: fmae evaluate conv-ae-bn --figure reconstruction --figure knn
+    """
+    import fmae_zoo
+    from fmae_zoo.evaluation.record import record_results
+
+    model = fmae_zoo.load(name, pretrained=True)
+    data = fmae_zoo.load_data(data_folder)
+    results = fmae_zoo.evaluate(
+        model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
+    )
+    if write:
+        record_results(name, results, data)
+    if as_json:
+        emit_json(results)
+        return
+    emit_table(("figure", "", "value"), list(_flat(results)), title=name)
+    if data.is_sample:
+        note("These figures are of the small sample, not of Fashion-MNIST.")
+
+
+def _flat(results: dict[str, Any]) -> Any:
+    for figure, values in results.items():
+        for key, value in values.items():
+            if isinstance(value, dict):
+                yield from ((f"{figure} on {key}", k, v) for k, v in _scalars(value))
+        yield from ((figure, k, v) for k, v in _scalars(values))
+
+
+def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(k, v) for k, v in values.items() if not isinstance(v, (dict, list))]
+
+
+@click.command("classify")
+@click.argument("name")
+@click.option("--fine-tune", is_flag=True, help="Then train the encoder too.")
+@click.option("--layer", help="Layer of the encoder to read, e.g. features. [its output]")
+@click.option("--epochs", type=click.IntRange(min=1), default=15, show_default=True)
+@click.option("--tune-epochs", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--output", "-o", type=click.Path(file_okay=False), help="Folder for report and picture."
+)
+@data_option
+@json_option
+def classify_command(
+    name: str,
+    fine_tune: bool,
+    layer: str | None,
+    epochs: int,
+    tune_epochs: int,
+    seed: int,
+    output: str | None,
+    data_folder: str | None,
+    as_json: bool,
+) -> None:
+    """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
+
+    \b
+    Example: fmae classify conv-ae-bn --layer features --fine-tune -o runs/classifier
+    """
+    import fmae_zoo
+
+    encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
+    data = fmae_zoo.load_data(data_folder)
+    fit, validation = data.split
+    images, labels = data.train_images, data.train_labels
+    held_out = (images[validation], labels[validation])
+    classes = int(labels.max()) + 1
+    classifier = fmae_zoo.Classifier(encoder, classes, layer=layer, seed=seed)
+    common: dict[str, Any] = {"validation_data": held_out, "seed": seed, "verbose": 1}
+    note("training the head on the frozen encoder")
+    classifier.fit(images[fit], labels[fit], epochs=epochs, **common)
+    reports = {"frozen": classifier.report(data.test_images, data.test_labels)}
+    if fine_tune:
+        note("training the encoder too")
+        classifier = classifier.unfreeze()
+        classifier.fit(images[fit], labels[fit], epochs=tune_epochs, augment=True, **common)
+        reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
+    if output:
+        _write_report(Path(output), name, reports)
+    if as_json:
+        emit_json(reports)
+        return
+    for stage, report in reports.items():
+        emit_table(
+            ("class", "precision", "recall"),
+            _class_rows(report),
+            title=f"{name}, {stage}: accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}",
+        )
+
+
+def _class_rows(report: dict[str, Any]) -> list[tuple[str, float, float]]:
+    from fmae_zoo.data import CLASS_NAMES
+
+    count = len(report["recall"])
+    names = CLASS_NAMES if count == len(CLASS_NAMES) else [str(i) for i in range(count)]
+    return list(zip(names, report["precision"], report["recall"]))
+
+
+def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
+    import json
+
+    import numpy as np
+
+    from fmae_zoo.files import write_text
+    from fmae_zoo.plots import plot_confusion
+
+    write_text(folder / "report.json", json.dumps(reports, indent=2) + "\n")
+    for stage, report in reports.items():
+        title = f"{name}, {stage.replace('_', '-')}: accuracy {report['accuracy']:.4f}"
+        path = folder / f"confusion-{stage.replace('_', '-')}.png"
+        plot_confusion(np.array(report["confusion"]), path, title)
+    note(f"Report and pictures are in {folder}.")

@@ -1,0 +1,145 @@
+"""The main job in one command: `python -m fmae_zoo.demo`.
+
+Finds Fashion-MNIST, loads `conv-ae-bn` with its weights, measures it again beside its
+published figures, trains a classifier on the frozen encoder and a `dense-ae` from
+scratch, and leaves pictures in `demo/`.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import fmae_zoo
+from fmae_zoo import plots
+from fmae_zoo.data import Dataset, find_data, load_sample
+from fmae_zoo.errors import FmaeError
+from fmae_zoo.registry import find_entry
+
+MODEL, SCRATCH = "conv-ae-bn", "dense-ae"
+FIGURES = ("reconstruction", "linear_probe", "knn")
+HEAD_EPOCHS, SCRATCH_EPOCHS, MAP_IMAGES = 10, 4, 3000
+
+console = Console(stderr=True, highlight=False)
+
+
+def main(folder: str | Path = "demo") -> None:
+    """Run the demo and leave its pictures in a folder."""
+    began = time.perf_counter()
+    folder = Path(folder)
+    data = _find_data()
+    model = fmae_zoo.load(MODEL, pretrained=True)
+    console.print(f"[bold]2.[/] {MODEL} is loaded, its checksums hold")
+    codes = _compare_figures(model, data)
+    report = _classify(model, data)
+    history = _train_from_scratch(data, folder)
+    console.print("[bold]6.[/] drawing pictures")
+    _draw(model, codes, report, history, data, folder)
+    console.print(
+        f"Done in {time.perf_counter() - began:.0f} s. Pictures: "
+        + ", ".join(str(path) for path in sorted(folder.glob("*.png"))),
+        soft_wrap=True,
+    )
+
+
+def _find_data() -> Dataset:
+    def report(source: str, error: Exception) -> None:
+        console.print(f"   {source}: {error}", style="dim", markup=False)
+
+    data = find_data(report)
+    if data is None:
+        console.print(
+            "[bold yellow]No source has Fashion-MNIST.[/] Going on with the sample in the "
+            "package: [bold]all figures below are of the sample[/]."
+        )
+        data = load_sample()
+    console.print(f"[bold]1.[/] data: {data.source}, {len(data.train_images):,} training images")
+    return data
+
+
+def _compare_figures(model: Any, data: Dataset) -> np.ndarray:
+    console.print("[bold]3.[/] measuring it again: " + ", ".join(FIGURES))
+    found = fmae_zoo.evaluate(model, FIGURES, data=data)
+    published = find_entry(MODEL).manifest.results
+    here = "of the sample" if data.is_sample else "here"
+    table = Table("figure", "published", here, box=None, header_style="bold")
+    for figure, key in (
+        ("reconstruction", "mse"),
+        ("reconstruction", "psnr"),
+        ("reconstruction", "ssim"),
+        ("linear_probe", "accuracy"),
+        ("knn", "accuracy"),
+    ):
+        values = published[figure][key], found[figure][key]
+        table.add_row(f"{figure} {key}".replace("_", " "), *[f"{value:.5f}" for value in values])
+    Console(highlight=False).print(table)
+    return model.encode(data.test_images[:MAP_IMAGES])
+
+
+def _classify(model: Any, data: Dataset) -> dict[str, Any]:
+    fit, validation = data.split
+    classifier = fmae_zoo.Classifier(model.encoder, num_classes=10, trainable=False)
+    console.print("[bold]4.[/] training a classifier on the frozen encoder")
+    classifier.fit(
+        data.train_images[fit],
+        data.train_labels[fit],
+        validation_data=(data.train_images[validation], data.train_labels[validation]),
+        epochs=HEAD_EPOCHS,
+        batch_size=256,
+    )
+    report = classifier.report(data.test_images, data.test_labels)
+    console.print(f"   test accuracy {report['accuracy']:.4f}")
+    return report
+
+
+def _train_from_scratch(data: Dataset, folder: Path) -> Any:
+    from fmae_zoo.progress import RichProgress
+
+    console.print(f"[bold]5.[/] training {SCRATCH} from scratch, {SCRATCH_EPOCHS} epochs")
+    with RichProgress(SCRATCH) as bar:
+        return fmae_zoo.train(SCRATCH, epochs=SCRATCH_EPOCHS, data=data, progress=bar)
+
+
+def _draw(
+    model: Any,
+    codes: np.ndarray,
+    report: dict[str, Any],
+    history: Any,
+    data: Dataset,
+    folder: Path,
+) -> None:
+    from sklearn.manifold import TSNE
+
+    labels = data.test_labels[: len(codes)]
+    firsts = np.concatenate([np.flatnonzero(labels == c)[:1] for c in range(10)])
+    images = data.test_images[firsts]
+    plots.plot_reconstructions(
+        images, model.reconstruct(images), folder / "reconstructions.png", f"{MODEL}: test images"
+    )
+    plots.plot_curves(
+        history.rows,
+        folder / "curves.png",
+        f"{SCRATCH}: squared error from scratch",
+        label="squared error, summed over pixels",
+    )
+    plots.plot_confusion(
+        np.array(report["confusion"]),
+        folder / "confusion.png",
+        f"Frozen {MODEL}: accuracy {report['accuracy']:.3f}",
+    )
+    points = TSNE(perplexity=min(30.0, len(codes) / 4), random_state=0).fit_transform(codes)
+    plots.plot_latent_map(
+        points, labels, folder / "latent-map.png", f"{MODEL}: t-SNE of {len(codes):,} test codes"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main(*sys.argv[1:2])
+    except FmaeError as error:
+        console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,72 @@
+"""`evaluate`: the figures of a model, each by its own protocol.
+
+To add a figure: a file with a function from a `Subject` to a dictionary, and its line in
+`FIGURES`.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.data import Dataset, load_data
+from fmae_zoo.errors import UnknownModelError
+from fmae_zoo.evaluation.elbo import elbo
+from fmae_zoo.evaluation.head import fine_tuned, frozen_head
+from fmae_zoo.evaluation.knn import knn
+from fmae_zoo.evaluation.linear_probe import linear_probe
+from fmae_zoo.evaluation.reconstruction import reconstruction
+from fmae_zoo.evaluation.subject import Subject
+
+FIGURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
+    "reconstruction": reconstruction,
+    "linear_probe": linear_probe,
+    "knn": knn,
+    "frozen_head": frozen_head,
+    "fine_tuned": fine_tuned,
+    "elbo": elbo,
+}
+"""Every figure by name; a function returns None where the figure does not apply."""
+
+
+def evaluate(
+    model: Autoencoder,
+    figures: Iterable[str] | None = None,
+    *,
+    data: Dataset | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda figure: None,
+) -> dict[str, Any]:
+    """Measure a model on the test set, with every choice made on the validation split.
+
+    Args:
+        model: an autoencoder, as `load` returns it.
+        figures: names from `FIGURES`; all by default. `frozen_head` and `fine_tuned` train
+            a classifier, which takes minutes.
+        data: Fashion-MNIST by default.
+        seed: of the heads, and of the posterior samples.
+        progress: called with the name of each figure before it is measured.
+
+    Returns:
+        For each figure that applies a dictionary of numbers: MSE over pixels of [0, 1]
+        images, PSNR in dB, accuracies in [0, 1], ELBO terms in nats.
+
+    Raises:
+        UnknownModelError: there is no figure of a name.
+    """
+    names = list(FIGURES if figures is None else figures)
+    for name in names:
+        if name not in FIGURES:
+            raise UnknownModelError(
+                f"There is no figure {name!r}; expected some of {', '.join(FIGURES)}"
+            )
+    subject = Subject(model, data or load_data(), seed)
+    results: dict[str, Any] = {}
+    for name in names:
+        progress(name)
+        figure = FIGURES[name](subject)
+        if figure is not None:
+            results[name] = figure
+    return results
+
+
+__all__ = ["FIGURES", "Subject", "evaluate"]

@@ -1,0 +1,45 @@
+"""k nearest neighbours on latent means."""
+
+from typing import Any
+
+import numpy as np
+
+from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+
+NEIGHBOURS = (1, 3, 5, 10, 15, 20)
+"""Numbers of neighbours to choose from."""
+
+
+def knn(subject: Subject) -> dict[str, Any] | None:
+    """Return the test accuracy with Euclidean neighbours among all training images.
+
+    k is chosen on validation. The majority wins; among equals the lowest class number.
+    """
+    if subject.latent_size > MAX_PROBE_WIDTH:
+        return None
+    fit, validation = subject.data.split
+    codes, labels = subject.train_codes, subject.data.train_labels
+    near = _neighbour_labels(codes[fit], labels[fit], codes[validation])
+    scores = {k: _accuracy(near, labels[validation], k) for k in NEIGHBOURS if k <= len(fit)}
+    chosen = max(scores, key=lambda k: scores[k])
+    near = _neighbour_labels(codes, labels, subject.test_codes)
+    return {
+        "accuracy": _accuracy(near, subject.data.test_labels, chosen),
+        "validation_accuracy": scores[chosen],
+        "k": chosen,
+        "latent_size": subject.latent_size,
+    }
+
+
+def _neighbour_labels(codes: np.ndarray, labels: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(max(NEIGHBOURS), len(codes))
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(codes)
+    return labels[search.kneighbors(queries, return_distance=False)]
+
+
+def _accuracy(neighbours: np.ndarray, labels: np.ndarray, k: int) -> float:
+    classes = int(max(neighbours.max(), labels.max())) + 1
+    votes = np.stack([(neighbours[:, :k] == c).sum(axis=1) for c in range(classes)], axis=1)
+    return float((votes.argmax(axis=1) == labels).mean())

@@ -1,0 +1,39 @@
+"""Multinomial logistic regression on standardised latent means."""
+
+from typing import Any
+
+import numpy as np
+
+from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+"""Inverse strengths of the L2 penalty to choose from."""
+
+
+def linear_probe(subject: Subject) -> dict[str, Any] | None:
+    """Return the test accuracy of a probe on all training images, C chosen on validation."""
+    if subject.latent_size > MAX_PROBE_WIDTH:
+        return None
+    fit, validation = subject.data.split
+    codes, labels = subject.train_codes, subject.data.train_labels
+    scores = {
+        c: _probe(c, codes[fit], labels[fit]).score(codes[validation], labels[validation])
+        for c in STRENGTHS
+    }
+    chosen = max(scores, key=lambda c: scores[c])
+    probe = _probe(chosen, codes, labels)
+    return {
+        "accuracy": float(probe.score(subject.test_codes, subject.data.test_labels)),
+        "validation_accuracy": float(scores[chosen]),
+        "C": chosen,
+        "latent_size": subject.latent_size,
+    }
+
+
+def _probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300, tol=1e-3))
+    return probe.fit(codes, labels)

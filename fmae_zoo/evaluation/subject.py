@@ -1,0 +1,42 @@
+"""What every protocol reads: a model, the data, and the codes, computed once."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.data import Dataset
+
+MAX_PROBE_WIDTH = 1024
+"""Wider codes are not probed: logistic regression and neighbours are not made for them."""
+
+
+@dataclass
+class Subject:
+    """A model under evaluation.
+
+    Attributes:
+        model: the autoencoder.
+        data: images and labels.
+        seed: of everything random in a protocol.
+    """
+
+    model: Autoencoder
+    data: Dataset
+    seed: int = 0
+
+    @property
+    def latent_size(self) -> int:
+        """Number of values in a code."""
+        return self.model.spec.latent.size
+
+    @cached_property
+    def train_codes(self) -> np.ndarray:
+        """Latent means of all training images: `(n, latent size)`."""
+        return self.model.encode(self.data.train_images)
+
+    @cached_property
+    def test_codes(self) -> np.ndarray:
+        """Latent means of the test images: `(m, latent size)`."""
+        return self.model.encode(self.data.test_images)

@@ -1,0 +1,103 @@
+"""Fixtures of the whole suite. It runs on the backend that KERAS_BACKEND names."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmae_zoo import registry
+from fmae_zoo.data import Dataset, find_data, load_sample
+from fmae_zoo.spec import ModelSpec
+
+BACKENDS = ("tensorflow", "torch", "jax")
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample() -> Dataset:
+    """The 1,200 training and 400 test images that ship with the package."""
+    return load_sample()
+
+
+@pytest.fixture(scope="session")
+def few(sample: Dataset) -> Dataset:
+    """A few dozen images of each kind: enough to run, not to learn."""
+    order = np.random.default_rng(0).permutation(len(sample.train_images))[:240]
+    return replace(
+        sample,
+        train_images=sample.train_images[order],
+        train_labels=sample.train_labels[order],
+        test_images=sample.test_images[::8],
+        test_labels=sample.test_labels[::8],
+    )
+
+
+@pytest.fixture(scope="session")
+def full_data() -> Dataset:
+    """The real 70,000 images."""
+    data = find_data()
+    if data is None:
+        pytest.skip("no source has Fashion-MNIST")
+    return data
+
+
+@pytest.fixture
+def images(sample: Dataset) -> np.ndarray:
+    return sample.test_images[:16]
+
+
+@pytest.fixture(autouse=True)
+def _registry_as_it_was():
+    table = registry._table()
+    before = dict(table)
+    yield
+    table.clear()
+    table.update(before)
+
+
+def spec_dict(**changes) -> dict:
+    """A small, valid spec."""
+    content = {
+        "name": "tiny-ae",
+        "summary": "A model for the tests.",
+        "network": {"type": "dense", "units": [32, 16]},
+        "latent": {"type": "deterministic", "size": 4},
+        "objective": {"type": "squared_error"},
+        "recipe": {"epochs": 3, "batch_size": 32},
+    }
+    content.update(changes)
+    return content
+
+
+def tiny_spec(**changes) -> ModelSpec:
+    return ModelSpec.from_dict(spec_dict(**changes))
+
+
+TINY_CONV = {
+    "type": "conv",
+    "base": [7, 7, 4],
+    "encoder": [{"filters": [4], "pool": True}, {"filters": [4], "pool": True}],
+    "decoder": [
+        {"filters": [4], "upsample": True},
+        {"filters": [], "upsample": True},
+    ],
+}
+
+
+def run_python(code: str, *args: str, backend: str | None = None, **environment: str):
+    """Run Python code in a process of its own."""
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    if backend is not None:
+        env["KERAS_BACKEND"] = backend
+    env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-c", code, *args], env=env, capture_output=True, text=True, timeout=600
+    )

@@ -1,0 +1,140 @@
+import keras
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo.classifier import Classifier, shifted_and_mirrored
+from fmae_zoo.errors import FmaeError, ImagesError
+from tests.conftest import TINY_CONV, tiny_spec
+
+
+@pytest.fixture
+def encoder():
+    return fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV)).encoder
+
+
+def test_a_frozen_encoder_stays_and_the_head_learns(encoder, few):
+    before = encoder.get_weights()
+    classifier = Classifier(encoder, num_classes=10)
+    codes = classifier.codes(few.test_images)
+    rows = classifier.fit(few.train_images, few.train_labels, epochs=5, learning_rate=1e-2)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    np.testing.assert_array_equal(codes, classifier.codes(few.test_images))
+    assert all(np.array_equal(a, b) for a, b in zip(before, encoder.get_weights()))
+
+
+def test_a_trainable_encoder_moves_and_the_autoencoders_does_not(encoder, few):
+    before = encoder.get_weights()
+    classifier = Classifier(encoder, num_classes=10, trainable=True)
+    codes = classifier.codes(few.test_images)
+    classifier.fit(few.train_images, few.train_labels, epochs=1, augment=True)
+    assert not np.array_equal(codes, classifier.codes(few.test_images))
+    assert all(np.array_equal(a, b) for a, b in zip(before, encoder.get_weights()))
+
+
+def test_unfreezing_keeps_what_was_learnt(encoder, few):
+    frozen = Classifier(encoder, 10, layer="features")
+    frozen.fit(few.train_images, few.train_labels, epochs=2)
+    tuned = frozen.unfreeze()
+    np.testing.assert_allclose(
+        tuned.predict(few.test_images), frozen.predict(few.test_images), atol=1e-6
+    )
+    rows = tuned.fit(few.train_images, few.train_labels, epochs=2)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_one_hot_and_integer_labels_are_the_same(encoder, few):
+    def trained(labels):
+        classifier = Classifier(encoder, 10)
+        classifier.fit(few.train_images, labels, epochs=1)
+        return classifier.predict(few.test_images)
+
+    one_hot = np.eye(10)[few.train_labels]
+    np.testing.assert_array_equal(trained(few.train_labels), trained(one_hot))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 25])
+def test_any_number_of_classes(encoder, few, classes):
+    classifier = Classifier(encoder, classes)
+    labels = few.train_labels % classes
+    classifier.fit(few.train_images, labels, epochs=1)
+    report = classifier.report(few.test_images, few.test_labels % classes)
+    assert classifier.predict(few.test_images).shape == (len(few.test_images), classes)
+    assert np.shape(report["confusion"]) == (classes, classes)
+    with pytest.raises(FmaeError, match="two or more"):
+        Classifier(encoder, 1)
+
+
+def test_the_report_is_true(encoder, few):
+    classifier = Classifier(encoder, 10)
+    report = classifier.report(few.test_images, few.test_labels)
+    probabilities = classifier.predict(few.test_images)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    predicted = probabilities.argmax(axis=1)
+    confusion = np.array(report["confusion"])
+    assert report["accuracy"] == pytest.approx((predicted == few.test_labels).mean())
+    assert confusion.sum() == len(predicted)
+    assert np.trace(confusion) / confusion.sum() == pytest.approx(report["accuracy"])
+    for c in range(10):
+        hits = ((predicted == c) & (few.test_labels == c)).sum()
+        assert report["recall"][c] == pytest.approx(hits / (few.test_labels == c).sum())
+        assert report["precision"][c] == pytest.approx(hits / max((predicted == c).sum(), 1))
+    loss = -np.log(probabilities[np.arange(len(predicted)), few.test_labels]).mean()
+    assert report["loss"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_the_best_epoch_on_validation_is_kept(encoder, few):
+    classifier = Classifier(encoder, 10)
+    held_out = (few.test_images, few.test_labels)
+    rows = classifier.fit(
+        few.train_images, few.train_labels, validation_data=held_out, epochs=6, learning_rate=0.1
+    )
+    best = max(row["val_accuracy"] for row in rows)
+    assert classifier.report(*held_out)["accuracy"] == pytest.approx(best)
+
+
+def test_wrong_input_is_explained(encoder, few):
+    classifier = Classifier(encoder, 10)
+    images, labels = few.train_images, few.train_labels
+    for wrong, words in (
+        (labels[:-1], r"received shape \(239,\)"),
+        (np.eye(4)[labels % 4], r"received shape \(240, 4\)"),
+        (labels + 5, r"0\.\.9; received 5\.\.14"),
+        (labels.astype(float), "dtype float64"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            classifier.fit(images, wrong)
+    with pytest.raises(ImagesError):
+        classifier.fit(images[:, :20], labels)
+    with pytest.raises(ValueError, match="trainable"):
+        classifier.fit(images, labels, augment=True)
+
+
+def test_it_serialises_and_returns(encoder, few, tmp_path):
+    classifier = Classifier(encoder, 10, layer="features")
+    classifier.fit(few.train_images, few.train_labels, epochs=1)
+    classifier.save(tmp_path / "classifier.keras")
+    returned = keras.saving.load_model(tmp_path / "classifier.keras")
+    np.testing.assert_allclose(
+        returned.predict(few.test_images), classifier.predict(few.test_images), atol=1e-6
+    )
+
+
+def test_low_precision_is_for_training_only(encoder, few):
+    classifier = Classifier(encoder, 10, trainable=True, precision="mixed_bfloat16")
+    classifier.fit(few.train_images, few.train_labels, epochs=1)
+    exact = classifier.in_float32()
+    assert exact.encoder.layers[1].compute_dtype == "float32"
+    np.testing.assert_allclose(
+        exact.predict(few.test_images), classifier.predict(few.test_images), atol=0.1
+    )
+
+
+def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):
+    images = np.zeros((500, 28, 28, 1), "float32")
+    images[:, 10, 12] = 1.0
+    moved = shifted_and_mirrored(images, np.random.default_rng(0))
+    rows, columns = np.nonzero(moved[..., 0])[1:]
+    assert moved.sum() == 500
+    assert set(rows) == {8, 9, 10, 11, 12}
+    assert set(columns) == {10, 11, 12, 13, 14} | {17, 16, 15, 14, 13}

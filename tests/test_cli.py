@@ -1,0 +1,246 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import cli, registry
+from fmae_zoo.cli import COMMANDS
+from fmae_zoo.data import _write_idx
+from tests.conftest import ROOT, TINY_CONV, tiny_spec
+
+VAE = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
+
+
+@pytest.fixture
+def fmae(monkeypatch, capsys):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fmae", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def idx(few, tmp_path):
+    """A folder with a data set of a few images."""
+    folder = tmp_path / "data"
+    arrays = {
+        "train-images-idx3-ubyte": few.train_images,
+        "train-labels-idx1-ubyte": few.train_labels,
+        "t10k-images-idx3-ubyte": few.test_images,
+        "t10k-labels-idx1-ubyte": few.test_labels,
+    }
+    for name, array in arrays.items():
+        _write_idx(folder / name, array)
+    return folder
+
+
+@pytest.fixture
+def model(tmp_path):
+    return f"local:{fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / 'model')}"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(fmae, command):
+    code, out, _ = fmae(command, "--help")
+    assert code == 0
+    assert f"Example: fmae {command}" in out
+    assert "--json" in out
+
+
+def test_list_as_table_and_as_json(fmae):
+    code, out, _ = fmae("list")
+    assert code == 0
+    assert all(name in out for name in registry.list_models())
+    code, out, _ = fmae("list", "conv-*", "--exclude", "*vae*", "--sort", "mse", "--json")
+    assert [row["name"] for row in json.loads(out)] != []
+    assert {row["name"] for row in json.loads(out)} == {"conv-ae-bn", "conv-ae-bn-spatial"}
+    assert fmae("list", "nothing-*")[0] == 1
+
+
+@pytest.mark.parametrize("key", ["linear_probe", "mse", "parameters"])
+def test_list_sorts_the_best_first_and_the_unmeasured_last(fmae, key, tmp_path):
+    fmae_zoo.register(tiny_spec(name="not-measured"))
+    rows = json.loads(fmae("list", "--sort", key, "--json")[1])
+    values = [row[key] for row in rows]
+    measured = [value for value in values if value is not None]
+    assert measured == sorted(measured, reverse=key == "linear_probe")
+    assert values[: len(measured)] == measured
+
+
+def test_info(fmae, model):
+    code, out, _ = fmae("info", "conv-ae-bn")
+    assert code == 0
+    assert "Apache-2.0" in out
+    content = json.loads(fmae("info", model, "--json")[1])
+    assert content["manifest"]["files"]["encoder.safetensors"]["size"] > 0
+    fmae_zoo.register(tiny_spec(name="untrained"))
+    assert "fmae train untrained" in fmae("info", "untrained")[1]
+
+
+def test_wrong_usage_is_2_and_an_error_is_1(fmae):
+    code, _, err = fmae("info", "conv-ae-bm")
+    assert code == 1
+    assert "Did you mean" in err
+    assert fmae("list", "--sort", "beauty")[0] == 2
+    code, _, err = fmae("lsit")
+    assert code == 2
+    assert "'list'" in err
+    assert fmae("nothing-like-it")[0] == 2
+    assert fmae("embed", "conv-ae-bn")[0] == 2
+    assert fmae("--version")[0] == 0
+
+
+def test_data(fmae, idx):
+    content = json.loads(fmae("data", "--data", idx, "--json")[1])
+    assert content["train_images"] == [240, 28, 28]
+    code, out, _ = fmae("data", "--data", idx)
+    assert code == 0
+    assert "digest" in out
+    assert fmae("data", "--data", idx / "nowhere")[0] == 2
+
+
+def test_train_evaluate_and_resume(fmae, idx, tmp_path):
+    from fmae_zoo.entry import spec_toml
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "spec.toml").write_text(spec_toml(tiny_spec()))
+    options = ["--data", idx, "--epochs", 2, "-o", tmp_path / "run"]
+    code, out, err = fmae("train", tmp_path / "mine", *options)
+    assert code == 0, err
+    assert "val_loss" in out
+    code, _, err = fmae("train", tmp_path / "mine", *options)
+    assert code == 1
+    assert "--resume" in err
+    code, out, _ = fmae("train", tmp_path / "mine", *options, "--resume", "--json")
+    assert json.loads(out)["training"]["epochs"] == 2
+
+    run = f"local:{tmp_path / 'run'}"
+    code, out, _ = fmae("evaluate", run, "--data", idx, "--figure", "knn", "--write", "--json")
+    assert code == 0
+    found = json.loads(out)["knn"]["accuracy"]
+    assert registry.find_entry(run).manifest.results["knn"]["accuracy"] == found
+    assert "accuracy" in fmae("evaluate", run, "--data", idx, "--figure", "knn")[1]
+    code, out, _ = fmae("verify", run)
+    assert code == 0
+    assert "golden codes" in out
+
+
+def test_verify_fails_with_1_and_names_the_file(fmae, model):
+    from pathlib import Path
+
+    (Path(model.removeprefix("local:")) / "decoder.safetensors").write_bytes(b"")
+    code, out, _ = fmae("verify", model, "--json")
+    assert code == 1
+    failed = [c["name"] for c in json.loads(out)[model] if c["passed"] is False]
+    assert failed == ["decoder.safetensors"]
+
+
+def test_ctrl_c_in_training_saves_and_says_how_to_resume(fmae, idx, tmp_path, monkeypatch):
+    from fmae_zoo import training
+
+    write = training.write_checkpoint
+
+    def write_then_stop(folder, model, progress):
+        write(folder, model, progress)
+        raise KeyboardInterrupt
+
+    fmae_zoo.register(tiny_spec())
+    monkeypatch.setattr(training, "write_checkpoint", write_then_stop)
+    run = tmp_path / "run"
+    code, _, err = fmae("train", "tiny-ae", "--data", idx, "--epochs", 3, "-o", run)
+    assert code == 1
+    words = " ".join(err.split())
+    assert "Resume with: fmae train tiny-ae --seed 0" in words
+    assert "--epochs 3" in words
+    assert "--resume" in words
+    monkeypatch.undo()
+    code, out, _ = fmae(
+        "train", "tiny-ae", "--data", idx, "--epochs", 3, "-o", run, "--resume", "--json"
+    )
+    assert json.loads(out)["training"]["epochs"] == 3
+
+
+def test_classify(fmae, idx, tmp_path):
+    saved = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV)), tmp_path / "model")
+    options = ["--data", idx, "--epochs", 1, "--tune-epochs", 1, "--fine-tune"]
+    code, out, err = fmae("classify", f"local:{saved}", *options, "-o", tmp_path / "out", "--json")
+    assert code == 0, err
+    assert set(json.loads(out)) == {"frozen", "fine_tuned"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "report.json",
+        "confusion-frozen.png",
+        "confusion-fine-tuned.png",
+    }
+    code, out, _ = fmae("classify", f"local:{saved}", *options[:-1])
+    assert code == 0
+    assert "Ankle boot" in out
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_embed_streams_files_into_a_file(fmae, model, tmp_path, images, suffix):
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "broken.png").write_bytes(b"no")
+    output = tmp_path / f"codes.{suffix}"
+    words = ["embed", model, tmp_path / "images.npy", tmp_path / "broken.png", "-o", output]
+    code, out, err = fmae(*words, "--batch-size", 5, "--json")
+    assert code == 0, err
+    assert json.loads(out)["images"] == 16
+    assert "broken.png" in err
+    expected = fmae_zoo.load(model).encode(images)
+    if suffix == "npz":
+        codes = np.load(output)["codes"]
+    else:
+        import pyarrow.parquet as pq
+
+        codes = np.stack(pq.read_table(output).column("code").to_pylist())
+    np.testing.assert_allclose(codes, expected, atol=1e-5)
+
+
+def test_embed_without_a_readable_image_keeps_what_was_there(fmae, model, tmp_path):
+    output = tmp_path / "codes.npz"
+    output.write_bytes(b"precious")
+    (tmp_path / "broken.png").write_bytes(b"no")
+    assert fmae("embed", model, tmp_path / "broken.png", "-o", output)[0] == 1
+    assert output.read_bytes() == b"precious"
+    assert fmae("embed", model, tmp_path / "broken.png", "-o", tmp_path / "codes.txt")[0] == 1
+
+
+def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):
+    np.save(tmp_path / "images.npy", images)
+    code, out, _ = fmae(
+        "reconstruct", model, tmp_path / "images.npy", "-o", tmp_path / "pairs.png", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["images"] == 12
+    assert (tmp_path / "pairs.png").read_bytes()[:4] == b"\x89PNG"
+    vae = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(**VAE)), tmp_path / "vae")
+    code, _, err = fmae("generate", f"local:{vae}", "-n", 5, "-o", tmp_path / "samples.png")
+    assert code == 0
+    assert (tmp_path / "samples.png").exists()
+    code, _, err = fmae("generate", model, "-o", tmp_path / "none.png")
+    assert code == 1
+    assert "no prior" in err
+    assert fmae("reconstruct", model, tmp_path / "none.npy", "-o", tmp_path / "x.png")[0] == 1
+
+
+def test_list_is_a_command_of_its_own_and_imports_no_backend():
+    code = (
+        "import sys; sys.argv = ['fmae', 'list', '--json']\n"
+        "from fmae_zoo.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "loaded = {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
+        "print(loaded, file=sys.stderr)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.stderr.strip() == "set()"
+    assert len(json.loads(result.stdout)) >= 5

@@ -1,0 +1,162 @@
+"""Latents and objectives, each against its formula."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import fmae_zoo
+from fmae_zoo.errors import FmaeError
+from fmae_zoo.latents.sampling import GaussianSampling, spaced
+from fmae_zoo.objectives import ELBO, SquaredError
+from tests.conftest import tiny_spec
+
+VAE = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
+
+
+def number(tensor) -> float:
+    return float(ops.convert_to_numpy(tensor))
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    images = rng.random((5, 28, 28, 1), dtype="float32")
+    logits = rng.standard_normal((5, 28, 28, 1)).astype("float32")
+    mean = rng.standard_normal((5, 4)).astype("float32")
+    log_variance = rng.standard_normal((5, 4)).astype("float32")
+    return images, {"logits": logits, "mean": mean, "log_variance": log_variance}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x.astype("float64")))
+
+
+def test_squared_error_is_summed_over_pixels_and_averaged_over_the_batch(batch):
+    images, outputs = batch
+    expected = ((sigmoid(outputs["logits"]) - images) ** 2).sum() / 5
+    terms = SquaredError(type="squared_error").terms(images, outputs)
+    assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bernoulli_is_the_cross_entropy(batch):
+    images, outputs = batch
+    p = sigmoid(outputs["logits"])
+    expected = -(images * np.log(p) + (1 - images) * np.log(1 - p)).sum() / 5
+    terms = ELBO(type="elbo").terms(images, outputs)
+    assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bernoulli_stays_finite_for_extreme_logits():
+    images = np.ones((1, 28, 28, 1), "float32")
+    outputs = {"logits": np.full((1, 28, 28, 1), -1e4, "float32")}
+    nll = ELBO(type="elbo").negative_log_likelihood(images, outputs["logits"])
+    assert number(nll[0]) == pytest.approx(1e4 * 784, rel=1e-5)
+
+
+def test_gaussian_is_the_log_density(batch):
+    from scipy.stats import norm
+
+    images, outputs = batch
+    expected = -norm.logpdf(images, sigmoid(outputs["logits"]), 0.3).sum() / 5
+    terms = ELBO(type="elbo", likelihood="gaussian", sigma=0.3).terms(images, outputs)
+    assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_kl_is_that_of_two_gaussians_and_zero_at_the_prior(batch):
+    images, outputs = batch
+    mean, log_variance = outputs["mean"], outputs["log_variance"]
+    expected = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum() / 5
+    assert number(ELBO(type="elbo").terms(images, outputs)["kl"]) == pytest.approx(
+        expected, rel=1e-5
+    )
+    prior = outputs | {"mean": 0 * mean, "log_variance": 0 * log_variance}
+    assert number(ELBO(type="elbo").terms(images, prior)["kl"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_weight_of_the_kl_rises_to_beta():
+    objective = ELBO(type="elbo", beta=2.0, kl_warmup_steps=100)
+    weights = [number(objective.weights(ops.cast(s, "float32"))["kl"]) for s in (0, 25, 100, 900)]
+    np.testing.assert_allclose(weights, [0.0, 0.5, 2.0, 2.0], rtol=1e-6)
+    assert ELBO(type="elbo").weights(0)["kl"] == 1.0
+
+
+def test_sampling_returns_the_mean_outside_training():
+    mean, log_variance = ops.ones((3, 2)), ops.zeros((3, 2))
+    layer = GaussianSampling(seed=1)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(layer(mean, log_variance, training=False)), np.ones((3, 2))
+    )
+
+
+def test_samples_have_the_posteriors_moments():
+    mean, log_variance = ops.full((20_000, 1), 3.0), ops.full((20_000, 1), np.log(4.0))
+    draws = ops.convert_to_numpy(GaussianSampling(seed=1)(mean, log_variance, training=True))
+    assert draws.mean() == pytest.approx(3.0, abs=0.06)
+    assert draws.std() == pytest.approx(2.0, abs=0.06)
+
+
+def test_samples_repeat_with_the_seed_and_differ_from_call_to_call():
+    mean, log_variance = ops.zeros((8, 4)), ops.zeros((8, 4))
+    one, other = GaussianSampling(seed=1), GaussianSampling(seed=1)
+    first, second = (ops.convert_to_numpy(one(mean, log_variance, training=True)) for _ in "ab")
+    np.testing.assert_array_equal(
+        first, ops.convert_to_numpy(other(mean, log_variance, training=True))
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_neighbouring_seeds_are_spaced():
+    seeds = [spaced(seed) for seed in range(100)]
+    assert len(set(seeds)) == 100
+    assert min(np.diff(sorted(seeds))) > 1000
+    assert min(seeds) >= 0
+    assert max(seeds) < 2**31
+
+
+def test_a_sampling_layer_serialises():
+    layer = GaussianSampling(seed=5, name="here")
+    copy = GaussianSampling.from_config(layer.get_config())
+    assert (copy.seed, copy.name) == (5, "here")
+
+
+def test_generated_images_depend_on_the_seed_alone():
+    model = fmae_zoo.Autoencoder(VAE)
+    images = model.generate(7, seed=2)
+    assert images.shape == (7, 28, 28, 1)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    np.testing.assert_array_equal(images, model.generate(7, seed=2))
+    assert not np.array_equal(images, model.generate(7, seed=3))
+
+
+def test_what_has_no_prior_cannot_generate():
+    with pytest.raises(FmaeError, match="no prior"):
+        fmae_zoo.Autoencoder(tiny_spec()).generate(3)
+
+
+def test_codes_of_a_wrong_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(n, 4\); received \(2, 5\)"):
+        fmae_zoo.Autoencoder(tiny_spec()).decode(np.zeros((2, 5)))
+
+
+def test_no_images_give_no_codes():
+    assert fmae_zoo.Autoencoder(tiny_spec()).encode(np.zeros((0, 28, 28), "uint8")).shape == (0, 4)
+
+
+def test_the_training_noise_does_not_reach_encode():
+    model = fmae_zoo.Autoencoder(VAE)
+    images = np.random.default_rng(0).random((4, 28, 28, 1), dtype="float32")
+    noisy = ops.convert_to_numpy(model(images, training=True)["code"])
+    still = ops.convert_to_numpy(model(images, training=False)["code"])
+    assert not np.allclose(noisy, still)
+    np.testing.assert_allclose(model.encode(images), still, atol=1e-5)
+
+
+def test_building_a_model_leaves_the_global_random_state_alone():
+    np.random.seed(0)
+    expected = np.random.random(3)
+    np.random.seed(0)
+    fmae_zoo.Autoencoder(tiny_spec())
+    np.testing.assert_array_equal(np.random.random(3), expected)
+    assert keras.config.dtype_policy().name == "float32"

@@ -1,0 +1,160 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import registry
+from fmae_zoo.entry import Entry
+from fmae_zoo.errors import NoWeightsError, SpecError, WeightsError
+from fmae_zoo.files import sha256_of
+from fmae_zoo.manifest import Manifest
+from tests.conftest import tiny_spec
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=3), tmp_path / "mine")
+
+
+def test_a_saved_model_loads_with_the_same_outputs(folder, images):
+    model = fmae_zoo.Autoencoder(tiny_spec(), seed=3)
+    loaded = fmae_zoo.load(f"local:{folder}")
+    assert loaded.spec == model.spec
+    np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
+    np.testing.assert_array_equal(loaded.reconstruct(images), model.reconstruct(images))
+
+
+def test_saving_again_gives_the_same_weights_files(folder, tmp_path):
+    again = fmae_zoo.save(fmae_zoo.load(f"local:{folder}"), tmp_path / "again")
+    for name, record in Manifest.read(folder).files.items():
+        if name != "golden.safetensors":
+            assert sha256_of((again / name).read_bytes()) == record.sha256
+
+
+def test_the_manifest_states_licence_sizes_and_digests(folder):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["licence"] == "Apache-2.0"
+    assert manifest["hub"] == {"repo": "", "commit": ""}
+    assert manifest["parameters"]["encoder"] == 784 * 32 + 32 + 32 * 16 + 16 + 16 * 4 + 4
+    for name, record in manifest["files"].items():
+        content = (folder / name).read_bytes()
+        assert record == {"sha256": sha256_of(content), "size": len(content)}
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_part_is_the_part_of_the_whole(folder, part):
+    whole = fmae_zoo.load(f"local:{folder}")
+    loaded = fmae_zoo.load(f"local:{folder}", part=part)
+    for one, other in zip(getattr(whole, part).get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_altered_weights_file_is_refused(folder):
+    path = folder / "encoder.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(WeightsError, match="damaged or altered"):
+        fmae_zoo.load(f"local:{folder}")
+
+
+def test_a_model_is_never_silently_random(folder):
+    fmae_zoo.register(tiny_spec(name="no-weights"))
+    with pytest.raises(NoWeightsError, match="fmae train no-weights"):
+        fmae_zoo.load("no-weights", pretrained=True)
+    (folder / "manifest.json").unlink()
+    with pytest.raises(NoWeightsError):
+        fmae_zoo.load(f"local:{folder}")
+    assert fmae_zoo.load(f"local:{folder}", pretrained=False)
+
+
+def test_a_manifest_without_the_file_is_no_weights(folder):
+    manifest = Manifest.read(folder)
+    manifest.model_copy(update={"files": {}}).write(folder)
+    with pytest.raises(NoWeightsError, match=r"encoder\.safetensors"):
+        fmae_zoo.load(f"local:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "dictionary"),
+        ('{"name": "tiny-ae", "tag": "fmnist"}', "licence: Field required"),
+        ('{"name": "other", "tag": "fmnist", "licence": "MIT"}', r"expected tiny-ae\.fmnist"),
+    ],
+)
+def test_a_broken_manifest_is_named(folder, content, words):
+    (folder / "manifest.json").write_text(content)
+    with pytest.raises(SpecError, match=words):
+        fmae_zoo.load(f"local:{folder}")
+
+
+def test_an_interrupted_save_leaves_no_manifest(folder, monkeypatch):
+    from fmae_zoo import entry
+
+    def stop(model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, "golden_of", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), folder)
+    assert not Entry.read(folder).pretrained
+
+
+def test_a_moved_folder_still_loads(folder, tmp_path, images):
+    codes = fmae_zoo.load(f"local:{folder}").encode(images)
+    moved = shutil.move(folder, tmp_path / "else where")
+    np.testing.assert_array_equal(fmae_zoo.load(moved).encode(images), codes)
+
+
+def test_an_absurd_network_is_refused_by_its_shape():
+    from fmae_zoo.errors import FmaeError
+    from tests.conftest import TINY_CONV
+
+    wrong = tiny_spec(network=TINY_CONV | {"base": [6, 7, 4]})
+    with pytest.raises(FmaeError, match=r"shape \(24, 28, 1\)"):
+        fmae_zoo.Autoencoder(wrong)
+    spatial = tiny_spec(network=TINY_CONV, latent={"type": "spatial", "size": 5})
+    with pytest.raises(ValueError, match="size = 196"):
+        fmae_zoo.Autoencoder(spatial)
+
+
+@pytest.mark.full_data
+@pytest.mark.parametrize("name", registry.list_models(pretrained=True))
+def test_published_figures_are_found_again(name, full_data):
+    checks = fmae_zoo.verify(name, data=full_data)
+    assert [check for check in checks if not check.passed] == []
+    assert {"reconstruction mse", "golden codes"} <= {check.name for check in checks}
+
+
+def test_verify_finds_damage(folder):
+    assert {check.passed for check in fmae_zoo.verify(folder)} == {True, None}
+    (folder / "decoder.safetensors").write_bytes(b"damage")
+    failed = [check for check in fmae_zoo.verify(folder) if check.passed is False]
+    assert [check.name for check in failed] == ["decoder.safetensors"]
+    (folder / "decoder.safetensors").unlink()
+    assert not all(check.passed for check in fmae_zoo.verify(folder))
+
+
+def test_verify_finds_other_outputs_and_other_figures(folder, sample):
+    from fmae_zoo.entry import record_files
+    from fmae_zoo.weights import read_tensors, save_tensors
+
+    manifest = Manifest.read(folder)
+    results = fmae_zoo.evaluate(fmae_zoo.load(folder), ["reconstruction"], data=sample)
+    manifest.model_copy(update={"results": results}).write(folder)
+    assert all(check.passed for check in fmae_zoo.verify(folder, data=sample))
+    results["reconstruction"]["mse"] *= 1.01
+    manifest.model_copy(update={"results": results}).write(folder)
+    failed = [check.name for check in fmae_zoo.verify(folder, data=sample) if not check.passed]
+    assert failed == ["reconstruction mse"]
+
+    golden = read_tensors(folder / "golden.safetensors")
+    golden["codes"] = golden["codes"] + 0.01 * golden["codes"].std()
+    save_tensors(golden, folder / "golden.safetensors")
+    record_files(folder, manifest).write(folder)
+    failed = [check.name for check in fmae_zoo.verify(folder, data=sample) if not check.passed]
+    assert "golden codes" in failed

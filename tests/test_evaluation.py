@@ -1,0 +1,166 @@
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from skimage.metrics import structural_similarity
+
+import fmae_zoo
+from fmae_zoo.errors import DataError, UnknownModelError
+from fmae_zoo.evaluation import FIGURES, Subject, head
+from fmae_zoo.evaluation.elbo import binarised_test
+from fmae_zoo.evaluation.knn import knn
+from fmae_zoo.evaluation.linear_probe import linear_probe
+from fmae_zoo.evaluation.reconstruction import mean_ssim, pca_mse
+from fmae_zoo.evaluation.record import record_results, record_seed
+from fmae_zoo.registry import find_entry
+from tests.conftest import TINY_CONV, tiny_spec
+
+VAE = {
+    "latent": {"type": "gaussian", "size": 4},
+    "objective": {"type": "elbo", "likelihood": "gaussian", "sigma": 0.2},
+}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(head, "HEAD_EPOCHS", 1)
+    monkeypatch.setattr(head, "TUNE_EPOCHS", 1)
+
+
+def test_every_figure_of_a_convolutional_vae(quick, few):
+    model = fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV, **VAE))
+    seen = []
+    results = fmae_zoo.evaluate(model, data=few, progress=seen.append)
+    assert list(results) == seen == list(FIGURES)
+    assert set(results["frozen_head"]) == {"latent", "features"}
+    assert results["frozen_head"]["features"]["input_size"] == 7 * 7 * 4
+    assert results["reconstruction"]["latent_size"] == 4
+    json.dumps(results)
+
+
+def test_figures_that_do_not_apply_are_left_out(quick, few):
+    results = fmae_zoo.evaluate(
+        fmae_zoo.Autoencoder(tiny_spec()), ["elbo", "frozen_head"], data=few
+    )
+    assert list(results) == ["frozen_head"]
+    assert list(results["frozen_head"]) == ["latent"]
+
+
+def test_an_unknown_figure_is_refused(few):
+    with pytest.raises(UnknownModelError, match="linear_probe"):
+        fmae_zoo.evaluate(fmae_zoo.Autoencoder(tiny_spec()), ["fid"], data=few)
+
+
+class Codes:
+    """A stand-in for a model whose codes are known."""
+
+    def __init__(self, train, test):
+        self.size, self.train, self.test = train.shape[1], train, test
+
+    def subject(self, few):
+        subject = Subject(fmae_zoo.Autoencoder(tiny_spec()), few)
+        subject.__dict__.update(train_codes=self.train, test_codes=self.test)
+        return subject
+
+
+def test_probes_read_labels_that_the_codes_hold_and_no_others(few):
+    rng = np.random.default_rng(0)
+    noise = [0.05 * rng.standard_normal((n, 10)) for n in (240, len(few.test_labels))]
+    telling = Codes(
+        *(np.eye(10)[y] + e for y, e in zip((few.train_labels, few.test_labels), noise))
+    )
+    silent = Codes(*(rng.standard_normal(e.shape) for e in noise))
+    for probe in (linear_probe, knn):
+        assert probe(telling.subject(few))["accuracy"] == 1.0
+        assert probe(silent.subject(few))["accuracy"] < 0.4
+
+
+def test_probes_choose_on_validation_not_on_test(few):
+    """Test labels do not change what is chosen."""
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    shuffled = replace(few, test_labels=np.roll(few.test_labels, 1))
+    for probe, choice in ((linear_probe, "C"), (knn, "k")):
+        one, other = (probe(Subject(model, data)) for data in (few, shuffled))
+        assert one[choice] == other[choice]
+        assert one["validation_accuracy"] == other["validation_accuracy"]
+
+
+def test_wide_codes_are_not_probed(few):
+    wide = fmae_zoo.Autoencoder(tiny_spec(latent={"type": "deterministic", "size": 1025}))
+    assert linear_probe(Subject(wide, few)) is None
+    assert knn(Subject(wide, few)) is None
+
+
+def test_reconstruction_figures_are_what_they_say(few):
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    result = fmae_zoo.evaluate(model, ["reconstruction"], data=few)["reconstruction"]
+    images = few.test_images[..., None] / 255.0
+    mse = np.mean((images - model.reconstruct(few.test_images)) ** 2)
+    assert result["mse"] == pytest.approx(mse, rel=1e-5)
+    assert result["psnr"] == pytest.approx(10 * np.log10(1 / mse), rel=1e-5)
+
+
+def test_ssim_is_one_for_the_same_image_and_uses_an_11_pixel_window(few):
+    images = few.test_images[:4, ..., None] / 255.0
+    assert mean_ssim(images, images) == pytest.approx(1.0)
+    blurred = np.clip(images * 0.5 + 0.2, 0, 1)
+    windowed = [
+        structural_similarity(
+            a[..., 0], b[..., 0], data_range=1.0, gaussian_weights=True, sigma=1.5,
+            truncate=5 / 1.5, use_sample_covariance=False,
+        )
+        for a, b in zip(images, blurred)
+    ]  # fmt: skip
+    assert mean_ssim(images, blurred) == pytest.approx(np.mean(windowed), abs=1e-9)
+
+
+def test_pca_is_no_row_where_the_code_is_as_wide_as_the_image(few):
+    assert pca_mse(few, 784) is None
+    assert pca_mse(few, 12_544) is None
+    assert pca_mse(few, 4) > pca_mse(few, 32) > 0
+
+
+def test_elbo_terms_are_those_of_the_formula(few):
+    model = fmae_zoo.Autoencoder(tiny_spec(**VAE))
+    result = fmae_zoo.evaluate(model, ["elbo"], data=few)["elbo"]
+    images = few.test_images[..., None].astype("float32") / 255
+    posterior = model.posterior.predict(images, verbose=0)
+    mean, log_variance = posterior["mean"], posterior["log_variance"]
+    kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1).mean()
+    noise = np.random.default_rng(0).standard_normal(mean.shape).astype("float32")
+    decoded = model.decode(mean + np.exp(log_variance / 2) * noise)
+    constant = 392 * np.log(2 * np.pi * 0.04)
+    nll = (((decoded - images) ** 2).sum(axis=(1, 2, 3)) / 0.08).mean() + constant
+    assert result["kl"] == pytest.approx(kl, rel=1e-4)
+    assert result["reconstruction"] == pytest.approx(nll, rel=1e-4)
+    assert result["elbo"] == pytest.approx(-kl - nll, rel=1e-4)
+
+
+def test_a_bernoulli_elbo_is_of_binarised_images(few):
+    model = fmae_zoo.Autoencoder(tiny_spec(**VAE | {"objective": {"type": "elbo"}}))
+    subject = Subject(model, few)
+    binary = binarised_test(subject)
+    assert set(np.unique(binary)) == {0.0, 1.0}
+    np.testing.assert_array_equal(binary, binarised_test(subject))
+    assert fmae_zoo.evaluate(model, ["elbo"], data=few)["elbo"]["likelihood"] == "bernoulli"
+
+
+def test_figures_go_into_the_manifest_beside_the_others(few, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    real = replace(few, is_sample=False)
+    record_results(tmp_path, {"knn": {"accuracy": 0.5}}, real)
+    record_results(tmp_path, {"linear_probe": {"accuracy": 0.6}}, real)
+    record_seed(tmp_path, 7, {"knn": {"accuracy": 0.4}})
+    manifest = find_entry(tmp_path).manifest
+    assert set(manifest.results) == {"knn", "linear_probe"}
+    assert manifest.seeds["7"]["knn"]["accuracy"] == 0.4
+    assert manifest.evaluation_environment["backend"] == keras.backend.backend()
+    assert manifest.evaluation_environment["data_digest"] == few.digest
+
+
+def test_figures_of_the_sample_are_never_published(sample, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    with pytest.raises(DataError, match="sample"):
+        record_results(tmp_path, {"knn": {"accuracy": 0.5}}, sample)

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmae_zoo import plots
+
+
+def drawn(path) -> np.ndarray:
+    """The picture as an array, checked to hold more than white."""
+    pixels = np.asarray(Image.open(path).convert("L"))
+    assert pixels.std() > 5
+    return pixels
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 50])
+def test_curves(tmp_path, epochs):
+    rows = [
+        {"epoch": e + 1, "loss": 10.0 / (e + 1), "val_loss": 11.0 / (e + 1)} for e in range(epochs)
+    ]
+    drawn(plots.plot_curves(rows, tmp_path / "curves.png", "title"))
+
+
+def test_negative_figures_are_drawn_too(tmp_path):
+    rows = [{"epoch": e, "loss": -100.0 * e, "val_loss": -90.0 * e} for e in range(1, 5)]
+    drawn(plots.plot_curves(rows, tmp_path / "curves.png"))
+
+
+@pytest.mark.parametrize("count", [1, 3, 16])
+def test_reconstructions_and_grids(tmp_path, images, count):
+    pairs = images[:count] / 255.0
+    drawn(plots.plot_reconstructions(images[:count], pairs[..., None], tmp_path / "pairs.png", "t"))
+    drawn(plots.plot_grid(pairs, tmp_path / "grid.png", "t"))
+
+
+@pytest.mark.parametrize("classes", [2, 10, 25])
+def test_confusion(tmp_path, classes):
+    matrix = np.random.default_rng(0).integers(0, 100, (classes, classes))
+    drawn(plots.plot_confusion(matrix, tmp_path / "confusion.png", "title"))
+    drawn(plots.plot_confusion(np.zeros((3, 3), int), tmp_path / "empty.png", "nothing"))
+
+
+def test_latent_map(tmp_path, sample):
+    points = np.random.default_rng(0).standard_normal((len(sample.test_labels), 2))
+    drawn(plots.plot_latent_map(points, sample.test_labels, tmp_path / "map.png", "title"))
+
+
+def test_reconstructions_differ_where_the_images_do(tmp_path, images):
+    one = drawn(plots.plot_grid(images[:4], tmp_path / "one.png"))
+    other = drawn(plots.plot_grid(images[4:8], tmp_path / "other.png"))
+    assert (one != other).any()

@@ -1,0 +1,65 @@
+import pytest
+
+from fmae_zoo.entry import spec_toml
+from fmae_zoo.errors import SpecError
+from fmae_zoo.registry import entries
+from fmae_zoo.spec import ModelSpec
+from tests.conftest import TINY_CONV, spec_dict, tiny_spec
+
+
+def test_a_spec_survives_toml(tmp_path):
+    for spec in [tiny_spec(), tiny_spec(network=TINY_CONV), *[e.spec for e in entries()]]:
+        (tmp_path / "spec.toml").write_text(spec_toml(spec))
+        assert ModelSpec.from_toml(tmp_path) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": "Bad Name"}, ["spec.toml: name:", "pattern", "'Bad Name'"]),
+        ({"latent": {"type": "deterministic", "size": 0}}, ["latent", "size", "received 0"]),
+        ({"latent": {"type": "deterministic", "size": 10**12}}, ["size", "65536"]),
+        ({"latent": {"type": "quantum", "size": 4}}, ["latent", "'deterministic'", "quantum"]),
+        ({"network": {"type": "dense", "units": []}}, ["network.dense.units", "at least 1"]),
+        ({"network": {"type": "dense", "unitz": [4]}}, ["units: Field required", "unitz"]),
+        ({"recipe": {"epoch": 3}}, ["recipe.epoch", "did you mean 'epochs'?"]),
+        ({"recipe": {"epochs": "many"}}, ["recipe.epochs", "integer", "'many'"]),
+        ({"recipe": {"optimizer": "adamm"}}, ["recipe.optimizer", "'adam'", "'adamm'"]),
+        ({"objective": {"type": "elbo"}}, ["latent.type = 'gaussian'"]),
+    ],
+)
+def test_errors_name_file_key_value_and_expectation(tmp_path, changes, words):
+    (tmp_path / "spec.toml").write_text(_toml(spec_dict(**changes)))
+    with pytest.raises(SpecError) as error:
+        ModelSpec.from_toml(tmp_path)
+    for word in [str(tmp_path / "spec.toml"), *words]:
+        assert word in str(error.value)
+
+
+def test_every_broken_rule_is_named():
+    with pytest.raises(SpecError) as error:
+        ModelSpec.from_dict({"name": "x"})
+    for key in ("summary", "network", "latent", "objective"):
+        assert f"{key}: Field required" in str(error.value)
+
+
+def test_a_missing_or_broken_file_is_named(tmp_path):
+    with pytest.raises(SpecError, match="cannot be read"):
+        ModelSpec.from_toml(tmp_path / "spec.toml")
+    (tmp_path / "spec.toml").write_text("name = ")
+    with pytest.raises(SpecError, match="not valid TOML"):
+        ModelSpec.from_toml(tmp_path)
+    (tmp_path / "spec.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="cannot be read"):
+        ModelSpec.from_toml(tmp_path)
+
+
+def test_a_spec_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        tiny_spec().name = "other"
+
+
+def _toml(content: dict) -> str:
+    import tomli_w
+
+    return tomli_w.dumps(content)

@@ -1,0 +1,307 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import checkpoint, training
+from fmae_zoo.errors import SpecError, TrainingError
+from fmae_zoo.recipe import PatchMask, Recipe
+from fmae_zoo.weights import tensors_of
+from tests.conftest import ROOT, TINY_CONV, tiny_spec
+
+VAE = {
+    "latent": {"type": "gaussian", "size": 4},
+    "objective": {"type": "elbo", "kl_warmup_steps": 10},
+}
+
+
+def weights(model):
+    return {**tensors_of(model.posterior), **tensors_of(model.decoder)}
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for key in one:
+        np.testing.assert_array_equal(one[key], other[key], err_msg=key)
+
+
+def test_a_run_leaves_an_entry_that_loads(few, tmp_path, images):
+    history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
+    assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+    assert history.rows[-1]["val_loss"] < history.rows[0]["val_loss"]
+    assert {
+        "spec.toml", "manifest.json", "encoder.safetensors", "decoder.safetensors",
+        "golden.safetensors", "history.csv", "curves.png", "checkpoint.safetensors",
+    } <= {path.name for path in (tmp_path / "run").iterdir()}  # fmt: skip
+    loaded = fmae_zoo.load(f"local:{tmp_path / 'run'}")
+    np.testing.assert_array_equal(loaded.encode(images), history.model.encode(images))
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[-1]["val_loss"]) == pytest.approx(history.rows[-1]["val_loss"])
+    assert all(check.passed is not False for check in fmae_zoo.verify(tmp_path / "run"))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(few):
+    first = fmae_zoo.train(tiny_spec(), data=few, seed=3, epochs=1)
+    again = fmae_zoo.train(tiny_spec(), data=few, seed=3, epochs=1)
+    other = fmae_zoo.train(tiny_spec(), data=few, seed=4, epochs=1)
+    assert_same_bits(weights(first.model), weights(again.model))
+    assert not np.array_equal(
+        weights(first.model)["latent.kernel"], weights(other.model)["latent.kernel"]
+    )
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "vae"])
+def test_stopped_after_an_epoch_and_resumed_is_bit_for_bit_the_same(
+    few, tmp_path, monkeypatch, kind
+):
+    changes = {"dense": {}, "conv": {"network": TINY_CONV}, "vae": VAE}[kind]
+    spec = tiny_spec(**changes)
+    whole = fmae_zoo.train(spec, data=few, output=tmp_path / "whole")
+    write = training.write_checkpoint
+
+    def write_then_stop(folder, model, progress):
+        write(folder, model, progress)
+        if progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_checkpoint", write_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        fmae_zoo.train(spec, data=few, output=tmp_path / "stopped")
+    monkeypatch.undo()
+    resumed = fmae_zoo.train(spec, data=few, output=tmp_path / "stopped", resume=True)
+    assert_same_bits(weights(whole.model), weights(resumed.model))
+    assert len(resumed.rows) == 3
+
+
+KILLED = """
+import sys
+from dataclasses import replace
+import fmae_zoo
+from fmae_zoo.data import load_sample
+from fmae_zoo.spec import ModelSpec
+sample = load_sample()
+few = replace(sample, train_images=sample.train_images[::5], train_labels=sample.train_labels[::5])
+print("started", flush=True)
+fmae_zoo.train(
+    ModelSpec.from_toml(sys.argv[1]), data=few, output=sys.argv[2], resume=sys.argv[3] == "resume",
+    progress=lambda *report: print(report, flush=True),
+)
+"""
+
+
+def test_killed_at_any_moment_and_resumed_is_bit_for_bit_the_same(tmp_path):
+    from fmae_zoo.entry import spec_toml
+
+    spec = tiny_spec(network=TINY_CONV, recipe={"epochs": 4, "batch_size": 8, "augment": True})
+    (tmp_path / "spec.toml").write_text(spec_toml(spec))
+
+    def start(folder, resume):
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, tmp_path / "spec.toml", folder, resume],
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        )  # fmt: skip
+
+    whole = start(tmp_path / "whole", "new")
+    whole.communicate(timeout=300)
+    assert whole.returncode == 0
+
+    delays = iter(np.random.default_rng(int(time.time())).uniform(0, 0.3, 3))
+    kills = 0
+    for wanted in (1, 3):
+        resume = (tmp_path / "killed" / "checkpoint.safetensors").exists()
+        run = start(tmp_path / "killed", "resume" if resume else "new")
+        for line in run.stdout:
+            if line.startswith(f"({wanted}, "):
+                time.sleep(next(delays))
+                run.send_signal(signal.SIGKILL)
+                break
+        run.wait(timeout=300)
+        kills += run.returncode == -signal.SIGKILL
+    assert kills >= 1
+    if not (tmp_path / "killed" / "manifest.json").exists():
+        last = start(tmp_path / "killed", "resume")
+        last.communicate(timeout=300)
+        assert last.returncode == 0
+    for part in ("encoder", "decoder"):
+        one, other = (tmp_path / run / f"{part}.safetensors" for run in ("whole", "killed"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_resuming_another_run_is_refused(few, tmp_path):
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1)
+    with pytest.raises(TrainingError, match="seed: the checkpoint has 0, this run 1"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1, seed=1, resume=True)
+    with pytest.raises(TrainingError, match="of another run"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=2, resume=True)
+    with pytest.raises(TrainingError, match="there is a checkpoint"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1)
+
+
+def test_resuming_from_nothing_or_from_half_a_checkpoint_is_refused(few, tmp_path):
+    with pytest.raises(TrainingError, match="no checkpoint"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1, resume=True)
+
+
+def test_a_finished_run_resumes_to_itself(few, tmp_path):
+    done = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
+    again = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
+    assert_same_bits(weights(done.model), weights(again.model))
+
+
+def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint(
+    few, tmp_path, monkeypatch
+):
+    compiled = training._Run._compiled_model
+    images = training.epoch_of
+
+    def poisoned(pictures, recipe, rng):
+        inputs, targets = images(pictures, recipe, rng)
+        poisoned.epochs += 1
+        if poisoned.epochs == 2:
+            inputs = inputs.copy()
+            inputs[2 * 32] = np.nan
+        return inputs, targets
+
+    poisoned.epochs = 0
+    monkeypatch.setattr(training, "epoch_of", poisoned)
+    assert compiled is training._Run._compiled_model
+    steps = -(-len(few.split[0]) // 32)
+    with pytest.raises(TrainingError) as error:
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
+    message = str(error.value)
+    assert f"at step {steps + 2} (epoch 2)" in message
+    assert "learning rate of 0.001" in message
+    assert "checkpoint of epoch 1 is kept" in message
+    monkeypatch.undo()
+    resumed = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
+    assert len(resumed.rows) == 3
+
+
+def test_a_learning_rate_that_is_too_high_is_the_likely_cause(few):
+    with pytest.raises(TrainingError, match=r"NaN or infinite|validation loss"):
+        fmae_zoo.train(
+            tiny_spec(**VAE), data=few, learning_rate=1e20, schedule="constant", epochs=3
+        )
+
+
+def test_a_full_disk_is_an_error_that_keeps_the_last_checkpoint(few, tmp_path, monkeypatch):
+    save = checkpoint.save_tensors
+
+    def full(tensors, path, metadata=None):
+        if path.name == "checkpoint.safetensors" and path.exists():
+            raise OSError(28, "No space left on device")
+        return save(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
+    with pytest.raises(TrainingError, match=r"No space left.*epoch 1 is intact"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
+    monkeypatch.undo()
+    resumed = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
+    whole = fmae_zoo.train(tiny_spec(), data=few)
+    assert_same_bits(weights(whole.model), weights(resumed.model))
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(few, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="cannot be made"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "file" / "run")
+
+
+def test_early_stopping_keeps_the_best_epoch(few):
+    history = fmae_zoo.train(
+        tiny_spec(), data=few, epochs=40, patience=2, learning_rate=0.3, schedule="constant"
+    )
+    losses = [row["val_loss"] for row in history.rows]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 1 + 2 or len(losses) == 40
+    assert history.record.best_epoch == best + 1
+    inputs = few.train_images[few.split[1]][..., None].astype("float32") / 255
+    error = np.square(history.model.reconstruct(inputs) - inputs).sum(axis=(1, 2, 3)).mean()
+    assert error == pytest.approx(losses[best], rel=1e-3)
+
+
+def test_recipe_changes_are_validated(few):
+    with pytest.raises(SpecError, match="did you mean 'epochs'"):
+        fmae_zoo.train(tiny_spec(), data=few, epoch=3)
+    with pytest.raises(SpecError, match="greater than 0"):
+        fmae_zoo.train(tiny_spec(), data=few, epochs=0)
+
+
+def test_a_recipe_change_does_not_touch_the_registered_spec(few):
+    fmae_zoo.register(tiny_spec())
+    history = fmae_zoo.train("tiny-ae", data=few, epochs=1)
+    assert history.model.spec.recipe.epochs == 1
+    assert fmae_zoo.load("tiny-ae").spec.recipe.epochs == 3
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd"])
+def test_every_optimizer_trains(few, optimizer):
+    rate = 1e-4 if optimizer == "sgd" else 1e-3
+    history = fmae_zoo.train(
+        tiny_spec(), data=few, epochs=2, optimizer=optimizer, learning_rate=rate, clip_norm=1.0
+    )
+    assert history.rows[1]["loss"] < history.rows[0]["loss"]
+
+
+def test_the_cosine_schedule_warms_up_and_ends_at_zero():
+    recipe = Recipe(learning_rate=0.1, epochs=10, warmup_epochs=1)
+    rate = training.make_optimizer(recipe, 10)._learning_rate
+    values = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 5, 10, 55, 100)]
+    np.testing.assert_allclose(values, [0.0, 0.05, 0.1, 0.05, 0.0], atol=1e-6)
+
+
+def test_an_epoch_depends_on_its_rng_alone(few):
+    recipe = Recipe(augment=True, mask=PatchMask(probability=0.5, images=0.5))
+    one = training.epoch_of(few.train_images, recipe, np.random.default_rng([1, 2]))
+    same = training.epoch_of(few.train_images, recipe, np.random.default_rng([1, 2]))
+    other = training.epoch_of(few.train_images, recipe, np.random.default_rng([1, 3]))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_masks_blank_whole_patches_of_some_images_and_leave_the_target(few):
+    recipe = Recipe(mask=PatchMask(patch=4, probability=0.4, images=0.5))
+    images = np.full((400, 28, 28), 255, np.uint8)
+    inputs, targets = training.epoch_of(images, recipe, np.random.default_rng(0))
+    assert targets.min() == 1
+    patches = inputs.reshape(400, 7, 4, 7, 4)
+    assert set(np.unique(patches.mean(axis=(2, 4)))) == {0.0, 1.0}
+    masked = (inputs == 0).any(axis=(1, 2, 3))
+    assert 0.4 < masked.mean() < 0.6
+    assert 0.35 < (inputs[masked] == 0).mean() < 0.45
+
+
+def test_binarised_pixels_keep_their_mean():
+    images = np.full((2000, 28, 28), 64, np.uint8)
+    inputs, targets = training.epoch_of(images, Recipe(binarise=True), np.random.default_rng(0))
+    assert set(np.unique(inputs)) == {0.0, 1.0}
+    assert inputs.mean() == pytest.approx(64 / 255, abs=2e-3)
+    np.testing.assert_array_equal(inputs, targets)
+
+
+def test_the_users_own_data_trains(few):
+    small = replace(few, train_images=few.train_images[:60], train_labels=few.train_labels[:60])
+    history = fmae_zoo.train(tiny_spec(), data=small, epochs=1)
+    assert history.record.data_digest == small.digest
+
+
+def test_kl_warms_up(few):
+    history = fmae_zoo.train(tiny_spec(**VAE), data=few, epochs=3)
+    first = history.rows[0]
+    assert {"reconstruction", "kl", "val_kl"} <= first.keys()
+    assert first["loss"] < first["reconstruction"] + first["kl"]

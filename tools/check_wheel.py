@@ -1,0 +1,44 @@
+"""Build the wheel, install it into an empty environment, and load a pretrained model from it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+USE = """
+import fmae_zoo, numpy as np
+from fmae_zoo.registry import BUNDLED
+assert "site-packages" in str(BUNDLED), BUNDLED
+names = fmae_zoo.list_models(pretrained=True)
+assert names, "no pretrained entry in the wheel"
+for name in names:
+    codes = fmae_zoo.load(name, pretrained=True).encode(np.zeros((2, 28, 28), np.uint8))
+    assert np.isfinite(codes).all()
+    print("loaded from the wheel:", name, codes.shape)
+"""
+
+
+def main() -> None:
+    """Run the check; exit with an error where it fails."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)
+        wheel = next(folder.glob("*.whl"))
+        run(sys.executable, "-m", "venv", folder / "empty")
+        python = folder / "empty" / "bin" / "python"
+        constraints = ROOT / "constraints.txt"
+        run(python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[jax]")
+        run(python, "-c", USE)
+        run(folder / "empty" / "bin" / "fmae", "list", "--pretrained")
+
+
+def run(*command: object) -> None:
+    """Run a command outside the source tree, in a clean environment."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "KERAS_BACKEND")}
+    subprocess.run([str(word) for word in command], check=True, cwd="/", env=environment)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Write the README's table of models, and its picture, from the manifests.
+
+With --check nothing is written; the exit code says whether the table is up to date.
+"""
+
+import sys
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from fmae_zoo.registry import entries, short_name
+from fmae_zoo.summary import summary_of
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "reconstructions.png"
+BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
+COLUMNS = (
+    ("model", "name", "`{}`"),
+    ("latent", "latent", "{:,}"),
+    ("parameters", "parameters", "{:,}"),
+    ("MSE", "mse", "{:.5f}"),
+    ("SSIM", "ssim", "{:.3f}"),
+    ("linear probe", "linear_probe", "{:.4f}"),
+    ("kNN", "knn", "{:.4f}"),
+    ("frozen head", "frozen_head", "{:.4f}"),
+    ("fine-tuned", "fine_tuned", "{:.4f}"),
+)
+
+
+def table() -> str:
+    """Return the table of all entries as Markdown, PCA beside them, and the seeds below."""
+    lines = ["| " + " | ".join(title for title, _, _ in COLUMNS) + " |"]
+    lines += ["| --- |" + " ---: |" * (len(COLUMNS) - 1)]
+    pca: dict[int, float] = {}
+    for entry in entries():
+        summary = summary_of(entry)
+        cells = [
+            "-" if summary[key] is None else form.format(summary[key]) for _, key, form in COLUMNS
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+        if entry.pretrained:
+            row = entry.manifest.results.get("reconstruction", {})
+            if row.get("pca_mse") is not None:
+                pca[row["latent_size"]] = row["pca_mse"]
+    for size, mse in sorted(pca.items()):
+        lines.append(f"| PCA | {size} | - | {mse:.5f} |" + " - |" * (len(COLUMNS) - 4))
+    return "\n".join(lines) + "\n\n" + seeds_table()
+
+
+def seeds_table() -> str:
+    """Return mean and standard deviation over the seeds of the entries that have several."""
+    figures = (
+        ("MSE", "reconstruction", "mse"),
+        ("linear probe", "linear_probe", "accuracy"),
+        ("kNN", "knn", "accuracy"),
+    )
+    lines = [
+        "Over several seeds, mean ± standard deviation:",
+        "",
+        "| model | seeds |" + "".join(f" {title} |" for title, _, _ in figures),
+        "| --- | ---: |" + " ---: |" * len(figures),
+    ]
+    for entry in entries():
+        if not entry.pretrained or not entry.manifest.seeds:
+            continue
+        runs: list[dict[str, Any]] = [entry.manifest.results, *entry.manifest.seeds.values()]
+        cells = []
+        for _, figure, key in figures:
+            values = [run[figure][key] for run in runs if figure in run]
+            digits = 5 if key == "mse" else 4
+            cells.append(f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}")
+        lines.append(f"| `{short_name(entry)}` | {len(runs)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """Return the README with the table between its markers replaced."""
+    head, rest = text.split(BEGIN)
+    _, tail = rest.split(END)
+    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+
+
+def draw() -> None:
+    """Draw ten test images over the reconstructions of each trained model."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    import fmae_zoo
+    from fmae_zoo.plots import STYLE
+
+    data = fmae_zoo.load_data()
+    firsts = np.concatenate([np.flatnonzero(data.test_labels == c)[:1] for c in range(10)])
+    images = data.test_images[firsts]
+    rows = {"original": images / 255.0}
+    for name in fmae_zoo.list_models(pretrained=True):
+        model = fmae_zoo.load(name, pretrained=True)
+        rows[name] = model.reconstruct(images)
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, axes = plt.subplots(
+            len(rows),
+            10,
+            figsize=(9.6, 0.8 * len(rows)),
+            gridspec_kw={"wspace": 0.05, "hspace": 0.05},
+        )
+        for axis_row, (label, pictures) in zip(axes, rows.items()):
+            for axis, picture in zip(axis_row, pictures):
+                axis.imshow(picture.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.spines[:].set_visible(False)
+            axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        PICTURE.parent.mkdir(exist_ok=True)
+        figure.savefig(PICTURE, dpi=110, bbox_inches="tight")
+
+
+def main() -> None:
+    """Write the README and the picture, or check the README."""
+    text = README.read_text(encoding="utf-8")
+    if "--check" in sys.argv:
+        if with_table(text) != text:
+            raise SystemExit("README.md is not up to date: run `make readme`")
+        return
+    README.write_text(with_table(text), encoding="utf-8")
+    draw()
+
+
+if __name__ == "__main__":
+    main()
