@@ -98,8 +98,9 @@ class Autoencoder(keras.Model):
         return loss
 
     def _count_step(self, loss: Any) -> None:
-        bad = ops.logical_and(ops.logical_not(ops.isfinite(loss)), self.first_bad_step < 0)
-        self.first_bad_step.assign(ops.where(bad, self.steps, self.first_bad_step))
+        step, first = ops.convert_to_tensor(self.steps), ops.convert_to_tensor(self.first_bad_step)
+        bad = ops.logical_and(ops.logical_not(ops.isfinite(loss)), first < 0)
+        self.first_bad_step.assign(ops.where(bad, step, first))
         self.steps.assign_add(1)
 
     @property

@@ -17,11 +17,14 @@ class PatchMask(Component):
         patch: side of a patch in pixels; divides 28.
         probability: of each patch to be blanked, in an image that is masked at all.
         images: share of the images that is masked.
+        until: share of the epochs after which images stay whole, so that a code made
+            separable by masks is then polished for exact reconstruction.
     """
 
     patch: Literal[2, 4, 7, 14] = 4
     probability: float = Field(gt=0.0, lt=1.0)
     images: float = Field(default=1.0, gt=0.0, le=1.0)
+    until: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
 class Recipe(Component):

@@ -170,7 +170,7 @@ class _Run:
         self, model: Autoencoder, progress: Progress, validation: np.ndarray
     ) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, progress.epoch])
-        inputs, targets = epoch_of(self.images, self.recipe, rng)
+        inputs, targets = epoch_of(self.images, self.recipe, rng, progress.epoch)
         watch = _Watch(self.reporter, progress.epoch, self.recipe.epochs)
         began = time.perf_counter()
         with accelerated(model):
@@ -276,7 +276,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
 
 
 def epoch_of(
-    images: np.ndarray, recipe: Recipe, rng: np.random.Generator
+    images: np.ndarray, recipe: Recipe, rng: np.random.Generator, epoch: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return one epoch's inputs and targets: shuffled, mirrored and masked by the recipe.
 
@@ -284,6 +284,7 @@ def epoch_of(
         images: uint8 `(n, 28, 28)`.
         recipe: of the training.
         rng: numpy's, so that an epoch is the same on every backend.
+        epoch: from 0; masks end with `recipe.mask.until`.
     """
     images = images[rng.permutation(len(images))]
     if recipe.augment:
@@ -292,7 +293,7 @@ def epoch_of(
     if recipe.binarise:
         images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
     targets = as_images(images)
-    if recipe.mask is None:
+    if recipe.mask is None or epoch >= recipe.mask.until * recipe.epochs:
         return targets, targets
     return as_images(images * patch_mask(len(images), recipe.mask, rng)), targets
 

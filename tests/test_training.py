@@ -169,8 +169,8 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint
     compiled = training._Run._compiled_model
     images = training.epoch_of
 
-    def poisoned(pictures, recipe, rng):
-        inputs, targets = images(pictures, recipe, rng)
+    def poisoned(*arguments):
+        inputs, targets = images(*arguments)
         poisoned.epochs += 1
         if poisoned.epochs == 2:
             inputs = inputs.copy()
@@ -284,6 +284,16 @@ def test_masks_blank_whole_patches_of_some_images_and_leave_the_target(few):
     masked = (inputs == 0).any(axis=(1, 2, 3))
     assert 0.4 < masked.mean() < 0.6
     assert 0.35 < (inputs[masked] == 0).mean() < 0.45
+
+
+def test_masks_end_when_the_recipe_says_so():
+    recipe = Recipe(epochs=4, mask=PatchMask(probability=0.5, until=0.5))
+    images = np.full((50, 28, 28), 255, np.uint8)
+    masked = [
+        bool((training.epoch_of(images, recipe, np.random.default_rng(0), e)[0] == 0).any())
+        for e in range(4)
+    ]
+    assert masked == [True, True, False, False]
 
 
 def test_binarised_pixels_keep_their_mean():
