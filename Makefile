@@ -24,7 +24,7 @@ demo: $(VENV)/.with-$(DEMO_BACKEND)
 test: $(VENV)/.with-dev
 	@set -e; for backend in $(TEST_BACKENDS); do \
 		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest $(PYTEST_ARGS); \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS); \
 	done
 
 check: $(VENV)/.with-dev

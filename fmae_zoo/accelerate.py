@@ -48,9 +48,9 @@ def _fast_call(layer: Any) -> Callable[..., Any] | None:
     if type(layer) is layers.BatchNormalization:
         plain = layer.axis == -1 and layer.scale and layer.center
         return _batch_norm(layer) if plain and not layer.renorm else None
-    if type(layer) is layers.MaxPooling2D:
+    if type(layer) in (layers.MaxPooling2D, layers.AveragePooling2D):
         plain = layer.padding == "valid" and layer.strides == layer.pool_size
-        return _max_pool(layer) if plain else None
+        return _pool(layer) if plain else None
     if type(layer) is layers.UpSampling2D:
         return _upsample(layer) if layer.interpolation == "nearest" else None
     return None
@@ -101,11 +101,13 @@ def _batch_norm(layer: Any) -> Callable[..., Any]:
     return call
 
 
-def _max_pool(layer: Any) -> Callable[..., Any]:
-    from torch.nn.functional import max_pool2d
+def _pool(layer: Any) -> Callable[..., Any]:
+    from torch.nn.functional import avg_pool2d, max_pool2d
+
+    pool = max_pool2d if isinstance(layer, layers.MaxPooling2D) else avg_pool2d
 
     def call(inputs: Any) -> Any:
-        outputs = max_pool2d(inputs.permute(0, 3, 1, 2), layer.pool_size)
+        outputs = pool(inputs.permute(0, 3, 1, 2), layer.pool_size)
         return outputs.permute(0, 2, 3, 1)
 
     return call

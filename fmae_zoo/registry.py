@@ -196,6 +196,6 @@ def _unknown(source: str, table: dict[str, Entry]) -> str:
     if near:
         return f"There is no model {source!r}. Did you mean {' or '.join(near)}?"
     return (
-        f"There is no model {source!r}. It may be a registered name ({', '.join(known)}), "
-        "hf://ORG/REPO[@REVISION], or local:FOLDER."
+        f"There is no model {source!r}. It may be a registered name ({', '.join(known)}) "
+        "or local:FOLDER."
     )

@@ -235,8 +235,8 @@ class _Run:
         if self.folder is not None:
             from fmae_zoo.plots import plot_curves
 
-            save(model, self.folder, training=record)
             plot_curves(progress.rows, self.folder / "curves.png", title=self.spec.name)
+            save(model, self.folder, training=record)
         return history
 
 

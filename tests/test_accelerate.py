@@ -20,6 +20,7 @@ LAYERS = {
     "batch norm": lambda: layers.BatchNormalization(momentum=0.8),
     "batch norm without scale": lambda: layers.BatchNormalization(scale=False),
     "max pool": lambda: layers.MaxPooling2D(2),
+    "average pool": lambda: layers.AveragePooling2D(2),
     "same max pool": lambda: layers.MaxPooling2D(3, padding="same"),
     "upsample": lambda: layers.UpSampling2D((2, 3)),
     "bilinear": lambda: layers.UpSampling2D(2, interpolation="bilinear"),

@@ -8,8 +8,8 @@ import numpy as np
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.evaluation.subject import Subject
 
-HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 30, 256, 1e-3
-TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 20, 128, 1e-3
+HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 15, 256, 1e-3
+TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 12, 128, 1e-3
 TUNE_DECAY = 5e-2
 
 

@@ -9,10 +9,13 @@ from fmae_zoo.component import Component, Width
 
 
 class EncoderStage(Component):
-    """3x3 convolutions of the given widths, each with BatchNorm and ReLU, then a 2x2 max pool."""
+    """3x3 convolutions of the given widths, each with BatchNorm and ReLU, then a 2x2 pool or none.
+
+    A maximum forgets where in the 2x2 square it was; an average of enough channels does not.
+    """
 
     filters: tuple[Width, ...] = Field(min_length=1, max_length=16)
-    pool: bool = False
+    pool: Literal["max", "average", "none"] = "none"
 
 
 class DecoderStage(Component):
@@ -47,8 +50,9 @@ class ConvNetwork(Component):
         for number, stage in enumerate(self.encoder, 1):
             for position, width in enumerate(stage.filters, 1):
                 x = _conv_bn_relu(x, width, f"stage{number}_conv{position}")
-            if stage.pool:
-                x = layers.MaxPooling2D(2, name=f"stage{number}_pool")(x)
+            if stage.pool != "none":
+                pool = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[stage.pool]
+                x = pool(2, name=f"stage{number}_pool")(x)
         return layers.Identity(name="features")(x)
 
     def decode(self, code: Any) -> Any:
