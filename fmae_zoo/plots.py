@@ -61,6 +61,8 @@ def plot_curves(
         )
         if min(train + validation) > 0 and max(train + validation) > 4 * min(train + validation):
             axes.set_yscale("log")
+            for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                axis_ticks(lambda value, _: f"{value:g}")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.legend()

@@ -84,6 +84,7 @@ def tiny_spec(**changes) -> ModelSpec:
 TINY_CONV = {
     "type": "conv",
     "base": [7, 7, 4],
+    "shortcut": True,
     "encoder": [{"filters": [4], "pool": "max"}, {"filters": [4], "pool": "average"}],
     "decoder": [
         {"filters": [4], "upsample": True},

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fmae_zoo.component import Component, Width
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, Component, Width
 
 
 class EncoderStage(Component):
@@ -34,13 +34,16 @@ class ConvNetwork(Component):
     backend.
 
     `base` is the shape (height, width, channels) that the decoder starts from; a code
-    of any other size is first projected to it by a dense layer.
+    of any other size is first projected to it by a dense layer. With `shortcut` a linear
+    readout of the code, as PCA decodes, is added to the logits: the convolutions then
+    learn what it leaves, which takes fewer steps.
     """
 
     type: Literal["conv"]
     encoder: tuple[EncoderStage, ...] = Field(min_length=1, max_length=16)
     decoder: tuple[DecoderStage, ...] = Field(min_length=1, max_length=16)
     base: tuple[Width, Width, Width]
+    shortcut: bool = False
 
     def encode(self, image: Any) -> Any:
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, height, width, channels)`."""
@@ -74,6 +77,10 @@ class ConvNetwork(Component):
             for position, width in enumerate(stage.filters, 1):
                 x = _conv_bn_relu(x, width, f"up{number}_conv{position}")
         x = layers.Conv2D(1, 3, padding="same", name="logits_conv")(x)
+        if self.shortcut:
+            straight = layers.Dense(IMAGE_SIZE, dtype="float32", name="shortcut_dense")(code)
+            straight = layers.Reshape(IMAGE_SHAPE, dtype="float32", name="shortcut")(straight)
+            return layers.Add(dtype="float32", name="logits")([x, straight])
         return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
