@@ -9,7 +9,7 @@ from fmae_zoo.classifier import Classifier
 from fmae_zoo.evaluation.subject import Subject
 
 HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 15, 256, 1e-3
-TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 12, 128, 1e-3
+TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 10, 128, 1e-3
 TUNE_DECAY = 5e-2
 
 
@@ -52,13 +52,15 @@ def fine_tuned(subject: Subject) -> dict[str, Any]:
 
 
 def features_layer(subject: Subject) -> str | None:
-    """Return `features` where they are a map with height and width, else None."""
-    return (
-        "features" if len(subject.model.encoder.get_layer("features").output.shape) == 4 else None
-    )
+    """Return `features` where they are a map that is not the code itself, else None."""
+    features = subject.model.encoder.get_layer("features").output
+    is_code = int(np.prod(features.shape[1:])) == subject.latent_size
+    return "features" if len(features.shape) == 4 and not is_code else None
 
 
 def _trained_head(subject: Subject, layer: str | None) -> Classifier:
+    if layer in subject.heads:
+        return subject.heads[layer]
     classes = int(subject.data.train_labels.max()) + 1
     classifier = Classifier(subject.model.encoder, classes, layer=layer, seed=subject.seed)
     images, labels, validation = _split(subject)
@@ -71,6 +73,7 @@ def _trained_head(subject: Subject, layer: str | None) -> Classifier:
         learning_rate=HEAD_RATE,
         seed=subject.seed,
     )
+    subject.heads[layer] = classifier
     return classifier
 
 

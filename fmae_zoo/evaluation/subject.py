@@ -1,7 +1,8 @@
 """What every protocol reads: a model, the data, and the codes, computed once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,13 @@ class Subject:
         model: the autoencoder.
         data: images and labels.
         seed: of everything random in a protocol.
+        heads: classifiers on the frozen encoder that a protocol has trained, by layer.
     """
 
     model: Autoencoder
     data: Dataset
     seed: int = 0
+    heads: dict[str | None, Any] = field(default_factory=dict)
 
     @property
     def latent_size(self) -> int:
