@@ -13,14 +13,14 @@ BACKENDS = ("tensorflow", "torch", "jax")
 def require_backend() -> str:
     """Return the backend that Keras will use, or explain how to install one.
 
-    Keras reads `KERAS_BACKEND`, then `$KERAS_HOME/keras.json`, then falls back to
-    TensorFlow. Where neither names one, the first that is installed is chosen and
-    put into `KERAS_BACKEND`, so that a lone `pip install fmae-zoo[jax]` just works.
+    `KERAS_BACKEND` decides. Where it is not set, the backend in `$KERAS_HOME/keras.json` is
+    taken if it is installed, else the first that is, and put into `KERAS_BACKEND`: Keras
+    writes "tensorflow" into that file by itself, so the file alone binds nobody.
 
     Raises:
         BackendError: none is installed, or the one that is named is not.
     """
-    named = os.environ.get("KERAS_BACKEND") or _configured_backend()
+    named = os.environ.get("KERAS_BACKEND")
     if named and named not in BACKENDS:
         raise BackendError(
             f"KERAS_BACKEND is {named!r}; fmae_zoo runs on one of {', '.join(BACKENDS)}."
@@ -28,12 +28,12 @@ def require_backend() -> str:
     if named:
         if not _installed(named):
             raise BackendError(
-                f"The Keras backend is set to {named!r}, which is not installed. "
+                f"KERAS_BACKEND is {named!r}, which is not installed. "
                 f'Install it with: pip install "fmae-zoo[{named}]"' + _others_installed(named)
             )
         return named
-    for backend in BACKENDS:
-        if _installed(backend):
+    for backend in (_configured_backend(), *BACKENDS):
+        if backend in BACKENDS and _installed(backend):
             os.environ["KERAS_BACKEND"] = backend
             return backend
     raise BackendError(

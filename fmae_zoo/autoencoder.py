@@ -1,5 +1,6 @@
 """Autoencoder: encoder, latent and decoder of a spec as one Keras model."""
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -49,11 +50,6 @@ class Autoencoder(keras.Model):
             parameters = spec.latent.parameters(spec.network.encode(image))
             code = keras.Input((spec.latent.size,), name="code")
             logits = spec.network.decode(code)
-            if tuple(logits.shape[1:]) != IMAGE_SHAPE:
-                raise FmaeError(
-                    f"{spec.name}: the decoder makes images of shape {tuple(logits.shape[1:])}, "
-                    f"not {IMAGE_SHAPE}: check network.decoder and network.base."
-                )
             self.encoder = keras.Model(image, parameters["mean"], name="encoder")
             self.posterior = keras.Model(image, parameters, name="posterior")
             self.decoder = keras.Model(code, logits, name="decoder")
@@ -188,13 +184,14 @@ def _policy(policy: Any) -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Make the initial weights depend on the seed alone, and leave the global state alone."""
-    import random
+    """Make the initial weights depend on the seed alone.
 
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    keras.utils.set_random_seed(seed)
+    Keras' initializers draw their own seeds from Python's generator, so only that one is
+    seeded, and put back afterwards.
+    """
+    state = random.getstate()
+    random.seed(seed)
     try:
         yield
     finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        random.setstate(state)

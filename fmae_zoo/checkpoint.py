@@ -1,6 +1,8 @@
 """The state of a training run in one file, written after every epoch."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,36 +59,31 @@ def copy_state(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def write_checkpoint(folder: Path, model: Any, progress: Progress) -> None:
-    """Write the state and the progress in one atomic file.
+    """Write the state and the progress in one atomic file."""
+    metadata = {"progress": json.dumps(asdict(progress))}
+    save_tensors(copy_state(state_of(model)), folder / CHECKPOINT_FILE, metadata)
+
+
+@contextmanager
+def writing(folder: Path, kept: int) -> Iterator[None]:
+    """Turn an operating system error into one that says what is kept.
+
+    Args:
+        folder: that is written into.
+        kept: epochs in the checkpoint that is there whatever happens; -1 for none.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written; what was there
-            is untouched.
+        TrainingError: the disk is full or the folder cannot be written.
     """
-    save_or_explain(
-        folder / CHECKPOINT_FILE,
-        copy_state(state_of(model)),
-        {"progress": json.dumps(asdict(progress))},
-        progress,
-    )
-
-
-def save_or_explain(
-    path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str], progress: Progress
-) -> None:
-    """Write tensors; turn an operating system error into one that says what is kept."""
     try:
-        save_tensors(tensors, path, metadata)
+        yield
     except OSError as error:
-        kept = progress.epoch - 1 if path.name == CHECKPOINT_FILE else progress.epoch
-        raise TrainingError(
-            f"{path}: the checkpoint cannot be written: {error}. "
-            + (
-                f"The checkpoint of epoch {kept} is intact: make room and resume."
-                if kept > 0
-                else "There is no earlier checkpoint."
-            )
-        ) from error
+        there = (
+            f"The checkpoint of epoch {kept} is intact: make room and resume."
+            if kept >= 0
+            else "There is no earlier checkpoint."
+        )
+        raise TrainingError(f"{folder}: cannot be written: {error}. {there}") from error
 
 
 def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Progress:
@@ -104,18 +101,34 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
             progress = Progress(**json.loads(file.metadata()["progress"]))
     except (WeightsError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
+    before, now = _flat(progress.fingerprint), _flat(fingerprint)
     differences = [
-        f"{key}: the checkpoint has {progress.fingerprint.get(key)!r}, this run {value!r}"
-        for key, value in fingerprint.items()
-        if progress.fingerprint.get(key) != value
+        f"{key}: the checkpoint has {before.get(key)!r}, this run {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
     ]
     if differences:
         raise TrainingError(
             f"{path}: of another run, so it cannot be resumed exactly:\n  "
-            + "\n  ".join(difference[:300] for difference in differences)
+            + "\n  ".join(differences)
         )
     try:
         assign_tensors(state_of(model), tensors, str(path))
     except WeightsError as error:
         raise TrainingError(str(error)) from error
     return progress
+
+
+def _flat(content: Any, key: str = "") -> dict[str, Any]:
+    """Return nested dictionaries and lists as one dictionary with dotted keys."""
+    if isinstance(content, dict):
+        pairs = list(content.items())
+    elif isinstance(content, (list, tuple)):
+        pairs = [(str(index), value) for index, value in enumerate(content)]
+    else:
+        return {key: content}
+    return {
+        path: value
+        for name, part in pairs
+        for path, value in _flat(part, f"{key}.{name}" if key else name).items()
+    }

@@ -5,7 +5,10 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_WIDTH = 65_536
-"""The widest layer a spec may ask for, so that an absurd one is refused before it allocates."""
+"""The widest layer a spec may ask for."""
+
+MAX_PARAMETERS = 100_000_000
+"""The most weights a spec may ask for, so that an absurd one is refused before it allocates."""
 
 Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 """A number of units, filters or latent values."""
@@ -21,4 +24,4 @@ IMAGE_SIZE = SIDE * SIDE
 class Component(BaseModel):
     """A part of a spec: immutable, and with no key it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

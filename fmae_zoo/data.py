@@ -6,6 +6,7 @@ their headers.
 
 import gzip
 import hashlib
+import http.client
 import logging
 import os
 import subprocess
@@ -33,6 +34,9 @@ FILES: Mapping[str, str] = {
     "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
 """SHA-256 of each decompressed IDX file."""
+
+FASHION_MNIST_DIGEST = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f"
+"""Of the four arrays of the real data set: `Dataset.digest`."""
 
 CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
@@ -78,6 +82,11 @@ class Dataset:
             hasher.update(np.ascontiguousarray(array).tobytes())
         return hasher.hexdigest()
 
+    @property
+    def name(self) -> str:
+        """`Fashion-MNIST` where the digest is that of the real arrays, else the source."""
+        return "Fashion-MNIST" if self.digest == FASHION_MNIST_DIGEST else self.source
+
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Indices into the training images: for fitting, and for validation.
@@ -87,7 +96,9 @@ class Dataset:
         """
         count = len(self.train_images)
         order = np.random.default_rng(SPLIT_SEED).permutation(count)
-        size = min(VALIDATION_SIZE, count // 6)
+        if count < 2:
+            raise DataError(f"{self.source}: {count} training images; two are the least")
+        size = min(VALIDATION_SIZE, max(count // 6, 1))
         return order[: count - size], order[count - size :]
 
 
@@ -136,7 +147,14 @@ def find_data(report: Callable[[str, Exception], None] | None = None) -> Dataset
     for name, read in sources:
         try:
             return read()
-        except (FmaeError, OSError, ValueError, ImportError, subprocess.SubprocessError) as error:
+        except (
+            FmaeError,
+            OSError,
+            ValueError,
+            ImportError,
+            http.client.HTTPException,
+            subprocess.SubprocessError,
+        ) as error:
             report(name, error)
     return None
 
@@ -212,7 +230,11 @@ def _decompressed(path: Path) -> bytes:
         with gzip.open(path) as file:
             return file.read(MAX_IDX_BYTES)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path}: truncated or damaged: {error}") from error
+        expected = FILES.get(path.name.removesuffix(".gz"), "not known")
+        raise DataError(
+            f"{path}: truncated or damaged: {error} (SHA-256 of its content: expected "
+            f"{expected}; received, of the damaged file itself, {sha256_of(content)})"
+        ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
 
@@ -255,6 +277,8 @@ def _fill_cache(download: Callable[[Path], None]) -> Dataset:
         for name in FILES:
             for path in Path(temporary).glob(f"{name}*"):
                 os.replace(path, cache / path.name)
+                other = name if path.suffix == ".gz" else f"{name}.gz"
+                (cache / other).unlink(missing_ok=True)
     return _read_folder(cache)
 
 

@@ -1,5 +1,8 @@
 """An entry is a folder: read one, write one, build the model in it."""
 
+import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +23,8 @@ DECODER_FILE = "decoder.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
 PARTS = ("encoder", "decoder")
-RECORDED_FILES = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE, "history.csv", "curves.png")
+TRAINING_FILES = ("history.csv", "curves.png")
+RECORDED_FILES = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE, *TRAINING_FILES)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Entry:
         if not self.pretrained:
             raise NoWeightsError(
                 f"{self.spec.full_name} has no pretrained weights. Train it with: "
-                f"fmae train {self.spec.name}"
+                f"fmae train {self.folder or self.spec.full_name}"
             )
         assert self.folder is not None
         manifest = Manifest.read(self.folder)
@@ -109,8 +113,9 @@ class Entry:
 def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | None = None) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
-    The manifest is written last, so a folder that a stop left half-written has no
-    manifest that claims otherwise. `load("local:FOLDER")` reads it back.
+    Everything is written beside the folder first and then moved in, the manifest last, so a
+    full disk leaves what was there, and a stop leaves no manifest that claims otherwise.
+    `load("local:FOLDER")` reads it back.
 
     Args:
         model: the autoencoder.
@@ -124,11 +129,7 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     folder = Path(folder)
     spec = model.spec
-    (folder / MANIFEST_FILE).unlink(missing_ok=True)
-    write_text(folder / SPEC_FILE, spec_toml(spec))
-    save_weights(model.posterior, folder / ENCODER_FILE)
-    save_weights(model.decoder, folder / DECODER_FILE)
-    save_tensors(golden_of(model), folder / GOLDEN_FILE)
+    folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         name=spec.name,
         tag=spec.tag,
@@ -139,7 +140,21 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
         },
         training=training,
     )
-    record_files(folder, manifest).write(folder)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+        new = Path(temporary)
+        write_text(new / SPEC_FILE, spec_toml(spec))
+        save_weights(model.posterior, new / ENCODER_FILE)
+        save_weights(model.decoder, new / DECODER_FILE)
+        save_tensors(golden_of(model), new / GOLDEN_FILE)
+        if training is not None:
+            for name in TRAINING_FILES:
+                if (folder / name).is_file():
+                    shutil.copy(folder / name, new / name)
+        record_files(new, manifest).write(new)
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        for name in (SPEC_FILE, *RECORDED_FILES, MANIFEST_FILE):
+            if (new / name).is_file():
+                os.replace(new / name, folder / name)
     return folder
 
 

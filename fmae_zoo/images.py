@@ -1,5 +1,8 @@
 """What counts as images, and how a user's own files become them."""
 
+import os
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,8 +74,9 @@ def _to_numpy(images: Any) -> np.ndarray:
 class ImageFiles:
     """Images from files, in batches, without holding them all in memory.
 
-    Iterating yields `(names, images)`: a list of strings and a uint8 array
-    `(n, 28, 28)`. Names are the file, with `[index]` for files of many images.
+    Iterating yields `(names, images)`: a list of strings and an array `(n, 28, 28)`, uint8
+    or, from files of floats, float32 in [0, 1]. Names are the file, with `[index]` for files
+    of many images.
 
     Attributes:
         paths: pictures, folders of pictures (searched recursively), `.npy`, `.npz`, or
@@ -94,7 +98,7 @@ class ImageFiles:
                 picture = self._picture(path)
                 if picture is None:
                     continue
-                names.append(str(path))
+                names.append(_printable(path))
                 pictures.append(picture)
                 if len(names) == self.batch_size:
                     yield names, np.stack(pictures)
@@ -116,42 +120,77 @@ class ImageFiles:
             elif path.exists():
                 yield path
             else:
-                self.unreadable[str(path)] = "no such file or folder"
+                self.unreadable[_printable(path)] = "no such file or folder"
 
     def _picture(self, path: Path) -> np.ndarray | None:
         from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(path) as picture:
-                grey = picture.convert("L")
+                if picture.mode in ("I", "F"):
+                    raise ValueError(f"pixels of mode {picture.mode} have no known range")
+                grey = _eight_bits(picture).convert("L")
                 if grey.size != (SIDE, SIDE):
                     grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
                 return np.asarray(grey, dtype=np.uint8)
         except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-            self.unreadable[str(path)] = f"not a readable picture: {error}"
+            self.unreadable[_printable(path)] = f"not a readable picture: {error}"
             return None
 
     def _array(self, path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
         from fmae_zoo.data import read_idx
 
+        start = 0
         try:
-            if path.suffix == ".npy":
+            if path.suffix.lower() == ".npy":
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
-            elif path.suffix == ".npz":
+            elif path.suffix.lower() == ".npz":
                 array = _images_in_npz(path)
             else:
                 array = read_idx(path)
-            for start in range(0, len(array), self.batch_size):
-                batch = as_images(np.array(array[start : start + self.batch_size]))
-                names = [f"{path}[{start + offset}]" for offset in range(len(batch))]
-                yield names, np.rint(batch[..., 0] * 255.0).astype(np.uint8)
-        except (OSError, EOFError, ValueError, TypeError, DataError) as error:
-            self.unreadable[str(path)] = str(error)
+            while start < len(array):
+                batch = np.array(array[start : start + self.batch_size])
+                images = as_images(batch)[..., 0]
+                names = [f"{_printable(path)}[{start + offset}]" for offset in range(len(images))]
+                yield names, batch.reshape(images.shape) if batch.dtype == np.uint8 else images
+                start += len(images)
+        except _ARRAY_ERRORS as error:
+            rest = f"images from number {start} on: " if start else ""
+            self.unreadable[_printable(path)] = f"{rest}{error or type(error).__name__}"
+
+
+_ARRAY_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    DataError,
+)
+"""What damaged files of arrays raise."""
+
+
+def _eight_bits(picture: Any) -> Any:
+    """Scale a 16-bit grey picture, which Pillow would cut off at 255."""
+    from PIL import Image
+
+    if not picture.mode.startswith("I;16"):
+        return picture
+    return Image.fromarray((np.asarray(picture, dtype=np.uint32) // 257).astype(np.uint8))
+
+
+def _printable(path: Path) -> str:
+    """Return a path as text that can be encoded, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _images_in_npz(path: Path) -> np.ndarray:
     with np.load(path, allow_pickle=False) as archive:
         for key in archive.files:
-            if archive[key].ndim >= 3:
-                return archive[key]
+            array = archive[key]
+            if array.ndim >= 3:
+                return array
         raise DataError(f"{path}: no array of images in it; it holds {archive.files}")

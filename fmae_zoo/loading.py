@@ -6,7 +6,7 @@ from typing import Any
 from fmae_zoo._backend import require_backend
 from fmae_zoo.entry import PARTS
 from fmae_zoo.errors import UnknownModelError
-from fmae_zoo.registry import LOCAL_PREFIX, find_entry
+from fmae_zoo.registry import find_entry, is_registered
 
 
 def load(
@@ -42,5 +42,5 @@ def load(
         raise UnknownModelError(f"part is {part!r}; expected one of {', '.join(PARTS)}, or None")
     entry = find_entry(source)
     if pretrained is None:
-        pretrained = isinstance(source, Path) or source.startswith(LOCAL_PREFIX)
+        pretrained = not is_registered(source)
     return entry.build(pretrained=pretrained, part=part, seed=seed)

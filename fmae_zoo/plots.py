@@ -6,15 +6,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fmae_zoo.data import CLASS_NAMES
 from fmae_zoo.files import atomic_write
 
-matplotlib.use("Agg", force=False)
-
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 TRAIN_COLOUR, VALIDATION_COLOUR = "#2563eb", "#ea580c"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.edgecolor": GRID,
     "axes.labelcolor": INK,
@@ -49,9 +49,9 @@ def plot_curves(
         metric: the key in the rows.
         label: of the vertical axis.
     """
-    plt = _pyplot()
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axes = figure.subplots()
         epochs = [row["epoch"] for row in rows]
         train = [row[metric] for row in rows]
         validation = [row[f"val_{metric}"] for row in rows]
@@ -63,7 +63,7 @@ def plot_curves(
             axes.set_yscale("log")
             for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                 axis_ticks(lambda value, _: f"{value:g}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.legend()
         return _save(figure, path)
@@ -80,12 +80,10 @@ def plot_reconstructions(
         path: of the PNG.
         title: above the pictures.
     """
-    plt = _pyplot()
     count = min(12, len(images))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            2, count, figsize=(max(count, 4) * 0.9, 2.5), layout="constrained", squeeze=False
-        )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(max(count, 4) * 0.9, 2.5), layout="constrained")
+        axes = figure.subplots(2, count, squeeze=False)
         for row, (label, pictures) in enumerate(
             (("original", images), ("reconstruction", reconstructions))
         ):
@@ -98,17 +96,11 @@ def plot_reconstructions(
 
 def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
     """Draw images `(n, 28, 28[, 1])` in a grid as near to a square as their number allows."""
-    plt = _pyplot()
     columns = max(1, int(np.ceil(np.sqrt(len(images)))))
     rows = max(1, int(np.ceil(len(images) / columns)))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            rows,
-            columns,
-            figsize=(columns * 0.75 + 0.2, rows * 0.75 + 0.5),
-            layout="constrained",
-            squeeze=False,
-        )
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(columns * 0.75 + 0.2, rows * 0.75 + 0.5), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
         for index, axis in enumerate(axes.flat):
             if index < len(images):
                 _picture(axis, images[index])
@@ -132,13 +124,13 @@ def plot_confusion(
         title: above the matrix.
         names: of the classes; those of Fashion-MNIST by default where there are ten.
     """
-    plt = _pyplot()
     count = len(matrix)
     names = names or (CLASS_NAMES if count == 10 else [str(c) for c in range(count)])
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    with plt.rc_context({**STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = max(4.5, 0.62 * count + 1.4)
-        figure, axes = plt.subplots(figsize=(size + 0.4, size), layout="constrained")
+        figure = Figure(figsize=(size + 0.4, size), layout="constrained")
+        axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
         for row in range(count):
             for column in range(count):
@@ -166,13 +158,15 @@ def plot_latent_map(
     points: np.ndarray, labels: np.ndarray, path: str | Path, title: str = ""
 ) -> Path:
     """Draw two-dimensional points `(n, 2)` coloured by class, each class named at its middle."""
-    plt = _pyplot()
-    with plt.rc_context({**STYLE, "axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(7.5, 6.5), layout="constrained")
-        colours = plt.get_cmap("tab10").colors
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(7.5, 6.5), layout="constrained")
+        axes = figure.subplots()
+        colours = [matplotlib.colormaps["tab10"](number) for number in range(10)]
         for number in np.unique(labels):
             own = points[labels == number]
-            axes.scatter(*own.T, s=5, color=colours[number % 10], alpha=0.55, linewidths=0)
+            axes.scatter(
+                own[:, 0], own[:, 1], s=5, color=colours[number % 10], alpha=0.55, linewidths=0
+            )
         for number in np.unique(labels):
             middle = np.median(points[labels == number], axis=0)
             name = CLASS_NAMES[number] if number < len(CLASS_NAMES) else str(number)
@@ -193,12 +187,6 @@ def plot_latent_map(
         return _save(figure, path)
 
 
-def _pyplot() -> Any:
-    import matplotlib.pyplot as plt
-
-    return plt
-
-
 def _picture(axis: Any, image: np.ndarray) -> None:
     scale = 255 if np.asarray(image).dtype == np.uint8 else 1.0
     axis.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=scale)
@@ -215,5 +203,4 @@ def _marker(rows: Sequence[Any]) -> str:
 def _save(figure: Any, path: str | Path) -> Path:
     with atomic_write(path) as file:
         figure.savefig(file, dpi=130, format="png")
-    _pyplot().close(figure)
     return Path(path)

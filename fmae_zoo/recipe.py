@@ -1,8 +1,8 @@
 """How a model is trained: everything but the seed and the data."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from fmae_zoo.component import Component
 
@@ -60,3 +60,9 @@ class Recipe(Component):
     augment: bool = False
     binarise: bool = False
     mask: PatchMask | None = None
+
+    @model_validator(mode="after")
+    def _momentum_has_an_optimizer(self) -> Self:
+        if self.momentum and self.optimizer not in ("rmsprop", "sgd"):
+            raise ValueError(f"momentum: {self.optimizer} has none; expected rmsprop or sgd")
+        return self

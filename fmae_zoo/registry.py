@@ -2,6 +2,7 @@
 
 import difflib
 import fnmatch
+import logging
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
@@ -11,6 +12,8 @@ from typing import Any
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import DuplicateModelError, SpecError, UnknownModelError
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
+
+logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "fmae_zoo.registries"
 LOCAL_PREFIX = "local:"
@@ -115,6 +118,11 @@ def find_entry(source: str | Path) -> Entry:
     raise UnknownModelError(_unknown(source, table))
 
 
+def is_registered(source: str | Path) -> bool:
+    """Return whether a source is a registered name, rather than a folder."""
+    return source in _table() or f"{source}.{DEFAULT_TAG}" in _table()
+
+
 def find_spec(source: str | Path | ModelSpec) -> ModelSpec:
     """Return the spec of whatever names or is one."""
     return source if isinstance(source, ModelSpec) else find_entry(source).spec
@@ -129,35 +137,38 @@ def _read_local(folder: Path) -> Entry:
 @cache
 def _table() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
-    for source in [BUNDLED, *_third_party()]:
-        added = list(_entries_in(source))
-        _check_unique(added, table)
-        table.update({entry.spec.full_name: entry for entry in added})
+    table.update({entry.spec.full_name: entry for entry in _entries_in(BUNDLED)})
+    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+        # Another package's mistake must not take the bundled models away.
+        try:
+            added = _given_by(point)
+            _check_unique(added, table)
+            table.update({entry.spec.full_name: entry for entry in added})
+        except Exception as error:
+            logger.warning(
+                "entry point %r of group %s (%s) is left out: %s: %s",
+                point.name,
+                ENTRY_POINT_GROUP,
+                point.value,
+                type(error).__name__,
+                error,
+            )
     return table
 
 
-def _third_party() -> Iterator[Any]:
-    """Yield what the entry points of other packages give: a folder, a spec, or a list of them."""
-    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            given = point.load()
-            given = given() if callable(given) else given
-        except Exception as error:
-            raise SpecError(
-                f"entry point {point.name!r} of group {ENTRY_POINT_GROUP} ({point.value}) "
-                f"failed: {type(error).__name__}: {error}"
-            ) from error
-        if isinstance(given, (str, Path, ModelSpec)):
-            yield given
-        else:
-            yield from given
+def _given_by(point: Any) -> list[Entry]:
+    """Return the entries of an entry point, which gives a folder, a spec, or a list of them."""
+    given = point.load()
+    given = given() if callable(given) else given
+    sources = [given] if isinstance(given, (str, Path, ModelSpec)) else given
+    return [entry for source in sources for entry in _entries_in(source)]
 
 
 def _entries_in(source: ModelSpec | str | Path) -> Iterator[Entry]:
     if isinstance(source, ModelSpec):
         yield Entry(source)
         return
-    folder = Path(source)
+    folder = Path(source).resolve()
     if (folder / SPEC_FILE).is_file():
         yield Entry.read(folder)
         return

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from fmae_zoo.component import Component
+from fmae_zoo.component import MAX_PARAMETERS, Component
 from fmae_zoo.errors import SpecError
 from fmae_zoo.latents import Latent
 from fmae_zoo.networks import Network
@@ -49,6 +49,19 @@ class ModelSpec(Component):
             raise ValueError(
                 "an elbo objective needs a latent with a posterior: latent.type = 'gaussian'"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        size, features = self.latent.size, self.network.features_size
+        if self.latent.type == "spatial" and size != features:
+            raise ValueError(
+                f"latent.size: {size}, but the network's features have {features} values: a "
+                f"spatial latent of this network has size = {features}"
+            )
+        count = self.network.parameters(size)
+        if count > MAX_PARAMETERS:
+            raise ValueError(f"network: {count:,} weights; expected at most {MAX_PARAMETERS:,}")
         return self
 
     @property

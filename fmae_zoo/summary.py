@@ -13,6 +13,7 @@ def summary_of(entry: Entry) -> dict[str, Any]:
     convolutional, else on the latent.
     """
     results = entry.manifest.results if entry.pretrained else {}
+    results = {figure: values for figure, values in results.items() if values}
     head = results.get("frozen_head", {})
     head = head.get("features") or head.get("latent") or {}
     return {

@@ -19,8 +19,8 @@ from fmae_zoo.checkpoint import (
     Progress,
     copy_state,
     read_checkpoint,
-    save_or_explain,
     write_checkpoint,
+    writing,
 )
 from fmae_zoo.component import SIDE
 from fmae_zoo.data import Dataset, load_data
@@ -32,7 +32,7 @@ from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, read_tensors
+from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
 
 HISTORY_FILE = "history.csv"
 CHECK_EVERY = 50
@@ -77,11 +77,12 @@ def train(
         seed: of the weights, the order and the noise.
         output: a folder for checkpoints, and at the end for the model, its history and
             curves: it can then be loaded with `local:FOLDER`. Nothing is written by default.
-        resume: go on from the checkpoint in `output`.
+        resume: go on from the checkpoint in `output`. One is written before the first
+            step too, so a run can be resumed wherever it was stopped.
         data: Fashion-MNIST by default.
         progress: a reporter such as `fmae_zoo.progress.RichProgress()`; none by default.
         **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
-            `learning_rate`, `precision`, ...
+            `learning_rate`, `precision`, ...; None takes an optional one away.
 
     Raises:
         SpecError: a recipe field that does not exist or has a wrong value.
@@ -97,7 +98,8 @@ def train(
 
 def _with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
     content = spec.model_dump(mode="json", exclude_none=True)
-    content["recipe"].update({key: value for key, value in changes.items() if value is not None})
+    content["recipe"].update(changes)
+    content["recipe"] = {k: v for k, v in content["recipe"].items() if v is not None}
     return ModelSpec.from_dict(content, source=spec.name)
 
 
@@ -129,15 +131,25 @@ class _Run:
             row = self._epoch(model, progress, validation)
             progress.epoch += 1
             progress.rows.append(row)
+            improved = False
             if row["val_loss"] < progress.best_loss:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
                 best = copy_state(_weights_of(model))
-                if self.folder is not None:
-                    save_or_explain(self.folder / BEST_FILE, best, {}, progress)
-            if self.folder is not None:
-                write_checkpoint(self.folder, model, progress)
-                write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
+                improved = True
+            self._keep(model, progress, best if improved else None)
         return self._finish(best, progress)
+
+    def _keep(
+        self, model: Autoencoder, progress: Progress, best: dict[str, np.ndarray] | None
+    ) -> None:
+        if self.folder is None:
+            return
+        with writing(self.folder, kept=progress.epoch - 1):
+            if best is not None:
+                save_tensors(best, self.folder / BEST_FILE)
+            write_checkpoint(self.folder, model, progress)
+        with writing(self.folder, kept=progress.epoch):
+            write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
 
     def _compiled_model(self) -> Autoencoder:
         model = Autoencoder(self.spec, seed=self.seed, dtype=self.recipe.precision)
@@ -148,17 +160,19 @@ class _Run:
 
     def _open_folder(self, model: Autoencoder, progress: Progress, resume: bool) -> Progress:
         assert self.folder is not None
-        if resume:
+        started = (self.folder / CHECKPOINT_FILE).exists()
+        if resume and not self.folder.is_dir():
+            raise TrainingError(f"{self.folder}: there is no such folder to resume from")
+        if resume and started:
             return read_checkpoint(self.folder, model, self.fingerprint)
-        if (self.folder / CHECKPOINT_FILE).exists():
+        if started:
             raise TrainingError(
                 f"{self.folder}: there is a checkpoint of a run here. Resume it "
                 "(resume=True, or --resume), or choose another output folder."
             )
-        try:
+        with writing(self.folder, kept=-1):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise TrainingError(f"{self.folder}: cannot be made: {error}") from error
+            write_checkpoint(self.folder, model, progress)
         return progress
 
     def _finished(self, progress: Progress) -> bool:
@@ -228,15 +242,16 @@ class _Run:
             best_epoch=progress.best_epoch,
             seconds=round(progress.seconds, 1),
             data_digest=self.data.digest,
-            data_source=self.data.source if self.data.is_sample else "Fashion-MNIST",
+            data_source=self.data.name,
             environment=environment(),
         )
         history = History(model, progress.rows, record, self.folder)
         if self.folder is not None:
             from fmae_zoo.plots import plot_curves
 
-            plot_curves(progress.rows, self.folder / "curves.png", title=self.spec.name)
-            save(model, self.folder, training=record)
+            with writing(self.folder, kept=progress.epoch):
+                plot_curves(progress.rows, self.folder / "curves.png", title=self.spec.name)
+                save(model, self.folder, training=record)
         return history
 
 

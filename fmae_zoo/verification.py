@@ -57,6 +57,11 @@ def _files(entry: Entry) -> list[Check]:
     for name, record in entry.manifest.files.items():
         path, expected = entry.file(name)
         try:
+            size = path.stat().st_size
+            if size != record.size:
+                detail = f"expected {record.size:,} bytes, received {size:,}"
+                checks.append(Check(name, False, detail))
+                continue
             received = sha256_of(path.read_bytes())
         except OSError as error:
             checks.append(Check(name, False, f"cannot be read: {error}"))

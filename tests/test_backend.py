@@ -59,6 +59,13 @@ def test_keras_own_configuration_is_respected(installed, tmp_path):
     assert _backend.require_backend() == "torch"
 
 
+def test_keras_own_default_binds_nobody(installed, tmp_path):
+    """Keras writes "tensorflow" into keras.json by itself, also where only jax is installed."""
+    installed("jax")
+    (tmp_path / "keras.json").write_text(json.dumps({"backend": "tensorflow"}))
+    assert _backend.require_backend() == "jax"
+
+
 def test_the_error_reaches_a_user_of_load():
     code = "import fmae_zoo; fmae_zoo.load('dense-ae')"
     result = run_python(code, backend="theano")

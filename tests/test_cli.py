@@ -99,6 +99,21 @@ def test_wrong_usage_is_2_and_an_error_is_1(fmae):
     assert fmae("--version")[0] == 0
 
 
+def test_the_figures_offered_are_the_figures_there_are():
+    from fmae_zoo.cli.train import FIGURE_NAMES
+    from fmae_zoo.evaluation import FIGURES
+
+    assert set(FIGURE_NAMES) == set(FIGURES)
+
+
+def test_a_wrong_name_or_seed_is_found_before_the_data(fmae, monkeypatch):
+    from fmae_zoo import data
+
+    monkeypatch.setattr(data, "find_data", lambda report=None: 1 / 0)
+    assert fmae("train", "dense-aee")[0] == 1
+    assert fmae("train", "dense-ae", "--seed", -1)[0] == 2
+
+
 def test_data(fmae, idx):
     content = json.loads(fmae("data", "--data", idx, "--json")[1])
     assert content["train_images"] == [240, 28, 28]
@@ -211,7 +226,8 @@ def test_embed_without_a_readable_image_keeps_what_was_there(fmae, model, tmp_pa
     (tmp_path / "broken.png").write_bytes(b"no")
     assert fmae("embed", model, tmp_path / "broken.png", "-o", output)[0] == 1
     assert output.read_bytes() == b"precious"
-    assert fmae("embed", model, tmp_path / "broken.png", "-o", tmp_path / "codes.txt")[0] == 1
+    assert fmae("embed", model, tmp_path / "broken.png", "-o", tmp_path / "codes.txt")[0] == 2
+    assert fmae("generate", model, "-o", tmp_path / "x.txt")[0] == 2
 
 
 def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):

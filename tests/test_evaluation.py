@@ -160,6 +160,14 @@ def test_figures_go_into_the_manifest_beside_the_others(few, tmp_path):
     assert manifest.evaluation_environment["data_digest"] == few.digest
 
 
+def test_figures_of_other_data_are_not_published(few, tmp_path):
+    history = fmae_zoo.train(tiny_spec(), data=few, epochs=1, output=tmp_path)
+    assert history.record.data_source == few.source
+    other = replace(few, test_labels=few.test_labels[::-1], is_sample=False)
+    with pytest.raises(DataError, match="was trained on"):
+        record_results(tmp_path, {"knn": {"accuracy": 0.5}}, other)
+
+
 def test_figures_of_the_sample_are_never_published(sample, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     with pytest.raises(DataError, match="sample"):

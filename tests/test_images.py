@@ -78,6 +78,53 @@ def test_folders_arrays_and_idx_files_are_read_in_batches(folder, images):
     np.testing.assert_array_equal(pixels[names.index(str(folder / "a.png"))], images[0])
 
 
+def test_sixteen_bit_pictures_are_scaled_and_floats_without_a_range_are_listed(tmp_path):
+    ramp = np.linspace(0, 65535, 28 * 28).reshape(28, 28).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "wide.png")
+    Image.fromarray(np.ones((28, 28), np.float32)).save(tmp_path / "float.tiff")
+    source = ImageFiles([tmp_path])
+    ((_, pictures),) = list(source)
+    np.testing.assert_allclose(pictures[0], ramp / 257, atol=1)
+    assert [path.rsplit("/", 1)[1] for path in source.unreadable] == ["float.tiff"]
+
+
+def test_damaged_archives_are_listed_wherever_they_are_damaged(tmp_path, images):
+    np.savez_compressed(tmp_path / "whole.npz", images=images)
+    content = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "whole.npz").unlink()
+    for offset in np.random.default_rng(0).integers(0, len(content), 40):
+        (tmp_path / f"{offset}.npz").write_bytes(content[:offset])
+    source = ImageFiles([tmp_path])
+    assert list(source) == []
+    assert len(source.unreadable) == len(list(tmp_path.iterdir()))
+
+
+def test_floats_are_passed_on_as_they_are(tmp_path):
+    array = np.random.default_rng(0).random((3, 28, 28), dtype=np.float32)
+    np.save(tmp_path / "FLOATS.NPY", array)
+    (tmp_path / "FLOATS.NPY.npy").rename(tmp_path / "FLOATS.NPY")
+    ((_, pictures),) = list(ImageFiles([tmp_path]))
+    np.testing.assert_array_equal(pictures, array)
+
+
+def test_a_partly_bad_array_says_from_where_it_was_left_out(tmp_path):
+    array = np.zeros((10, 28, 28), np.float32)
+    array[9] = 7.0
+    np.save(tmp_path / "part.npy", array)
+    source = ImageFiles([tmp_path], batch_size=4)
+    assert [len(names) for names, _ in source] == [4, 4]
+    assert "from number 8 on" in next(iter(source.unreadable.values()))
+
+
+def test_names_that_are_no_text_can_be_printed(tmp_path, images):
+    import os
+
+    path = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    Image.fromarray(images[0]).save(os.fsdecode(path), format="PNG")
+    ((names, _),) = list(ImageFiles([tmp_path]))
+    names[0].encode("utf-8")
+
+
 def test_unreadable_files_are_listed_not_fatal(folder):
     (folder / "list.npy").write_bytes(b"\x93NUMPY broken")
     np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)

@@ -25,6 +25,16 @@ def test_a_spec_survives_toml(tmp_path):
         ({"recipe": {"epoch": 3}}, ["recipe.epoch", "did you mean 'epochs'?"]),
         ({"recipe": {"epochs": "many"}}, ["recipe.epochs", "integer", "'many'"]),
         ({"recipe": {"optimizer": "adamm"}}, ["recipe.optimizer", "'adam'", "'adamm'"]),
+        ({"recipe": {"learning_rate": float("inf")}}, ["recipe.learning_rate", "finite"]),
+        ({"recipe": {"momentum": 0.9}}, ["recipe", "momentum: adam has none"]),
+        ({"network": {"type": "dense", "units": [65536] * 4}}, ["weights", "at most 100,000,000"]),
+        ({"network": TINY_CONV | {"base": [28, 28, 65536]}}, ["112 x 112", "28 x 28"]),
+        ({"network": TINY_CONV | {"base": [6, 7, 4]}}, ["24 x 28"]),
+        ({"network": TINY_CONV | {"encoder": [{"filters": [1], "pool": "max"}] * 5}}, ["pools"]),
+        (
+            {"network": TINY_CONV, "latent": {"type": "spatial", "size": 5}},
+            ["latent.size: 5", "size = 196"],
+        ),
         ({"objective": {"type": "elbo"}}, ["latent.type = 'gaussian'"]),
     ],
 )

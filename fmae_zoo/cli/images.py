@@ -1,5 +1,6 @@
 """`fmae embed`, `fmae reconstruct`, `fmae generate`."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,25 @@ import numpy as np
 
 from fmae_zoo.cli.output import emit_json, json_option, note
 from fmae_zoo.errors import ImagesError
-from fmae_zoo.images import ImageFiles
+from fmae_zoo.images import ImageFiles, as_images
 
 MAX_PICTURES = 12
+
+
+class Output(click.Path):
+    """The path of a file to write, of one of some kinds."""
+
+    def __init__(self, *suffixes: str) -> None:
+        super().__init__(dir_okay=False, path_type=Path)
+        self.suffixes = suffixes
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path, or fail where its suffix is another."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if path.suffix not in self.suffixes:
+            self.fail(f"{value}: expected a file named *{' or *'.join(self.suffixes)}", param, ctx)
+        return path
+
 
 files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 
@@ -19,7 +36,7 @@ files_argument = click.argument("files", nargs=-1, required=True, type=click.Pat
 @click.argument("name")
 @files_argument
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), help=".npz or .parquet"
+    "--output", "-o", required=True, type=Output(".npz", ".parquet"), help=".npz or .parquet"
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
 @json_option
@@ -49,7 +66,7 @@ def embed_command(
 @click.command("reconstruct")
 @click.argument("name")
 @files_argument
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help=".png")
+@click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
 @json_option
 def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_json: bool) -> None:
     """Draw the first 12 images over their reconstructions.
@@ -64,7 +81,7 @@ def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_jso
     images = _first(source)
     model = fmae_zoo.load(name, pretrained=True)
     pairs = model.reconstruct(images)
-    mse = float(np.mean((images[..., None] / 255.0 - pairs) ** 2))
+    mse = float(np.mean((images - pairs) ** 2))
     plot_reconstructions(images, pairs, output, title=f"{name}: MSE {mse:.4f}")
     _finish(output, {"images": len(images), "mse": mse, "unreadable": source.unreadable}, as_json)
 
@@ -72,8 +89,8 @@ def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_jso
 @click.command("generate")
 @click.argument("name")
 @click.option("--count", "-n", type=click.IntRange(1, 10_000), default=64, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--output", "-o", required=True, type=click.Path(path_type=Path), help=".png")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
 @json_option
 def generate_command(name: str, count: int, seed: int, output: Path, as_json: bool) -> None:
     """Draw images decoded from draws of the prior of a variational model.
@@ -93,7 +110,7 @@ def _first(source: ImageFiles) -> np.ndarray:
     batches = []
     count = 0
     for _, images in source:
-        batches.append(images)
+        batches.append(as_images(images))
         count += len(images)
         if count >= MAX_PICTURES:
             break

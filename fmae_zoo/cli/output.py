@@ -44,7 +44,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
 
 def note(message: str) -> None:
     """Print a message for people on stderr."""
-    stderr.print(message, markup=False)
+    stderr.print(message, markup=False, soft_wrap=True)
 
 
 def fail(message: str) -> int:

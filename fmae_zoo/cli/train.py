@@ -1,11 +1,14 @@
 """`fmae train`, `fmae evaluate`, `fmae classify`."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fmae_zoo.cli.output import data_option, emit_json, emit_table, fail, json_option, note
+
+FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tuned", "elbo")
 
 
 @click.command("train")
@@ -15,7 +18,7 @@ from fmae_zoo.cli.output import data_option, emit_json, emit_table, fail, json_o
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
 @click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16"]))
 @click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--output", "-o", help="Folder for checkpoints and the model. [runs/NAME-seedN]")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @data_option
@@ -37,7 +40,10 @@ def train_command(
     """
     import fmae_zoo
     from fmae_zoo.progress import RichProgress
+    from fmae_zoo.registry import find_spec
 
+    recipe = {key: value for key, value in recipe.items() if value is not None}
+    find_spec(name)
     folder = Path(output or f"runs/{Path(name).name.removeprefix('local:')}-seed{seed}")
     data = fmae_zoo.load_data(data_folder)
     try:
@@ -58,21 +64,26 @@ def train_command(
 def _how_to_resume(
     name: str, folder: Path, seed: int, recipe: dict[str, Any], data_folder: str | None
 ) -> str:
-    if not (folder / "checkpoint.safetensors").exists():
-        return "Stopped before the first epoch ended: there is no checkpoint to resume from."
-    words = [f"fmae train {name} --seed {seed} --output {folder}"]
-    words += [f"--{k.replace('_', '-')} {v}" for k, v in recipe.items() if v is not None]
-    words += [f"--data {data_folder}"] if data_folder else []
+    words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
+    for key, value in recipe.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    words += ["--data", data_folder] if data_folder else []
     return (
         f"Stopped. The epochs that were finished are saved in {folder}. Resume with:\n"
-        f"  {' '.join(words)} --resume"
+        f"  {shlex.join(words)} --resume"
     )
 
 
 @click.command("evaluate")
 @click.argument("name")
-@click.option("--figure", "figures", multiple=True, help="Only this figure; may be repeated.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--figure",
+    "figures",
+    type=click.Choice(FIGURE_NAMES),
+    multiple=True,
+    help="Only this figure; may be repeated.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--write", is_flag=True, help="Write the figures into the entry's manifest.")
 @data_option
 @json_option
@@ -125,7 +136,7 @@ def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
 @click.option("--layer", help="Layer of the encoder to read, e.g. features. [its output]")
 @click.option("--epochs", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--tune-epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option(
     "--output", "-o", type=click.Path(file_okay=False), help="Folder for report and picture."
 )

@@ -30,7 +30,7 @@ FIGURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
 
 def evaluate(
     model: Autoencoder,
-    figures: Iterable[str] | None = None,
+    figures: str | Iterable[str] | None = None,
     *,
     data: Dataset | None = None,
     seed: int = 0,
@@ -53,7 +53,7 @@ def evaluate(
     Raises:
         UnknownModelError: there is no figure of a name.
     """
-    names = list(FIGURES if figures is None else figures)
+    names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)
     for name in names:
         if name not in FIGURES:
             raise UnknownModelError(

@@ -13,13 +13,19 @@ def record_results(source: str | Path, results: dict[str, Any], data: Dataset) -
     """Put figures into the manifest of an entry, beside those that are there already.
 
     Raises:
-        DataError: they are of the small sample, which is never published.
+        DataError: they are of the small sample, or of other data than it was trained on.
         NoWeightsError: the entry was never trained.
     """
     if data.is_sample:
         raise DataError("figures of the sample are not written into a manifest")
     entry = find_entry(source)
     assert entry.folder is not None
+    training = entry.manifest.training
+    if training is not None and training.data_digest != data.digest:
+        raise DataError(
+            f"{entry.spec.full_name} was trained on {training.data_source}; figures of "
+            f"{data.source} are not written into its manifest"
+        )
     manifest = entry.manifest.model_copy(
         update={
             "results": {**entry.manifest.results, **results},

@@ -17,21 +17,10 @@ class SpatialLatent(Component):
         return False
 
     def parameters(self, features: Any) -> dict[str, Any]:
-        """Connect features to `{"mean": (n, size)}`.
-
-        Raises:
-            ValueError: the features do not have `size` values.
-        """
+        """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
         from keras import layers
 
-        mean = layers.Flatten(name="latent", dtype="float32")(features)
-        if mean.shape[-1] != self.size:
-            shape = " x ".join(str(n) for n in features.shape[1:])
-            raise ValueError(
-                f"latent.size is {self.size}, but the network's features are {shape}: "
-                f"a spatial latent of this network has size = {mean.shape[-1]}."
-            )
-        return {"mean": mean}
+        return {"mean": layers.Flatten(name="latent", dtype="float32")(features)}
 
     def sampler(self, seed: int) -> None:
         """Nothing is sampled: the code is the mean."""

@@ -1,11 +1,12 @@
 """Convolutional encoder with BatchNorm, and a decoder that upsamples."""
 
 import math
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, Component, Width
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, SIDE, Component, Width
 
 
 class EncoderStage(Component):
@@ -44,6 +45,36 @@ class ConvNetwork(Component):
     decoder: tuple[DecoderStage, ...] = Field(min_length=1, max_length=16)
     base: tuple[Width, Width, Width]
     shortcut: bool = False
+
+    @model_validator(mode="after")
+    def _fits_the_image(self) -> Self:
+        side = SIDE >> sum(stage.pool != "none" for stage in self.encoder)
+        if side < 1:
+            raise ValueError(f"encoder: too many pools for an image of {SIDE} pixels")
+        scale = 2 ** sum(stage.upsample for stage in self.decoder)
+        made = tuple(extent * scale for extent in self.base[:2])
+        if made != (SIDE, SIDE):
+            raise ValueError(
+                f"base and decoder: {self.base[0]} x {self.base[1]} upsampled {scale} times "
+                f"makes images of {made[0]} x {made[1]}; expected {SIDE} x {SIDE}"
+            )
+        return self
+
+    @property
+    def features_size(self) -> int:
+        """Number of values in the features of an image."""
+        side = SIDE >> sum(stage.pool != "none" for stage in self.encoder)
+        return side * side * self.encoder[-1].filters[-1]
+
+    def parameters(self, latent_size: int) -> int:
+        """Return the number of weights in all kernels, both of the latent's sides included."""
+        down = [1, *(width for stage in self.encoder for width in stage.filters)]
+        up = [self.base[2], *(width for stage in self.decoder for width in stage.filters), 1]
+        kernels = 9 * sum(one * other for path in (down, up) for one, other in pairwise(path))
+        base = math.prod(self.base)
+        dense = latent_size * self.features_size if latent_size != self.features_size else 0
+        dense += latent_size * base if latent_size != base else 0
+        return kernels + dense
 
     def encode(self, image: Any) -> Any:
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, height, width, channels)`."""

@@ -1,5 +1,6 @@
 """Fully connected encoder and its mirror image."""
 
+from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,6 +18,16 @@ class DenseNetwork(Component):
     type: Literal["dense"]
     units: tuple[Width, ...] = Field(min_length=1, max_length=16)
     batch_norm: bool = False
+
+    @property
+    def features_size(self) -> int:
+        """Number of values in the features of an image."""
+        return self.units[-1]
+
+    def parameters(self, latent_size: int) -> int:
+        """Return the number of weights in all kernels, both of the latent's sides included."""
+        widths = (IMAGE_SIZE, *self.units, latent_size)
+        return 2 * sum(one * other for one, other in pairwise(widths))
 
     def encode(self, image: Any) -> Any:
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, units[-1])`."""
