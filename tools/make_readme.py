@@ -45,7 +45,7 @@ def table() -> str:
                 pca[row["latent_size"]] = row["pca_mse"]
     for size, mse in sorted(pca.items()):
         lines.append(f"| PCA | {size} | - | {mse:.5f} |" + " - |" * (len(COLUMNS) - 4))
-    return "\n".join(lines) + "\n\n" + seeds_table()
+    return "\n".join(lines) + seeds_table()
 
 
 def seeds_table() -> str:
@@ -55,8 +55,10 @@ def seeds_table() -> str:
         ("linear probe", "linear_probe", "accuracy"),
         ("kNN", "knn", "accuracy"),
     )
+    if not any(entry.pretrained and entry.manifest.seeds for entry in entries()):
+        return ""
     lines = [
-        "Over several seeds, mean ± standard deviation:",
+        "\n\nOver several seeds, mean ± standard deviation:",
         "",
         "| model | seeds |" + "".join(f" {title} |" for title, _, _ in figures),
         "| --- | ---: |" + " ---: |" * len(figures),
