@@ -1,16 +1,11 @@
 from pathlib import Path
 
-import pytest
-
-from fmae_zoo import data, demo, registry
+from fmae_zoo import data, demo
 from fmae_zoo.errors import FmaeError
 
 PICTURES = {"confusion.png", "curves.png", "latent-map.png", "reconstructions.png"}
 
 
-@pytest.mark.skipif(
-    demo.MODEL not in registry.list_models(pretrained=True), reason="no weights are published"
-)
 def test_without_any_source_the_demo_runs_on_the_sample_and_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "find_data", lambda report: None)
     demo.main(tmp_path)
