@@ -7,11 +7,11 @@ import numpy as np
 from keras import layers
 
 from fmae_zoo.accelerate import accelerated
-from fmae_zoo.errors import FmaeError
+from fmae_zoo.errors import FmaeError, UnknownModelError
 from fmae_zoo.images import as_images
 
 MAX_SHIFT = 2
-"""Pixels by which augmentation moves an image, at most."""
+"""Pixels by which augmentation moves an image of a convolutional encoder, at most."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -111,8 +111,9 @@ class Classifier(keras.Model):
             batch_size: images in a step.
             learning_rate: at its highest.
             weight_decay: decoupled.
-            augment: mirror and shift the images by up to two pixels, anew in every epoch;
-                only where the encoder is trained too.
+            augment: mirror half of the images, anew in every epoch, and where the encoder is
+                convolutional shift each by up to two pixels (a dense one has to learn every
+                shift anew); only where the encoder is trained too.
             seed: of the order and the augmentation.
             verbose: 1 prints a line for each epoch on stderr.
 
@@ -135,6 +136,7 @@ class Classifier(keras.Model):
                 self.codes(pictures) if frozen else pictures,
                 self._class_numbers(validation_data[1], len(pictures)),
             )
+        shift = MAX_SHIFT if _is_convolutional(self.encoder) else 0
         steps = epochs * -(-len(images) // batch_size)
         _compile(model, learning_rate, weight_decay, steps)
         rows: list[dict[str, float]] = []
@@ -144,7 +146,7 @@ class Classifier(keras.Model):
             order = rng.permutation(len(inputs))
             batch = inputs[order]
             if augment:
-                batch = shifted_and_mirrored(batch, rng)
+                batch = shifted_and_mirrored(batch, rng, shift)
             with accelerated(model):
                 # Not self.fit: Model.fit, of whichever model is trained.
                 logs = keras.Model.fit(
@@ -251,14 +253,17 @@ class Classifier(keras.Model):
         return cls(encoder, **config)
 
 
-def shifted_and_mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the images `(n, 28, 28, 1)`, half of them mirrored, each moved by up to two pixels."""
+def shifted_and_mirrored(
+    images: np.ndarray, rng: np.random.Generator, shift: int = MAX_SHIFT
+) -> np.ndarray:
+    """Return images `(n, 28, 28, 1)`, half of them mirrored, each moved by up to `shift` pixels."""
     count, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0)))
-    rows, columns = rng.integers(0, 2 * MAX_SHIFT + 1, size=(2, count))
+    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
+    places = 2 * shift + 1
+    rows, columns = rng.integers(0, places, size=(2, count))
     result = np.empty_like(images)
-    for row in range(2 * MAX_SHIFT + 1):
-        for column in range(2 * MAX_SHIFT + 1):
+    for row in range(places):
+        for column in range(places):
             own = (rows == row) & (columns == column)
             result[own] = padded[own, row : row + height, column : column + width]
     mirrored = rng.random(count) < 0.5
@@ -266,8 +271,17 @@ def shifted_and_mirrored(images: np.ndarray, rng: np.random.Generator) -> np.nda
     return result
 
 
+def _is_convolutional(encoder: Any) -> bool:
+    return any(len(layer.output.shape) == 4 for layer in encoder.layers[1:])
+
+
 def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
     if layer is not None:
+        names = [each.name for each in encoder.layers]
+        if layer not in names:
+            raise UnknownModelError(
+                f"The encoder has no layer {layer!r}; it has: {', '.join(names)}"
+            )
         encoder = keras.Model(encoder.input, encoder.get_layer(layer).output, name="encoder")
 
     def with_precision(original: Any) -> Any:

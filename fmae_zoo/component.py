@@ -1,6 +1,7 @@
 """What networks, latents and objectives have in common: a frozen, validated config."""
 
-from typing import Annotated, TypeAlias
+import json
+from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +23,16 @@ IMAGE_SIZE = SIDE * SIDE
 
 
 class Component(BaseModel):
-    """A part of a spec: immutable, and with no key it does not know."""
+    """A part of a spec: immutable, with no key it does not know, and no text for a number."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    @classmethod
+    def validated(cls, content: Any) -> Self:
+        """Return the part that nested dictionaries and lists describe.
+
+        Raises:
+            pydantic.ValidationError: a rule is broken.
+        """
+        # As JSON, because strictness would otherwise refuse a list where a tuple is meant.
+        return cls.model_validate_json(json.dumps(content, default=str))

@@ -233,10 +233,22 @@ def _decompressed(path: Path) -> bytes:
         expected = FILES.get(path.name.removesuffix(".gz"), "not known")
         raise DataError(
             f"{path}: truncated or damaged: {error} (SHA-256 of its content: expected "
-            f"{expected}; received, of the damaged file itself, {sha256_of(content)})"
+            f"{expected}; received, as far as it can be read, {sha256_of(_salvaged(content))})"
         ) from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error}") from error
+
+
+def _salvaged(content: bytes) -> bytes:
+    """Return what can be decompressed of a damaged gzip file."""
+    stream = zlib.decompressobj(wbits=31)
+    pieces = []
+    for start in range(0, len(content), 1024):
+        try:
+            pieces.append(stream.decompress(content[start : start + 1024], MAX_IDX_BYTES))
+        except zlib.error:
+            break
+    return b"".join(pieces)
 
 
 def _read_folder(folder: Path, any_data: bool = False) -> Dataset:

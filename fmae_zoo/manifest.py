@@ -77,7 +77,7 @@ class Manifest(Component):
         except (OSError, ValueError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error
         try:
-            return cls.model_validate(content)
+            return cls.validated(content)
         except ValidationError as error:
             raise SpecError(describe(error, str(path), cls)) from error
 

@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 import logging
+import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata
@@ -14,6 +15,7 @@ from fmae_zoo.errors import DuplicateModelError, SpecError, UnknownModelError
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
 logger = logging.getLogger(__name__)
+_building = threading.RLock()
 
 ENTRY_POINT_GROUP = "fmae_zoo.registries"
 LOCAL_PREFIX = "local:"
@@ -134,8 +136,13 @@ def _read_local(folder: Path) -> Entry:
     return Entry.read(folder)
 
 
-@cache
 def _table() -> dict[str, Entry]:
+    with _building:
+        return _built_table()
+
+
+@cache
+def _built_table() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     table.update({entry.spec.full_name: entry for entry in _entries_in(BUNDLED)})
     for point in metadata.entry_points(group=ENTRY_POINT_GROUP):

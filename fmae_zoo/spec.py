@@ -98,7 +98,7 @@ class ModelSpec(Component):
             SpecError: as `from_toml`, with `source` in the place of the file.
         """
         try:
-            return cls.model_validate(content)
+            return cls.validated(content)
         except ValidationError as error:
             raise SpecError(describe(error, source, cls)) from error
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.data import Dataset, find_data
 from fmae_zoo.entry import GOLDEN_FILE, Entry
 from fmae_zoo.errors import FmaeError
@@ -46,10 +47,14 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
     """
     entry = find_entry(source)
     checks = _files(entry)
-    if all(check.passed for check in checks):
-        checks += _goldens(entry)
-        checks += _figures(entry, data)
-    return checks
+    if not all(check.passed for check in checks):
+        return checks
+    try:
+        model = entry.build(pretrained=True)
+        checks += _goldens(entry, model)
+    except FmaeError as error:
+        return [*checks, Check("goldens", False, str(error))]
+    return checks + _figures(entry, model, data)
 
 
 def _files(entry: Entry) -> list[Check]:
@@ -72,14 +77,13 @@ def _files(entry: Entry) -> list[Check]:
     return checks
 
 
-def golden_differences(entry: Entry) -> dict[str, float]:
+def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
     """Return how far this backend's outputs are from the goldens.
 
     Codes are compared relative to their spread, since their scale is the model's own;
     reconstructions absolutely, in units of pixel intensity.
     """
     golden = read_tensors(*entry.file(GOLDEN_FILE))
-    model = entry.build(pretrained=True)
     codes = model.encode(golden["images"])
     scale = max(float(golden["codes"].std()), 1e-6)
     return {
@@ -90,22 +94,18 @@ def golden_differences(entry: Entry) -> dict[str, float]:
     }
 
 
-def _goldens(entry: Entry) -> list[Check]:
-    try:
-        differences = golden_differences(entry)
-    except FmaeError as error:
-        return [Check("goldens", False, str(error))]
+def _goldens(entry: Entry, model: Autoencoder) -> list[Check]:
     return [
         Check(
             f"golden {name}",
             difference <= GOLDEN_TOLERANCE,
             f"largest difference {difference:.1e}, allowed {GOLDEN_TOLERANCE:.0e}",
         )
-        for name, difference in differences.items()
+        for name, difference in golden_differences(entry, model).items()
     ]
 
 
-def _figures(entry: Entry, data: Dataset | None) -> list[Check]:
+def _figures(entry: Entry, model: Autoencoder, data: Dataset | None) -> list[Check]:
     from fmae_zoo.evaluation import evaluate
 
     published = entry.manifest.results.get("reconstruction")
@@ -117,7 +117,7 @@ def _figures(entry: Entry, data: Dataset | None) -> list[Check]:
     training = entry.manifest.training
     if training is not None and training.data_digest != data.digest:
         return [Check("figures", None, "published on another data set")]
-    found = evaluate(entry.build(pretrained=True), ["reconstruction"], data=data)
+    found = evaluate(model, ["reconstruction"], data=data)
     return [
         Check(
             f"reconstruction {name}",

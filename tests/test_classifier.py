@@ -4,7 +4,7 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo.classifier import Classifier, shifted_and_mirrored
-from fmae_zoo.errors import FmaeError, ImagesError
+from fmae_zoo.errors import FmaeError, ImagesError, UnknownModelError
 from tests.conftest import TINY_CONV, tiny_spec
 
 
@@ -128,6 +128,20 @@ def test_low_precision_is_for_training_only(encoder, few):
     np.testing.assert_allclose(
         exact.predict(few.test_images), classifier.predict(few.test_images), atol=0.1
     )
+
+
+def test_an_unknown_layer_is_an_error_that_lists_the_layers(encoder):
+    with pytest.raises(UnknownModelError, match=r"no layer 'nosuch'; it has: .*features"):
+        Classifier(encoder, 10, layer="nosuch")
+
+
+def test_without_a_shift_augmentation_only_mirrors(few):
+    images = few.train_images[..., None] / np.float32(255)
+    mirrored = shifted_and_mirrored(images, np.random.default_rng(0), shift=0)
+    same = (mirrored == images).all(axis=(1, 2, 3))
+    flipped = (mirrored == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert (same | flipped).all()
+    assert same.any() and flipped.any()
 
 
 def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):

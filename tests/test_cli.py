@@ -1,6 +1,9 @@
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -63,7 +66,7 @@ def test_list_as_table_and_as_json(fmae):
     code, out, _ = fmae("list", "conv-*", "--exclude", "*vae*", "--sort", "mse", "--json")
     assert [row["name"] for row in json.loads(out)] != []
     assert {row["name"] for row in json.loads(out)} == {"conv-ae-bn", "conv-ae-bn-spatial"}
-    assert fmae("list", "nothing-*")[0] == 1
+    assert fmae("list", "nothing-*")[::2] == (0, "no model matches 'nothing-*'\n")
 
 
 @pytest.mark.parametrize("key", ["linear_probe", "mse", "parameters"])
@@ -184,6 +187,31 @@ def test_ctrl_c_in_training_saves_and_says_how_to_resume(fmae, idx, tmp_path, mo
     assert json.loads(out)["training"]["epochs"] == 3
 
 
+def test_a_real_interrupt_is_a_ctrl_c(idx, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / "model")
+    run = tmp_path / "run"
+    words = ["train", f"local:{tmp_path / 'model'}", "--data", idx, "-o", run, "--epochs", 100_000]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from fmae_zoo.cli import main; main()", *map(str, words)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not (run / "history.csv").exists() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 1
+    assert "Resume with" in err
+    assert "Traceback" not in err
+    assert (run / "checkpoint.safetensors").exists()
+
+
 def test_classify(fmae, idx, tmp_path):
     saved = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV)), tmp_path / "model")
     options = ["--data", idx, "--epochs", 1, "--tune-epochs", 1, "--fine-tune"]
@@ -239,8 +267,9 @@ def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):
     assert json.loads(out)["images"] == 12
     assert (tmp_path / "pairs.png").read_bytes()[:4] == b"\x89PNG"
     vae = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(**VAE)), tmp_path / "vae")
-    code, _, err = fmae("generate", f"local:{vae}", "-n", 5, "-o", tmp_path / "samples.png")
+    code, out, _ = fmae("generate", f"local:{vae}", "-n", 5, "-o", tmp_path / "samples.png")
     assert code == 0
+    assert re.search(r"images +5\n", out)
     assert (tmp_path / "samples.png").exists()
     code, _, err = fmae("generate", model, "-o", tmp_path / "none.png")
     assert code == 1

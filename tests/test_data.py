@@ -1,4 +1,5 @@
 import gzip
+import http.client
 import threading
 
 import numpy as np
@@ -69,8 +70,9 @@ def test_an_altered_file_is_refused_with_its_name_and_both_digests(idx_folder):
 def test_a_truncated_file_is_refused_with_its_name(idx_folder, keep):
     path = idx_folder / f"{next(iter(data.FILES))}.gz"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=path.stem):
-        data.load_data(idx_folder)
+    expected = data.FILES[path.stem]
+    with pytest.raises(DataError, match=f"{path.stem}.*expected {expected}.*[0-9a-f]{{64}}"):
+        data._read_folder(idx_folder)
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,19 @@ def test_the_keras_mirror_is_downloaded(idx_folder, no_source, sample, monkeypat
         monkeypatch.setattr(data, "KERAS_URL", f"http://127.0.0.1:{server.server_port}/")
         assert data.find_data().digest == sample.digest
         server.shutdown()
+
+
+def test_a_download_that_is_cut_is_reported_and_the_next_source_is_tried(
+    idx_folder, no_source, monkeypatch
+):
+    def cut(folder):
+        raise http.client.IncompleteRead(b"half", 100)
+
+    monkeypatch.setattr(data, "_download_from_keras", cut)
+    failed = {}
+    assert data.find_data(lambda source, error: failed.update({source: error})) is None
+    assert "IncompleteRead" in str(failed["Keras download"])
+    assert "Debian package, downloaded" in failed
 
 
 def test_the_debian_package_is_unpacked(idx_folder, no_source, sample, monkeypatch, tmp_path):

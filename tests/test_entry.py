@@ -42,6 +42,11 @@ def test_the_manifest_states_licence_sizes_and_digests(folder):
         assert record == {"sha256": sha256_of(content), "size": len(content)}
 
 
+def test_a_folder_loads_by_its_path_as_text_too(folder, images):
+    expected = fmae_zoo.load(folder).encode(images)
+    np.testing.assert_array_equal(fmae_zoo.load(str(folder)).encode(images), expected)
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_part_is_the_part_of_the_whole(folder, part):
     whole = fmae_zoo.load(f"local:{folder}")

@@ -152,7 +152,7 @@ def test_figures_go_into_the_manifest_beside_the_others(few, tmp_path):
     real = replace(few, is_sample=False)
     record_results(tmp_path, {"knn": {"accuracy": 0.5}}, real)
     record_results(tmp_path, {"linear_probe": {"accuracy": 0.6}}, real)
-    record_seed(tmp_path, 7, {"knn": {"accuracy": 0.4}})
+    record_seed(tmp_path, 7, {"knn": {"accuracy": 0.4}}, real)
     manifest = find_entry(tmp_path).manifest
     assert set(manifest.results) == {"knn", "linear_probe"}
     assert manifest.seeds["7"]["knn"]["accuracy"] == 0.4

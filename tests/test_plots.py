@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from fmae_zoo import plots
+from tests.conftest import run_python
 
 
 def drawn(path) -> np.ndarray:
@@ -23,6 +24,20 @@ def test_curves(tmp_path, epochs):
 def test_negative_figures_are_drawn_too(tmp_path):
     rows = [{"epoch": e, "loss": -100.0 * e, "val_loss": -90.0 * e} for e in range(1, 5)]
     drawn(plots.plot_curves(rows, tmp_path / "curves.png"))
+
+
+def test_the_callers_matplotlib_is_left_alone(tmp_path):
+    code = """
+import matplotlib, sys
+matplotlib.use("svg")
+before = dict(matplotlib.rcParams)
+from fmae_zoo import plots
+plots.plot_curves([{"epoch": 1, "loss": 2.0, "val_loss": 2.0}], sys.argv[1])
+assert matplotlib.get_backend() == "svg"
+assert dict(matplotlib.rcParams) == before
+"""
+    result = run_python(code, str(tmp_path / "curves.png"))
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])

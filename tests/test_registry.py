@@ -139,7 +139,7 @@ def test_a_broken_entry_point_is_named_and_the_others_stay(monkeypatch, caplog, 
         thing = tiny_spec(name="dense-ae") if given == "duplicate" else given
         monkeypatch.setattr(EntryPoint, "load", lambda self: thing)
     monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [point])
-    names = registry._table.__wrapped__().keys()
+    names = registry._built_table.__wrapped__().keys()
     assert "dense-ae.fmnist" in names
     assert "'bad'" in caplog.text
     assert "no_such_module" in caplog.text
@@ -153,7 +153,7 @@ def test_entry_points_may_give_specs(monkeypatch):
             return [tiny_spec(name="a-ae"), tiny_spec(name="b-ae")]
 
     monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [Point()])
-    assert {"a-ae.fmnist", "b-ae.fmnist"} <= registry._table.__wrapped__().keys()
+    assert {"a-ae.fmnist", "b-ae.fmnist"} <= registry._built_table.__wrapped__().keys()
 
 
 def test_listing_imports_no_backend():

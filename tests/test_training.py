@@ -243,6 +243,13 @@ def test_recipe_changes_are_validated(few):
         fmae_zoo.train(tiny_spec(), data=few, epochs=0)
 
 
+def test_none_takes_an_optional_field_away(few):
+    spec = tiny_spec(recipe={"epochs": 1, "patience": 2, "clip_norm": 1.0})
+    history = fmae_zoo.train(spec, data=few, patience=None, clip_norm=None)
+    assert history.model.spec.recipe.patience is None
+    assert history.model.spec.recipe.clip_norm is None
+
+
 def test_a_recipe_change_does_not_touch_the_registered_spec(few):
     fmae_zoo.register(tiny_spec())
     history = fmae_zoo.train("tiny-ae", data=few, epochs=1)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from fmae_zoo.cli.output import emit_json, json_option, note
+from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 
@@ -57,10 +57,9 @@ def embed_command(
     source = ImageFiles(list(files), batch_size)
     count = embed_files(encoder, source, write, output)
     _report_unreadable(source)
-    if as_json:
-        emit_json({"output": str(output), "images": count, "unreadable": source.unreadable})
-    else:
-        note(f"{count:,} codes written to {output}")
+    size = encoder.output_shape[-1]
+    facts = {"images": count, "latent_size": size, "unreadable": source.unreadable}
+    _finish(output, facts, as_json)
 
 
 @click.command("reconstruct")
@@ -128,5 +127,6 @@ def _report_unreadable(source: ImageFiles) -> None:
 def _finish(output: Path, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit_json({"output": str(output), **facts})
-    else:
-        note(f"written to {output}")
+        return
+    facts["unreadable"] = len(facts.get("unreadable", ()))
+    emit_table(("", ""), list(facts.items()), title=str(output))

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from fmae_zoo import registry
-from fmae_zoo.cli.output import emit_json, emit_table, json_option
+from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
 from fmae_zoo.entry import Entry
 from fmae_zoo.summary import summary_of
 
@@ -36,7 +36,8 @@ def list_command(
         emit_json(rows)
         return
     if not rows:
-        raise click.ClickException(f"no model matches {pattern!r}")
+        note(f"no model matches {pattern!r}")
+        return
     columns = list(rows[0])
     emit_table(columns, [[row[column] for column in columns] for row in rows])
 

@@ -8,8 +8,8 @@ import numpy as np
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.evaluation.subject import Subject
 
-HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 15, 256, 1e-3
-TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 10, 128, 1e-3
+HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 40, 128, 3e-3
+TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 20, 128, 1e-3
 TUNE_DECAY = 5e-2
 
 
@@ -28,7 +28,7 @@ def fine_tuned(subject: Subject) -> dict[str, Any]:
     """Return the report of a frozen head whose encoder was then trained too.
 
     The head reads the features where the encoder is convolutional, else the latent. Images
-    are mirrored and shifted in training; the epoch is chosen on validation.
+    are augmented in training; the epoch is chosen on validation.
     """
     head = _trained_head(subject, features_layer(subject))
     precision = subject.model.spec.recipe.precision

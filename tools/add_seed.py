@@ -1,0 +1,38 @@
+"""Measure runs with other seeds, into the manifest of their entry: `python tools/add_seed.py RUN ...`.
+
+The README then shows the mean and the standard deviation over all seeds.
+"""
+
+import sys
+from pathlib import Path
+
+import fmae_zoo
+from fmae_zoo.entry import Entry
+from fmae_zoo.evaluation.record import record_seed
+from fmae_zoo.registry import find_entry
+
+FIGURES = ("reconstruction", "linear_probe", "knn")
+
+
+def add_seed(run: Path) -> str:
+    """Measure a finished run and write its figures; return the name of the entry.
+
+    Raises:
+        SystemExit: the run was trained by another spec, or with the entry's own seed.
+    """
+    trained = Entry.read(run)
+    entry = find_entry(trained.spec.full_name)
+    training, own = trained.manifest.training, entry.manifest.training
+    if entry.spec != trained.spec:
+        raise SystemExit(f"{run} was trained by another spec than {entry.folder}/spec.toml")
+    if training is None or own is None or training.seed == own.seed:
+        raise SystemExit(f"{run} is no training of {entry.spec.name} with another seed")
+    data = fmae_zoo.load_data()
+    results = fmae_zoo.evaluate(trained.build(pretrained=True), FIGURES, data=data)
+    record_seed(entry.spec.full_name, training.seed, results, data)
+    return entry.spec.full_name
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(add_seed(Path(argument)))
