@@ -141,7 +141,8 @@ def test_without_a_shift_augmentation_only_mirrors(few):
     same = (mirrored == images).all(axis=(1, 2, 3))
     flipped = (mirrored == images[:, :, ::-1]).all(axis=(1, 2, 3))
     assert (same | flipped).all()
-    assert same.any() and flipped.any()
+    assert same.any()
+    assert flipped.any()
 
 
 def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):

@@ -87,6 +87,12 @@ def test_probes_choose_on_validation_not_on_test(few):
         assert one["validation_accuracy"] == other["validation_accuracy"]
 
 
+def test_a_probe_of_one_class_is_an_error_that_says_so(few):
+    one = replace(few, train_labels=np.zeros_like(few.train_labels))
+    with pytest.raises(DataError, match="all of one class"):
+        fmae_zoo.evaluate(fmae_zoo.Autoencoder(tiny_spec()), ["linear_probe"], data=one)
+
+
 def test_wide_codes_are_not_probed(few):
     wide = fmae_zoo.Autoencoder(tiny_spec(latent={"type": "deterministic", "size": 1025}))
     assert linear_probe(Subject(wide, few)) is None

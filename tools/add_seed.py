@@ -1,4 +1,4 @@
-"""Measure runs with other seeds, into the manifest of their entry: `python tools/add_seed.py RUN ...`.
+"""Measure runs with other seeds, into their entry's manifest: `python tools/add_seed.py RUN ...`.
 
 The README then shows the mean and the standard deviation over all seeds.
 """

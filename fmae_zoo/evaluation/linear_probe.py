@@ -4,18 +4,28 @@ from typing import Any
 
 import numpy as np
 
+from fmae_zoo.errors import DataError
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
-STRENGTHS = (0.01, 0.1, 1.0, 10.0)
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse strengths of the L2 penalty to choose from."""
 
 
 def linear_probe(subject: Subject) -> dict[str, Any] | None:
-    """Return the test accuracy of a probe on all training images, C chosen on validation."""
+    """Return the test accuracy of a probe on all training images, C chosen on validation.
+
+    Raises:
+        DataError: the images to fit on are all of one class.
+    """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     fit, validation = subject.data.split
     codes, labels = subject.train_codes, subject.data.train_labels
+    if len(np.unique(labels[fit])) < 2:
+        raise DataError(
+            f"{subject.data.source}: {len(fit)} images to fit a linear probe on, all of one "
+            "class; two classes are the least"
+        )
     scores = {
         c: _probe(c, codes[fit], labels[fit]).score(codes[validation], labels[validation])
         for c in STRENGTHS
