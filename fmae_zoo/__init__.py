@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _MODULES = {
+    "ArgumentError": "errors",
     "Autoencoder": "autoencoder",
     "BackendError": "errors",
     "Classifier": "classifier",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fmae_zoo.data import Dataset as Dataset
     from fmae_zoo.data import load_data as load_data
     from fmae_zoo.entry import save as save
+    from fmae_zoo.errors import ArgumentError as ArgumentError
     from fmae_zoo.errors import BackendError as BackendError
     from fmae_zoo.errors import DataError as DataError
     from fmae_zoo.errors import DuplicateModelError as DuplicateModelError

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 
@@ -35,6 +36,15 @@ def accelerated(model: Any) -> Iterator[None]:
     finally:
         for layer in changed:
             layer.__dict__.pop("call", None)
+
+
+def predicted(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+    """Return the model's float32 outputs for inputs, of which there may be none."""
+    if not len(inputs):
+        return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
+    with accelerated(model):
+        outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
+    return np.asarray(outputs, dtype=np.float32)
 
 
 def _fast_call(layer: Any) -> Callable[..., Any] | None:
@@ -77,6 +87,9 @@ def _batch_norm(layer: Any) -> Callable[..., Any]:
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         training = bool(training) and layer.trainable
+        if training and inputs.numel() == inputs.shape[-1]:
+            # torch refuses a batch of one value a channel; Keras gives it a variance of zero.
+            return type(layer).call(layer, inputs, training=training, mask=mask)
         mean, variance = layer.moving_mean.value, layer.moving_variance.value
         moving = variance.detach().clone() if training else variance
         image = inputs.ndim == 4

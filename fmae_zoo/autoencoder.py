@@ -1,6 +1,7 @@
 """Autoencoder: encoder, latent and decoder of a spec as one Keras model."""
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
@@ -9,13 +10,15 @@ import keras
 import numpy as np
 from keras import ops
 
-from fmae_zoo.accelerate import accelerated
+from fmae_zoo.accelerate import predicted
 from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.errors import FmaeError
+from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images
 from fmae_zoo.spec import ModelSpec
 
 PREDICT_BATCH = 500
+_one_at_a_time = threading.RLock()
+"""Held while a model is built: the policy and the generator it sets are the process's."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -45,7 +48,7 @@ class Autoencoder(keras.Model):
         super().__init__(**kwargs)
         self.spec = spec
         self.seed = seed
-        with _policy(self.dtype_policy), _seeded(seed):
+        with _one_at_a_time, _policy(self.dtype_policy), _seeded(seed):
             image = keras.Input(IMAGE_SHAPE, name="image")
             parameters = spec.latent.parameters(spec.network.encode(image))
             code = keras.Input((spec.latent.size,), name="code")
@@ -85,7 +88,8 @@ class Autoencoder(keras.Model):
         target = ops.cast(x if y is None else y, "float32")
         outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         terms = self.spec.objective.terms(target, outputs)
-        weights = self.spec.objective.weights(ops.cast(self.steps, "float32"))
+        step = ops.cast(self.steps, "float32") if training else None
+        weights = self.spec.objective.weights(step)
         for tracker in self.term_trackers:
             tracker.update_state(terms[tracker.name])
         loss = sum(weights[name] * term for name, term in terms.items())
@@ -114,20 +118,20 @@ class Autoencoder(keras.Model):
         Raises:
             ImagesError: anything else.
         """
-        return _predict(self.encoder, as_images(images), batch_size)
+        return predicted(self.encoder, as_images(images), batch_size)
 
     def decode(self, codes: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return the images of codes `(n, latent size)`: float32 `(n, 28, 28, 1)` in [0, 1].
 
         Raises:
-            ValueError: the codes have another shape.
+            ArgumentError: the codes have another shape.
         """
         codes = np.asarray(codes, dtype=np.float32)
         if codes.ndim != 2 or codes.shape[1] != self.spec.latent.size:
-            raise ValueError(
+            raise ArgumentError(
                 f"Expected codes of shape (n, {self.spec.latent.size}); received {codes.shape}."
             )
-        logits = _predict(self.decoder, codes, batch_size)
+        logits = predicted(self.decoder, codes, batch_size)
         return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
 
     def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
@@ -141,7 +145,10 @@ class Autoencoder(keras.Model):
 
         Raises:
             FmaeError: the latent has no prior.
+            ArgumentError: count is negative.
         """
+        if count < 0:
+            raise ArgumentError(f"count is {count}; expected 0 or more")
         if not self.spec.latent.has_prior:
             raise FmaeError(
                 f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
@@ -162,14 +169,6 @@ class Autoencoder(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Build the model again from `get_config`'s dictionary."""
         return cls(**config)
-
-
-def _predict(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
-    if not len(inputs):
-        return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
-    with accelerated(model):
-        outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
-    return np.asarray(outputs, dtype=np.float32)
 
 
 @contextmanager

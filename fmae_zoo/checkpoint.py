@@ -90,17 +90,14 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
     """Restore a model and its optimizer from a folder's checkpoint.
 
     Raises:
-        TrainingError: there is none, it is damaged, or it is of another run.
+        TrainingError: it is damaged, or of another run.
     """
     path = folder / CHECKPOINT_FILE
-    if not path.is_file():
-        raise TrainingError(f"{folder}: there is no checkpoint to resume from")
     try:
         tensors = read_tensors(path)
-        with safetensors.safe_open(path, framework="numpy") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-    except (WeightsError, KeyError, TypeError, ValueError) as error:
+    except WeightsError as error:
         raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
+    progress = read_progress(folder)
     before, now = _flat(progress.fingerprint), _flat(fingerprint)
     differences = [
         f"{key}: the checkpoint has {before.get(key)!r}, this run {now.get(key)!r}"
@@ -117,6 +114,32 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
     except WeightsError as error:
         raise TrainingError(str(error)) from error
     return progress
+
+
+def read_progress(folder: Path) -> Progress:
+    """Return what a folder's checkpoint says besides its tensors.
+
+    Raises:
+        TrainingError: it is damaged.
+    """
+    path = folder / CHECKPOINT_FILE
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return Progress(**json.loads(file.metadata()["progress"]))
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
+
+
+def read_best(folder: Path) -> dict[str, np.ndarray]:
+    """Return the weights of the best epoch.
+
+    Raises:
+        TrainingError: they are missing or damaged.
+    """
+    try:
+        return read_tensors(folder / BEST_FILE)
+    except WeightsError as error:
+        raise TrainingError(f"the weights of the best epoch cannot be read: {error}") from error
 
 
 def _flat(content: Any, key: str = "") -> dict[str, Any]:

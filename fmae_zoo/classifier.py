@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from fmae_zoo.accelerate import accelerated
-from fmae_zoo.errors import FmaeError, UnknownModelError
+from fmae_zoo.accelerate import accelerated, predicted
+from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.images import as_images
 
 MAX_SHIFT = 2
@@ -31,6 +31,10 @@ class Classifier(keras.Model):
         dropout: share of the hidden units that is dropped in training.
         precision: Keras dtype policy of the encoder; the head is always float32.
         seed: of the head's weights and its dropout.
+
+    Raises:
+        ArgumentError: fewer classes than two, or the encoder is no Functional model.
+        UnknownModelError: the encoder has no such layer.
     """
 
     def __init__(
@@ -45,8 +49,13 @@ class Classifier(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
+        if not hasattr(encoder, "get_layer") or len(getattr(encoder, "inputs", None) or ()) != 1:
+            raise ArgumentError(
+                "Expected a Functional encoder, as `ae.encoder` or load(..., part='encoder'); "
+                f"received {type(encoder).__name__}"
+            )
         if num_classes < 2:
-            raise FmaeError(f"num_classes is {num_classes}; a classifier needs two or more")
+            raise ArgumentError(f"num_classes is {num_classes}; a classifier needs two or more")
         super().__init__(**kwargs)
         self._config: dict[str, Any] = {
             "num_classes": num_classes,
@@ -121,12 +130,14 @@ class Classifier(keras.Model):
             One dictionary for each epoch: epoch, loss, accuracy, val_loss, val_accuracy.
 
         Raises:
-            ImagesError, ValueError: images or labels of a wrong shape.
+            ImagesError, ArgumentError: images or labels of a wrong shape or type, or none.
         """
         frozen = not self.encoder.trainable
         if frozen and augment:
-            raise ValueError("augment needs a trainable encoder: a frozen one is run only once")
+            raise ArgumentError("augment needs a trainable encoder: a frozen one is run only once")
         images, labels = as_images(images), self._class_numbers(labels, len(images))
+        if not len(images):
+            raise ArgumentError("There are no images to train on.")
         model = self.head if frozen else self
         inputs = self.codes(images) if frozen else images
         validation = None
@@ -171,12 +182,11 @@ class Classifier(keras.Model):
 
     def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
         """Return what the head reads: the encoder's output for images."""
-        with accelerated(self.encoder):
-            return self.encoder.predict(as_images(images), batch_size=batch_size, verbose=0)
+        return predicted(self.encoder, as_images(images), batch_size)
 
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
         """Return class probabilities `(n, num_classes)` for images as `fit` takes them."""
-        return self.head.predict(self.codes(images, batch_size), batch_size, verbose=verbose)
+        return predicted(self.head, self.codes(images, batch_size), batch_size)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.
@@ -188,6 +198,8 @@ class Classifier(keras.Model):
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
         probabilities = self.predict(images)
+        if not len(probabilities):
+            raise ArgumentError("There are no images to report on.")
         labels = self._class_numbers(labels, len(probabilities))
         predicted = probabilities.argmax(axis=1)
         classes = list(range(self.num_classes))
@@ -220,17 +232,17 @@ class Classifier(keras.Model):
 
     def _class_numbers(self, labels: Any, count: int) -> np.ndarray:
         labels = np.asarray(labels)
-        if labels.ndim == 2 and labels.shape[1] == self.num_classes:
-            labels = labels.argmax(axis=1)
+        if labels.shape == (count, self.num_classes):
+            labels = _from_one_hot(labels)
         if labels.shape != (count,):
-            raise ValueError(
+            raise ArgumentError(
                 f"Expected {count} labels, integers ({count},) or one-hot "
                 f"({count}, {self.num_classes}); received shape {labels.shape}."
             )
         if not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(f"Expected integer labels; received dtype {labels.dtype}.")
+            raise ArgumentError(f"Expected integer labels; received dtype {labels.dtype}.")
         if count and not 0 <= labels.min() <= labels.max() < self.num_classes:
-            raise ValueError(
+            raise ArgumentError(
                 f"Expected labels in 0..{self.num_classes - 1}; "
                 f"received {labels.min()}..{labels.max()}."
             )
@@ -269,6 +281,12 @@ def shifted_and_mirrored(
     mirrored = rng.random(count) < 0.5
     result[mirrored] = result[mirrored, :, ::-1]
     return result
+
+
+def _from_one_hot(rows: np.ndarray) -> np.ndarray:
+    if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
+        raise ArgumentError("Expected one-hot labels: in each row a single 1, and zeros.")
+    return rows.argmax(axis=1)
 
 
 def _is_convolutional(encoder: Any) -> bool:

@@ -33,6 +33,14 @@ class Component(BaseModel):
 
         Raises:
             pydantic.ValidationError: a rule is broken.
+            TypeError: something in it is neither text, number, list nor dictionary.
         """
         # As JSON, because strictness would otherwise refuse a list where a tuple is meant.
-        return cls.model_validate_json(json.dumps(content, default=str))
+        return cls.model_validate_json(json.dumps(content, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's scalars as Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"expected text, numbers, lists and tables; received {value!r}")

@@ -6,7 +6,6 @@ their headers.
 
 import gzip
 import hashlib
-import http.client
 import logging
 import os
 import subprocess
@@ -22,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmae_zoo.errors import AbsentDataError, DataError, FmaeError
+from fmae_zoo.errors import AbsentDataError, DataError
 from fmae_zoo.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -87,6 +86,11 @@ class Dataset:
         """`Fashion-MNIST` where the digest is that of the real arrays, else the source."""
         return "Fashion-MNIST" if self.digest == FASHION_MNIST_DIGEST else self.source
 
+    @property
+    def num_classes(self) -> int:
+        """One more than the highest label."""
+        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
+
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Indices into the training images: for fitting, and for validation.
@@ -147,14 +151,8 @@ def find_data(report: Callable[[str, Exception], None] | None = None) -> Dataset
     for name, read in sources:
         try:
             return read()
-        except (
-            FmaeError,
-            OSError,
-            ValueError,
-            ImportError,
-            http.client.HTTPException,
-            subprocess.SubprocessError,
-        ) as error:
+        except Exception as error:
+            # Whatever goes wrong in one source, the next is tried.
             report(name, error)
     return None
 
@@ -271,6 +269,8 @@ def _read_folder(folder: Path, any_data: bool = False) -> Dataset:
         ("train", images, labels),
         ("t10k", test_images, test_labels),
     ):
+        if not len(pictures):
+            raise DataError(f"{folder}: there are no {kind} images")
         if pictures.shape[1:] != (28, 28) or classes.shape != pictures.shape[:1]:
             raise DataError(
                 f"{folder}: {kind} images of shape {pictures.shape} and labels of shape "

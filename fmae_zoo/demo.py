@@ -141,5 +141,6 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:2])
     except FmaeError as error:
-        console.print(f"[bold red]error:[/] {error}", soft_wrap=True)
+        console.print("[bold red]error:[/]", end=" ")
+        console.print(error, markup=False, soft_wrap=True)
         sys.exit(1)

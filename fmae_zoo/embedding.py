@@ -1,5 +1,8 @@
 """Codes of many images, streamed from files to a file."""
 
+import shutil
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fmae_zoo.accelerate import accelerated
+from fmae_zoo.accelerate import predicted
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.files import atomic_write
 from fmae_zoo.images import ImageFiles, as_images
@@ -16,46 +19,50 @@ Batches: TypeAlias = Iterator[tuple[list[str], np.ndarray]]
 Writer: TypeAlias = Callable[[Batches, Path], int]
 
 
-def writer_for(output: Path) -> Writer:
-    """Return the writer of a file by its suffix.
+def embed_files(encoder: Any, source: ImageFiles, output: Path) -> int:
+    """Encode images batch by batch into a `.npz` or `.parquet` file, and return how many.
+
+    The codes are not held in memory, however many there are.
 
     Raises:
-        ImagesError: neither `.npz` nor `.parquet`.
+        ImagesError: none of the files holds a readable image, or the output is neither
+            `.npz` nor `.parquet`; nothing is then written.
     """
     writers: dict[str, Writer] = {".npz": _write_npz, ".parquet": _write_parquet}
     if output.suffix not in writers:
         raise ImagesError(f"{output}: codes are written to .npz or .parquet")
-    return writers[output.suffix]
-
-
-def embed_files(encoder: Any, source: ImageFiles, write: Writer, output: Path) -> int:
-    """Encode images batch by batch into a file, and return how many.
-
-    Raises:
-        ImagesError: none of the files holds a readable image; nothing is then written.
-    """
 
     def batches() -> Batches:
-        with accelerated(encoder):
-            for names, images in source:
-                codes = encoder.predict(as_images(images), batch_size=len(images), verbose=0)
-                yield names, np.asarray(codes, dtype=np.float32)
+        for names, images in source:
+            yield names, predicted(encoder, as_images(images), len(images))
 
     stream = batches()
     first = next(stream, None)
     if first is None:
         raise ImagesError("None of the files holds a readable image.")
-    return write(chain([first], stream), output)
+    return writers[output.suffix](chain([first], stream), output)
 
 
 def _write_npz(batches: Batches, output: Path) -> int:
+    """Write `names` and `codes` as `numpy.savez` would, by way of a temporary file."""
     names: list[str] = []
-    codes: list[np.ndarray] = []
-    for batch_names, batch in batches:
-        names += batch_names
-        codes.append(batch)
-    with atomic_write(output) as file:
-        np.savez(file, names=np.array(names), codes=np.concatenate(codes))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=output.parent) as raw:
+        width = 0
+        for batch_names, batch in batches:
+            names += batch_names
+            codes = batch.reshape(len(batch), -1)
+            width = codes.shape[1]
+            raw.write(codes.tobytes())
+        raw.seek(0)
+        with atomic_write(output) as file, zipfile.ZipFile(file, "w") as archive:
+            with archive.open("names.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.array(names))
+            with archive.open("codes.npy", "w", force_zip64=True) as member:
+                shape = (len(names), width)
+                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                shutil.copyfileobj(raw, member)
     return len(names)
 
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +53,9 @@ class Entry:
         """Whether the folder records trained weights."""
         return self.folder is not None and (self.folder / MANIFEST_FILE).is_file()
 
-    @cached_property
+    @property
     def manifest(self) -> Manifest:
-        """What a program wrote about the entry.
+        """What a program wrote about the entry, as it is in the folder now.
 
         Raises:
             NoWeightsError: the entry was never trained.
@@ -101,7 +100,7 @@ class Entry:
 
         if pretrained:
             _ = self.manifest
-        model = Autoencoder(self.spec, seed=seed)
+        model = Autoencoder(self.spec, seed=seed, dtype="float32")
         if pretrained:
             if part in (None, "encoder"):
                 load_weights(model.posterior, *self.file(ENCODER_FILE))
@@ -124,6 +123,9 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     Returns:
         The folder.
+
+    Raises:
+        WeightsError: a weight is NaN or infinite: such a file would not load.
     """
     from fmae_zoo.weights import save_tensors, save_weights
 

@@ -44,6 +44,10 @@ class ImagesError(FmaeError, ValueError):
     """Images that cannot be taken for 28x28 grey images."""
 
 
+class ArgumentError(FmaeError, ValueError):
+    """An argument has a type, shape or value that it may not have."""
+
+
 class TrainingError(FmaeError, RuntimeError):
     """Training could not go on; the last good checkpoint is kept."""
 

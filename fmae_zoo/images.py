@@ -1,8 +1,6 @@
 """What counts as images, and how a user's own files become them."""
 
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,17 +92,17 @@ class ImageFiles:
         names: list[str] = []
         pictures: list[np.ndarray] = []
         for path in self._files():
-            if path.suffix.lower() in PICTURE_SUFFIXES:
+            arrays = path.suffix.lower() in ARRAY_SUFFIXES or _is_idx(path)
+            if not arrays:
                 picture = self._picture(path)
-                if picture is None:
-                    continue
-                names.append(_printable(path))
-                pictures.append(picture)
-                if len(names) == self.batch_size:
-                    yield names, np.stack(pictures)
-                    names, pictures = [], []
-            else:
-                yield from self._array(path)
+                if picture is not None:
+                    names.append(_printable(path))
+                    pictures.append(picture)
+            if names and (arrays or len(names) == self.batch_size):
+                yield names, np.stack(pictures)
+                names, pictures = [], []
+            if arrays:
+                yield from self._arrays(path)
         if names:
             yield names, np.stack(pictures)
 
@@ -115,7 +113,7 @@ class ImageFiles:
                 yield from sorted(
                     file
                     for file in path.rglob("*")
-                    if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES
+                    if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES or _is_idx(file)
                 )
             elif path.exists():
                 yield path
@@ -123,61 +121,44 @@ class ImageFiles:
                 self.unreadable[_printable(path)] = "no such file or folder"
 
     def _picture(self, path: Path) -> np.ndarray | None:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
         try:
             with Image.open(path) as picture:
-                if picture.mode in ("I", "F"):
-                    raise ValueError(f"pixels of mode {picture.mode} have no known range")
+                if picture.mode == "F":
+                    raise ImagesError("pixels that are floats have no known range")
                 grey = _eight_bits(picture).convert("L")
                 if grey.size != (SIDE, SIDE):
                     grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
                 return np.asarray(grey, dtype=np.uint8)
-        except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:
+            # Damaged pictures raise whatever the decoder of their format happens to meet.
             self.unreadable[_printable(path)] = f"not a readable picture: {error}"
             return None
 
-    def _array(self, path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
-        from fmae_zoo.data import read_idx
-
+    def _arrays(self, path: Path) -> Iterator[tuple[list[str], np.ndarray]]:
         start = 0
         try:
-            if path.suffix.lower() == ".npy":
-                array = np.load(path, mmap_mode="r", allow_pickle=False)
-            elif path.suffix.lower() == ".npz":
-                array = _images_in_npz(path)
-            else:
-                array = read_idx(path)
-            while start < len(array):
-                batch = np.array(array[start : start + self.batch_size])
-                images = as_images(batch)[..., 0]
-                names = [f"{_printable(path)}[{start + offset}]" for offset in range(len(images))]
-                yield names, batch.reshape(images.shape) if batch.dtype == np.uint8 else images
-                start += len(images)
-        except _ARRAY_ERRORS as error:
+            for label, array in _arrays_in(path):
+                start = 0
+                while start < len(array):
+                    batch = np.array(array[start : start + self.batch_size])
+                    images = as_images(batch)[..., 0]
+                    stem = f"{_printable(path)}{label}"
+                    names = [f"{stem}[{start + offset}]" for offset in range(len(images))]
+                    yield names, batch.reshape(images.shape) if batch.dtype == np.uint8 else images
+                    start += len(images)
+        except Exception as error:
+            # As above: a flipped bit can surface as almost any error.
             rest = f"images from number {start} on: " if start else ""
             self.unreadable[_printable(path)] = f"{rest}{error or type(error).__name__}"
-
-
-_ARRAY_ERRORS = (
-    OSError,
-    EOFError,
-    ValueError,
-    TypeError,
-    MemoryError,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    zlib.error,
-    DataError,
-)
-"""What damaged files of arrays raise."""
 
 
 def _eight_bits(picture: Any) -> Any:
     """Scale a 16-bit grey picture, which Pillow would cut off at 255."""
     from PIL import Image
 
-    if not picture.mode.startswith("I;16"):
+    if not picture.mode.startswith("I"):
         return picture
     return Image.fromarray((np.asarray(picture, dtype=np.uint32) // 257).astype(np.uint8))
 
@@ -187,10 +168,31 @@ def _printable(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _images_in_npz(path: Path) -> np.ndarray:
-    with np.load(path, allow_pickle=False) as archive:
-        for key in archive.files:
-            array = archive[key]
-            if array.ndim >= 3:
-                return array
-        raise DataError(f"{path}: no array of images in it; it holds {archive.files}")
+def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Give the arrays of images in a file, each with the key it has there."""
+    from fmae_zoo.data import read_idx
+
+    if path.suffix.lower() == ".npy":
+        yield "", np.load(path, mmap_mode="r", allow_pickle=False)
+    elif path.suffix.lower() == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            found = [key for key in archive.files if archive[key].ndim >= 3]
+            if not found:
+                raise DataError(f"no array of images in it; it holds {archive.files}")
+            for key in found:
+                yield f":{key}" if len(found) > 1 else "", archive[key]
+    else:
+        yield "", read_idx(path)
+
+
+def _is_idx(path: Path) -> bool:
+    """Whether a file begins as an IDX file of images does, or is named as one is."""
+    if path.name.endswith(("-idx3-ubyte", "-idx3-ubyte.gz")):
+        return True
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(4) == b"\x00\x00\x08\x03"
+    except OSError:
+        return False

@@ -35,6 +35,7 @@ def load(
         NoWeightsError: pretrained weights are asked for and there are none: a model is
             never silently random.
         WeightsError: the weights are damaged or altered.
+        ArgumentError: the source is neither text nor a path.
         BackendError: no Keras backend is installed.
     """
     require_backend()

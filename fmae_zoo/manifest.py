@@ -35,6 +35,14 @@ class TrainingRecord(Component):
     environment: dict[str, str]
 
 
+class EvaluationRecord(Component):
+    """How a figure came to be."""
+
+    seed: int
+    data_digest: str
+    environment: dict[str, str]
+
+
 class HubRecord(Component):
     """Where the entry is published; empty until it is."""
 
@@ -49,6 +57,7 @@ class Manifest(Component):
         licence: SPDX identifier of the weights' licence.
         parameters: number of values in the weights, by part.
         results: figure by figure, as `evaluate` returned them.
+        evaluations: how each of them came to be.
         seeds: the results of repeated trainings with other seeds, by seed.
     """
 
@@ -59,9 +68,9 @@ class Manifest(Component):
     parameters: dict[str, int] = Field(default_factory=dict)
     files: dict[str, FileRecord] = Field(default_factory=dict)
     training: TrainingRecord | None = None
-    results: dict[str, Any] = Field(default_factory=dict)
-    evaluation_environment: dict[str, str] = Field(default_factory=dict)
-    seeds: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
+    seeds: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     hub: HubRecord = HubRecord()
 
     @classmethod
@@ -74,7 +83,7 @@ class Manifest(Component):
         path = Path(folder) / MANIFEST_FILE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error
         try:
             return cls.validated(content)

@@ -13,6 +13,9 @@ from fmae_zoo.data import CLASS_NAMES
 from fmae_zoo.files import atomic_write
 
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
+MARGIN = 2
+"""White pixels around each image of a grid."""
+
 TRAIN_COLOUR, VALIDATION_COLOUR = "#2563eb", "#ea580c"
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -98,14 +101,18 @@ def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
     """Draw images `(n, 28, 28[, 1])` in a grid as near to a square as their number allows."""
     columns = max(1, int(np.ceil(np.sqrt(len(images)))))
     rows = max(1, int(np.ceil(len(images) / columns)))
+    scale = 255.0 if np.asarray(images).dtype == np.uint8 else 1.0
+    cell = 28 + 2 * MARGIN
+    canvas = np.zeros((rows * cell, columns * cell), dtype=np.float32)
+    for index, image in enumerate(images):
+        top, left = (cell * place + MARGIN for place in divmod(index, columns))
+        canvas[top : top + 28, left : left + 28] = np.reshape(image, (28, 28)) / scale
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(columns * 0.75 + 0.2, rows * 0.75 + 0.5), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
-        for index, axis in enumerate(axes.flat):
-            if index < len(images):
-                _picture(axis, images[index])
-            else:
-                axis.axis("off")
+        inches = (min(columns * 0.75, 20.0), min(rows * 0.75, 20.0))
+        figure = Figure(figsize=(inches[0] + 0.2, inches[1] + 0.5), layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=1)
+        axes.axis("off")
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
         return _save(figure, path)
 

@@ -19,7 +19,7 @@ class RichProgress:
 
     def __init__(self, title: str) -> None:
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             TextColumn("epoch {task.fields[epoch]}"),
             MofNCompleteColumn(),

@@ -3,6 +3,7 @@
 import difflib
 import fnmatch
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fmae_zoo.entry import Entry
-from fmae_zoo.errors import DuplicateModelError, SpecError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, DuplicateModelError, SpecError, UnknownModelError
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -42,9 +43,15 @@ def register(source: ModelSpec | str | Path) -> str:
         The full name, or several with commas between.
 
     Raises:
+        ArgumentError: the source is none of these.
         DuplicateModelError: a name is taken; nothing is then added.
         SpecError: a spec is not valid.
     """
+    if not isinstance(source, (ModelSpec, str, Path)):
+        raise ArgumentError(
+            f"Expected a ModelSpec or a folder to register; received {type(source).__name__}. "
+            "A dictionary becomes a spec with ModelSpec.from_dict."
+        )
     table = _table()
     added = list(_entries_in(source))
     _check_unique(added, table)
@@ -58,7 +65,11 @@ def unregister(name: str) -> None:
     Raises:
         UnknownModelError: there is none of that name.
     """
-    del _table()[find_entry(name).spec.full_name]
+    table = _table()
+    key = name if name in table else f"{name}.{DEFAULT_TAG}"
+    if key not in table:
+        raise UnknownModelError(_unknown(name, table))
+    del table[key]
 
 
 def list_models(
@@ -106,22 +117,29 @@ def find_entry(source: str | Path) -> Entry:
     Raises:
         UnknownModelError: there is none; the nearest names are suggested.
         SpecError: the folder's spec is not valid.
+        ArgumentError: the source is neither text nor a path.
     """
     if isinstance(source, Path):
         return _read_local(source)
+    if not isinstance(source, str):
+        raise ArgumentError(
+            f"Expected the name of a model or a folder; received {type(source).__name__}"
+        )
     if source.startswith(LOCAL_PREFIX):
         return _read_local(Path(source.removeprefix(LOCAL_PREFIX)))
     table = _table()
     entry = table.get(source) or table.get(f"{source}.{DEFAULT_TAG}")
     if entry is not None:
         return entry
-    if (Path(source) / SPEC_FILE).is_file():
+    if os.path.isfile(os.path.join(source, SPEC_FILE)):
         return Entry.read(source)
     raise UnknownModelError(_unknown(source, table))
 
 
 def is_registered(source: str | Path) -> bool:
     """Return whether a source is a registered name, rather than a folder."""
+    if isinstance(source, Path):
+        return False
     return source in _table() or f"{source}.{DEFAULT_TAG}" in _table()
 
 
@@ -151,7 +169,7 @@ def _built_table() -> dict[str, Entry]:
             added = _given_by(point)
             _check_unique(added, table)
             table.update({entry.spec.full_name: entry for entry in added})
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logger.warning(
                 "entry point %r of group %s (%s) is left out: %s: %s",
                 point.name,

@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +18,9 @@ from fmae_zoo.recipe import Recipe
 
 SPEC_FILE = "spec.toml"
 DEFAULT_TAG = "fmnist"
+CHOICES = ("network", "latent", "objective")
+"""The keys whose `type` chooses the class that validates them."""
+
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
@@ -45,19 +49,20 @@ class ModelSpec(Component):
 
     @model_validator(mode="after")
     def _objective_fits_latent(self) -> Self:
-        if self.objective.type == "elbo" and not self.latent.has_prior:
+        if self.objective.needs_posterior and not self.latent.has_prior:
             raise ValueError(
-                "an elbo objective needs a latent with a posterior: latent.type = 'gaussian'"
+                f"objective {self.objective.type} needs a latent with a posterior: "
+                "latent.type = 'gaussian'"
             )
         return self
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         size, features = self.latent.size, self.network.features_size
-        if self.latent.type == "spatial" and size != features:
+        if not self.latent.fits(features):
             raise ValueError(
                 f"latent.size: {size}, but the network's features have {features} values: a "
-                f"spatial latent of this network has size = {features}"
+                f"{self.latent.type} latent of this network has size = {features}"
             )
         count = self.network.parameters(size)
         if count > MAX_PARAMETERS:
@@ -86,7 +91,7 @@ class ModelSpec(Component):
             raise SpecError(f"{path}: cannot be read: {error}") from error
         try:
             content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
             raise SpecError(f"{path}: not valid TOML: {error}") from error
         return cls.from_dict(content, source=str(path))
 
@@ -101,13 +106,15 @@ class ModelSpec(Component):
             return cls.validated(content)
         except ValidationError as error:
             raise SpecError(describe(error, source, cls)) from error
+        except (TypeError, RecursionError) as error:
+            raise SpecError(f"{source}: {error}") from error
 
 
 def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str:
     """Say for each broken rule: the source, the key, what was expected, what was received."""
     lines = []
     for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"]) or "(whole file)"
+        key = ".".join(_keys(problem["loc"])) or "(whole file)"
         expected = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             expected = "no such key" + _nearest_key(problem["loc"], model)
@@ -117,6 +124,13 @@ def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str
             line += f"; received {received[:120]}"
         lines.append(line)
     return "\n".join(lines)
+
+
+def _keys(location: tuple[int | str, ...]) -> Iterator[str]:
+    """Give the keys as they stand in the file: without the type that chose among classes."""
+    for index, part in enumerate(location):
+        if not (index == 1 and location[0] in CHOICES):
+            yield str(part)
 
 
 def _nearest_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:

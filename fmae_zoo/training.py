@@ -18,21 +18,23 @@ from fmae_zoo.checkpoint import (
     CHECKPOINT_FILE,
     Progress,
     copy_state,
+    read_best,
     read_checkpoint,
+    read_progress,
     write_checkpoint,
     writing,
 )
 from fmae_zoo.component import SIDE
 from fmae_zoo.data import Dataset, load_data
 from fmae_zoo.entry import save
-from fmae_zoo.errors import TrainingError
+from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.files import write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
+from fmae_zoo.weights import assign_tensors, save_tensors
 
 HISTORY_FILE = "history.csv"
 CHECK_EVERY = 50
@@ -77,8 +79,8 @@ def train(
         seed: of the weights, the order and the noise.
         output: a folder for checkpoints, and at the end for the model, its history and
             curves: it can then be loaded with `local:FOLDER`. Nothing is written by default.
-        resume: go on from the checkpoint in `output`. One is written before the first
-            step too, so a run can be resumed wherever it was stopped.
+        resume: go on from the checkpoint in `output`; where the run was stopped before it
+            wrote one, from the beginning.
         data: Fashion-MNIST by default.
         progress: a reporter such as `fmae_zoo.progress.RichProgress()`; none by default.
         **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
@@ -88,7 +90,12 @@ def train(
         SpecError: a recipe field that does not exist or has a wrong value.
         TrainingError: the loss became NaN or infinite, the checkpoint cannot be written
             or resumed. The last good checkpoint is kept.
+        ArgumentError: the seed is negative, or there is nothing to resume from.
     """
+    if not 0 <= seed < 2**31:
+        raise ArgumentError(f"seed is {seed}; expected 0 to {2**31 - 1}")
+    if resume and output is None:
+        raise ArgumentError("resume needs an output folder with the checkpoint of the run")
     spec = find_spec(source)
     if recipe:
         spec = _with_recipe(spec, recipe)
@@ -125,7 +132,7 @@ class _Run:
         if self.folder is not None:
             progress = self._open_folder(model, progress, resume)
             if progress.best_epoch:
-                best = read_tensors(self.folder / BEST_FILE)
+                best = read_best(self.folder)
         validation = as_images(self.validation)
         while not self._finished(progress):
             row = self._epoch(model, progress, validation)
@@ -165,7 +172,7 @@ class _Run:
             raise TrainingError(f"{self.folder}: there is no such folder to resume from")
         if resume and started:
             return read_checkpoint(self.folder, model, self.fingerprint)
-        if started:
+        if started and read_progress(self.folder).epoch:
             raise TrainingError(
                 f"{self.folder}: there is a checkpoint of a run here. Resume it "
                 "(resume=True, or --resume), or choose another output folder."
@@ -206,16 +213,16 @@ class _Run:
         rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
         row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
         if not math.isfinite(row["val_loss"]):
-            raise TrainingError(
-                f"The validation loss became {row['val_loss']} after epoch "
-                f"{progress.epoch + 1}. {self._kept(progress)}"
-            )
+            step = int(keras.ops.convert_to_numpy(model.steps.value))
+            raise self._not_finite("validation loss", step, progress)
         return row
 
     def _check_finite(self, model: Autoencoder, progress: Progress) -> None:
         step = int(keras.ops.convert_to_numpy(model.first_bad_step.value))
-        if step < 0:
-            return
+        if step >= 0:
+            raise self._not_finite("loss", step, progress)
+
+    def _not_finite(self, what: str, step: int, progress: Progress) -> TrainingError:
         if self.recipe.precision == "mixed_float16":
             cause = "an overflow of float16: train with precision mixed_bfloat16 or float32"
         else:
@@ -223,15 +230,13 @@ class _Run:
                 f"a learning rate of {self.recipe.learning_rate:g} that is too high: "
                 "try a tenth of it, or clip_norm = 1.0"
             )
-        raise TrainingError(
-            f"The loss became NaN or infinite at step {step} (epoch {progress.epoch + 1}). "
-            f"The likely cause is {cause}. {self._kept(progress)}"
+        kept = "No epoch had been finished."
+        if self.folder is not None and progress.epoch:
+            kept = f"The checkpoint of epoch {progress.epoch} is kept in {self.folder}."
+        return TrainingError(
+            f"The {what} became NaN or infinite at step {step} (epoch {progress.epoch + 1}). "
+            f"The likely cause is {cause}. {kept}"
         )
-
-    def _kept(self, progress: Progress) -> str:
-        if self.folder is None or not progress.epoch:
-            return "No checkpoint had been written."
-        return f"The checkpoint of epoch {progress.epoch} is kept in {self.folder}."
 
     def _finish(self, best: dict[str, np.ndarray], progress: Progress) -> History:
         model = Autoencoder(self.spec, seed=self.seed, dtype="float32")
@@ -270,18 +275,19 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
     total = recipe.epochs * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
     rate: Any = recipe.learning_rate
-    if recipe.schedule == "cosine":
+    if recipe.schedule == "cosine" or warmup:
         rate = keras.optimizers.schedules.CosineDecay(
             initial_learning_rate=0.0 if warmup else rate,
             decay_steps=total - warmup,
+            alpha=0.0 if recipe.schedule == "cosine" else 1.0,
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:
         options["momentum"] = recipe.momentum
-    if recipe.weight_decay:
-        options["weight_decay"] = recipe.weight_decay
+    # None, because AdamW's own default is not zero.
+    options["weight_decay"] = recipe.weight_decay or None
     return {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,9 @@ GOLDEN_TOLERANCE = 1e-4
 
 FIGURE_TOLERANCE = 1e-3
 """Largest relative difference of a figure that is computed again."""
+
+FIGURES = ("reconstruction", "elbo")
+"""The figures that are computed again: those that take seconds and train nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Check:
 
 
 def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
-    """Check an entry's files, goldens and reconstruction figures.
+    """Check an entry's files, goldens, reconstruction figures and ELBO.
 
     Args:
         source: a registered name or `local:FOLDER`.
@@ -95,35 +99,46 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
 
 
 def _goldens(entry: Entry, model: Autoencoder) -> list[Check]:
+    try:
+        differences = golden_differences(entry, model)
+    except (FmaeError, KeyError) as error:
+        return [Check("goldens", False, f"not whole: {error}")]
     return [
         Check(
             f"golden {name}",
             difference <= GOLDEN_TOLERANCE,
             f"largest difference {difference:.1e}, allowed {GOLDEN_TOLERANCE:.0e}",
         )
-        for name, difference in golden_differences(entry, model).items()
+        for name, difference in differences.items()
     ]
 
 
 def _figures(entry: Entry, model: Autoencoder, data: Dataset | None) -> list[Check]:
     from fmae_zoo.evaluation import evaluate
 
-    published = entry.manifest.results.get("reconstruction")
-    if published is None:
+    manifest = entry.manifest
+    names = [name for name in FIGURES if name in manifest.results]
+    if not names:
         return [Check("figures", None, "none published")]
     data = data or find_data()
     if data is None:
         return [Check("figures", None, "no source has the data set")]
-    training = entry.manifest.training
-    if training is not None and training.data_digest != data.digest:
+    if manifest.training is not None and manifest.training.data_digest != data.digest:
         return [Check("figures", None, "published on another data set")]
-    found = evaluate(model, ["reconstruction"], data=data)
+    found: dict[str, Any] = {}
+    for name in names:
+        record = manifest.evaluations.get(name)
+        found |= evaluate(model, [name], data=data, seed=record.seed if record else 0)
     return [
-        Check(
-            f"reconstruction {name}",
-            abs(found["reconstruction"][name] - published[name])
-            <= FIGURE_TOLERANCE * abs(published[name]),
-            f"published {published[name]:.6g}, found {found['reconstruction'][name]:.6g}",
-        )
-        for name in ("mse", "psnr", "ssim")
+        _compared(f"{name} {key}", published, found.get(name, {}).get(key))
+        for name in names
+        for key, published in manifest.results[name].items()
+        if isinstance(published, float)
     ]
+
+
+def _compared(name: str, published: float, found: float | None) -> Check:
+    if found is None:
+        return Check(name, False, f"published {published:.6g}, but there is no such figure")
+    near = abs(found - published) <= FIGURE_TOLERANCE * abs(published)
+    return Check(name, near, f"published {published:.6g}, found {found:.6g}")

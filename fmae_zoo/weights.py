@@ -53,8 +53,16 @@ def save_tensors(
 
 
 def save_weights(model: Any, path: str | Path) -> str:
-    """Write a model's variables to a safetensors file; return the SHA-256 of the file."""
-    return save_tensors(tensors_of(model), path)
+    """Write a model's variables to a safetensors file; return the SHA-256 of the file.
+
+    Raises:
+        WeightsError: a value is NaN or infinite.
+    """
+    tensors = tensors_of(model)
+    for key, tensor in tensors.items():
+        if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+            raise WeightsError(f"{path}: {key} holds NaN or infinity; nothing was written")
+    return save_tensors(tensors, path)
 
 
 def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> None:
@@ -90,6 +98,8 @@ def read_tensors(
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise WeightsError(f"{path}: not a regular file")
         size = path.stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise WeightsError(

@@ -81,3 +81,12 @@ def test_a_frozen_batch_norm_keeps_its_statistics():
     with accelerated(model):
         model(np.full((2, 8, 8, 3), 9.0, "float32"), training=True)
     np.testing.assert_array_equal(ops.convert_to_numpy(layer.moving_mean.value), np.zeros(3))
+
+
+def test_a_batch_of_one_value_a_channel_trains():
+    model = keras.Sequential([keras.Input((6,)), layers.BatchNormalization()])
+    inputs = np.ones((1, 6), dtype="float32")
+    plain = ops.convert_to_numpy(model(inputs, training=True))
+    with accelerated(model):
+        fast = ops.convert_to_numpy(model(inputs, training=True))
+    np.testing.assert_allclose(plain, fast, atol=1e-6)

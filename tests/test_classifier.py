@@ -4,7 +4,7 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo.classifier import Classifier, shifted_and_mirrored
-from fmae_zoo.errors import FmaeError, ImagesError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, UnknownModelError
 from tests.conftest import TINY_CONV, tiny_spec
 
 
@@ -153,3 +153,29 @@ def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):
     assert moved.sum() == 500
     assert set(rows) == {8, 9, 10, 11, 12}
     assert set(columns) == {10, 11, 12, 13, 14} | {17, 16, 15, 14, 13}
+
+
+def test_a_last_batch_of_one_image_trains(encoder, few):
+    classifier = Classifier(encoder, 10)
+    rows = classifier.fit(few.train_images[:9], few.train_labels[:9], epochs=1, batch_size=8)
+    assert np.isfinite(rows[0]["loss"])
+
+
+def test_no_images_are_no_crash(encoder, few):
+    classifier = Classifier(encoder, 10)
+    assert classifier.predict(few.test_images[:0]).shape == (0, 10)
+    for act in (classifier.fit, classifier.report):
+        with pytest.raises(ArgumentError, match="no images"):
+            act(few.test_images[:0], few.test_labels[:0])
+
+
+def test_rows_that_are_not_one_hot_are_refused(encoder, few):
+    rows = np.random.default_rng(0).random((len(few.train_labels), 10))
+    for wrong in (rows, np.zeros_like(rows), np.full_like(rows, np.nan)):
+        with pytest.raises(ArgumentError, match="one-hot"):
+            Classifier(encoder, 10).fit(few.train_images, wrong)
+
+
+def test_an_autoencoder_is_no_encoder(few):
+    with pytest.raises(ArgumentError, match=r"ae\.encoder"):
+        Classifier(fmae_zoo.Autoencoder(tiny_spec()), 10)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import cli, registry
+from fmae_zoo import cli, data, registry
 from fmae_zoo.cli import COMMANDS
 from fmae_zoo.data import _write_idx
 from tests.conftest import ROOT, TINY_CONV, tiny_spec
@@ -289,3 +289,31 @@ def test_list_is_a_command_of_its_own_and_imports_no_backend():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stderr.strip() == "set()"
     assert len(json.loads(result.stdout)) >= 5
+
+
+def test_a_damaged_entry_of_another_package_hides_no_other(fmae, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    fmae_zoo.register(tmp_path)
+    for broken in ("{", '{"results": {"knn": 0.85}}'):
+        (tmp_path / "manifest.json").write_text(broken)
+        code, out, err = fmae("list")
+        assert code == 0
+        assert "dense-ae" in out
+        assert "manifest.json" in err
+
+
+def test_brackets_in_names_are_no_markup(fmae, tmp_path):
+    folder = tmp_path / "run[red][/x]"
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), folder)
+    code, out, _ = fmae("info", f"local:{folder}")
+    assert code == 0
+    assert "run[red][/x]" in out
+
+
+def test_an_empty_test_set_is_an_error(fmae, model, few, tmp_path):
+    for name in data.FILES:
+        content = few.train_images if "images" in name else few.train_labels
+        _write_idx(tmp_path / name, content[:0] if "t10k" in name else content)
+    code, _, err = fmae("evaluate", model, "--data", tmp_path)
+    assert code == 1
+    assert "no t10k images" in err

@@ -285,3 +285,13 @@ def test_the_real_data_has_its_shape_and_split(full_data):
     assert full_data.test_images.shape == (10_000, 28, 28)
     fit, validation = full_data.split
     assert (len(fit), len(validation)) == (50_000, 10_000)
+
+
+def test_whatever_goes_wrong_in_a_source_the_next_is_tried(no_source, monkeypatch):
+    def surprise(folder):
+        raise KeyError("image")
+
+    monkeypatch.setattr(data, "_download_from_keras", surprise)
+    failed = {}
+    assert data.find_data(lambda source, error: failed.update({source: error})) is None
+    assert "Debian package, downloaded" in failed

@@ -1,6 +1,8 @@
 import json
 import shutil
+import threading
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from fmae_zoo import registry
 from fmae_zoo.errors import NoWeightsError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.manifest import Manifest
-from tests.conftest import tiny_spec
+from tests.conftest import TINY_CONV, tiny_spec
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_a_manifest_without_the_file_is_no_weights(folder):
     ("content", "words"),
     [
         ("{", "cannot be read"),
-        ("[]", "dictionary"),
+        ("[]", "an object"),
         ('{"name": "tiny-ae", "tag": "fmnist"}', "licence: Field required"),
         ('{"name": "other", "tag": "fmnist", "licence": "MIT"}', r"expected tiny-ae\.fmnist"),
     ],
@@ -159,3 +161,55 @@ def test_verify_finds_other_outputs_and_other_figures(folder, sample):
     record_files(folder, manifest).write(folder)
     failed = [check.name for check in fmae_zoo.verify(folder, data=sample) if not check.passed]
     assert "golden codes" in failed
+
+
+def test_the_users_keras_settings_change_nothing(folder, images):
+    expected = fmae_zoo.load(folder).encode(images)
+    policy, layout = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        keras.config.set_image_data_format("channels_first")
+        np.testing.assert_array_equal(fmae_zoo.load(folder).encode(images), expected)
+        fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV)).encode(images)
+    finally:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_image_data_format(layout)
+
+
+def test_models_built_in_threads_have_the_weights_of_their_seed():
+    built = []
+    threads = [
+        threading.Thread(target=lambda: built.append(fmae_zoo.Autoencoder(tiny_spec(), seed=3)))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = fmae_zoo.Autoencoder(tiny_spec(), seed=3).get_weights()
+    for model in built:
+        for one, other in zip(expected, model.get_weights()):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    model.encoder.get_layer("latent").bias.assign(np.full(4, np.nan))
+    with pytest.raises(WeightsError, match=r"latent\.bias holds NaN"):
+        fmae_zoo.save(model, tmp_path / "bad")
+    assert not (tmp_path / "bad" / "manifest.json").exists()
+
+
+def test_verify_of_odd_entries_is_a_failed_check(folder, sample):
+    from fmae_zoo.entry import record_files
+    from fmae_zoo.weights import save_tensors
+
+    manifest = Manifest.read(folder)
+    changed = manifest.model_copy(update={"results": {"reconstruction": {"beauty": 0.5}}})
+    changed.write(folder)
+    checks = {check.name: check for check in fmae_zoo.verify(folder, data=sample)}
+    assert checks["reconstruction beauty"].passed is False
+    save_tensors({"images": np.zeros((1, 28, 28), np.uint8)}, folder / "golden.safetensors")
+    record_files(folder, manifest).write(folder)
+    checks = {check.name: check for check in fmae_zoo.verify(folder, data=sample)}
+    assert checks["goldens"].passed is False

@@ -7,7 +7,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 import fmae_zoo
-from fmae_zoo.errors import DataError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
 from fmae_zoo.evaluation import FIGURES, Subject, head
 from fmae_zoo.evaluation.elbo import binarised_test
 from fmae_zoo.evaluation.knn import knn
@@ -162,8 +162,10 @@ def test_figures_go_into_the_manifest_beside_the_others(few, tmp_path):
     manifest = find_entry(tmp_path).manifest
     assert set(manifest.results) == {"knn", "linear_probe"}
     assert manifest.seeds["7"]["knn"]["accuracy"] == 0.4
-    assert manifest.evaluation_environment["backend"] == keras.backend.backend()
-    assert manifest.evaluation_environment["data_digest"] == few.digest
+    assert set(manifest.evaluations) == {"knn", "linear_probe"}
+    how = manifest.evaluations["knn"]
+    assert how.environment["backend"] == keras.backend.backend()
+    assert how.data_digest == few.digest
 
 
 def test_figures_of_other_data_are_not_published(few, tmp_path):
@@ -178,3 +180,22 @@ def test_figures_of_the_sample_are_never_published(sample, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     with pytest.raises(DataError, match="sample"):
         record_results(tmp_path, {"knn": {"accuracy": 0.5}}, sample)
+
+
+def test_writing_twice_by_name_keeps_what_was_written_first(few, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    name = fmae_zoo.register(tmp_path)
+    real = replace(few, is_sample=False)
+    record_results(name, {"knn": {"accuracy": 0.5}}, real, seed=3)
+    record_results(name, {"linear_probe": {"accuracy": 0.6}}, real)
+    for seed in (1, 2):
+        record_seed(name, seed, {"knn": {"accuracy": seed / 10}}, real)
+    manifest = find_entry(name).manifest
+    assert set(manifest.results) == {"knn", "linear_probe"}
+    assert manifest.evaluations["knn"].seed == 3
+    assert manifest.seeds == {"1": {"knn": {"accuracy": 0.1}}, "2": {"knn": {"accuracy": 0.2}}}
+
+
+def test_a_name_is_no_model(few):
+    with pytest.raises(ArgumentError, match="received str"):
+        fmae_zoo.evaluate("dense-ae", data=few)

@@ -66,7 +66,7 @@ def folder(tmp_path, images):
 
 
 def test_folders_arrays_and_idx_files_are_read_in_batches(folder, images):
-    source = ImageFiles([folder, folder / "stack-idx3-ubyte", folder / "none.png"], batch_size=8)
+    source = ImageFiles([folder, folder / "none.png"], batch_size=8)
     batches = list(source)
     names = [name for batch, _ in batches for name in batch]
     pixels = np.concatenate([batch for _, batch in batches])
@@ -130,7 +130,7 @@ def test_unreadable_files_are_listed_not_fatal(folder):
     np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(folder / "labels.npz", labels=np.zeros(3))
     source = ImageFiles([folder, folder / "nothing.png"])
-    assert sum(len(names) for names, _ in source) == 22
+    assert sum(len(names) for names, _ in source) == 24
     assert {path.rsplit("/", 1)[1] for path in source.unreadable} == {
         "broken.png",
         "list.npy",
@@ -138,3 +138,45 @@ def test_unreadable_files_are_listed_not_fatal(folder):
         "labels.npz",
         "nothing.png",
     }
+
+
+def test_the_order_of_pictures_and_arrays_is_kept(tmp_path, images):
+    Image.fromarray(images[0]).save(tmp_path / "first.png")
+    np.save(tmp_path / "second.npy", images[1:3])
+    paths = [tmp_path / "first.png", tmp_path / "second.npy", tmp_path / "third"]
+    Image.fromarray(images[3]).save(paths[2], format="png")
+    found = [batch for _, batch in ImageFiles(paths)]
+    np.testing.assert_array_equal(np.concatenate(found), images[:4])
+
+
+def test_every_array_of_an_npz_and_idx_files_in_folders_are_read(tmp_path, images):
+    np.savez(tmp_path / "a.npz", train=images[:2], labels=np.arange(2), test=images[2:5])
+    _write_idx(tmp_path / "b-idx3-ubyte", images[5:7])
+    source = ImageFiles([tmp_path])
+    batches = list(source)
+    np.testing.assert_array_equal(np.concatenate([each for _, each in batches]), images[:7])
+    names = [name.rsplit("/", 1)[1] for batch, _ in batches for name in batch]
+    assert names[0] == "a.npz:train[0]"
+    assert names[2] == "a.npz:test[0]"
+    assert not source.unreadable
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "npy", "npz"])
+def test_flipped_bits_are_never_fatal(tmp_path, images, suffix):
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "npy":
+        np.save(path, images)
+    elif suffix == "npz":
+        np.savez_compressed(path, images)
+    else:
+        Image.fromarray(images[0]).save(path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, min(len(content), 400), 2):
+            content[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(content)
+        source = ImageFiles([path])
+        for _, batch in source:
+            assert batch.shape[1:] == (28, 28)

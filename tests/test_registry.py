@@ -3,13 +3,15 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.entry import spec_toml
-from fmae_zoo.errors import DuplicateModelError, SpecError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, DuplicateModelError, SpecError, UnknownModelError
 from tests.conftest import ROOT, run_python, tiny_spec
 
 
@@ -163,3 +165,32 @@ def test_listing_imports_no_backend():
     )
     result = run_python(code)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_a_path_is_a_folder_even_where_a_name_is_the_same(tmp_path, monkeypatch, images):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=5), tmp_path / "tiny-ae")
+    fmae_zoo.register(tiny_spec())
+    monkeypatch.chdir(tmp_path)
+    expected = fmae_zoo.load(tmp_path / "tiny-ae").encode(images)
+    np.testing.assert_array_equal(fmae_zoo.load(Path("tiny-ae")).encode(images), expected)
+
+
+@pytest.mark.parametrize("wrong", [None, 3, {"name": "x"}])
+def test_what_is_no_name_is_refused(wrong):
+    for act in (fmae_zoo.load, fmae_zoo.register):
+        with pytest.raises(ArgumentError, match=f"received {type(wrong).__name__}"):
+            act(wrong)
+
+
+def test_a_very_long_name_is_unknown():
+    with pytest.raises(UnknownModelError):
+        fmae_zoo.load("x" * 5000)
+
+
+def test_unregister_takes_names_only(tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    fmae_zoo.register(tiny_spec())
+    with pytest.raises(UnknownModelError):
+        registry.unregister(f"local:{tmp_path}")
+    registry.unregister("tiny-ae")
+    assert "tiny-ae" not in fmae_zoo.list_models()

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from fmae_zoo.entry import spec_toml
@@ -20,7 +21,7 @@ def test_a_spec_survives_toml(tmp_path):
         ({"latent": {"type": "deterministic", "size": 0}}, ["latent", "size", "received 0"]),
         ({"latent": {"type": "deterministic", "size": 10**12}}, ["size", "65536"]),
         ({"latent": {"type": "quantum", "size": 4}}, ["latent", "'deterministic'", "quantum"]),
-        ({"network": {"type": "dense", "units": []}}, ["network.dense.units", "at least 1"]),
+        ({"network": {"type": "dense", "units": []}}, ["network.units", "at least 1"]),
         ({"network": {"type": "dense", "unitz": [4]}}, ["units: Field required", "unitz"]),
         ({"recipe": {"epoch": 3}}, ["recipe.epoch", "did you mean 'epochs'?"]),
         ({"recipe": {"epochs": "many"}}, ["recipe.epochs", "integer", "'many'"]),
@@ -76,3 +77,17 @@ def _toml(content: dict) -> str:
     import tomli_w
 
     return tomli_w.dumps(content)
+
+
+def test_numpys_numbers_are_numbers_and_dates_are_no_text(tmp_path):
+    spec = ModelSpec.from_dict(spec_dict(recipe={"epochs": np.int64(3)}))
+    assert spec.recipe.epochs == 3
+    (tmp_path / "spec.toml").write_text("name = 2020-01-01")
+    with pytest.raises(SpecError, match="2020"):
+        ModelSpec.from_toml(tmp_path)
+
+
+def test_absurd_nesting_is_an_error(tmp_path):
+    (tmp_path / "spec.toml").write_text("name = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(SpecError):
+        ModelSpec.from_toml(tmp_path)

@@ -18,6 +18,10 @@ for name in names:
     assert np.isfinite(codes).all()
     print("loaded from the wheel:", name, codes.shape)
 """
+PICTURE = """
+import numpy, sys
+numpy.save(sys.argv[1], numpy.zeros((3, 28, 28), "uint8"))
+"""
 
 
 def main() -> None:
@@ -31,7 +35,10 @@ def main() -> None:
         constraints = ROOT / "constraints.txt"
         run(python, "-m", "pip", "install", "-q", "-c", constraints, f"{wheel}[jax]")
         run(python, "-c", USE)
-        run(folder / "empty" / "bin" / "fmae", "list", "--pretrained")
+        fmae = folder / "empty" / "bin" / "fmae"
+        run(fmae, "list", "--pretrained")
+        run(python, "-c", PICTURE, folder / "picture.npy")
+        run(fmae, "embed", "dense-ae", folder / "picture.npy", "-o", folder / "codes.npz")
 
 
 def run(*command: object) -> None:

@@ -48,14 +48,13 @@ def embed_command(
     \b
     Example: fmae embed conv-ae-bn photos/ more.npy -o codes.parquet
     """
-    from fmae_zoo.embedding import embed_files, writer_for
-
-    write = writer_for(output)
     import fmae_zoo
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
+    from fmae_zoo.embedding import embed_files
+
     source = ImageFiles(list(files), batch_size)
-    count = embed_files(encoder, source, write, output)
+    count = embed_files(encoder, source, output)
     _report_unreadable(source)
     size = encoder.output_shape[-1]
     facts = {"images": count, "latent_size": size, "unreadable": source.unreadable}

@@ -7,6 +7,7 @@ import click
 from fmae_zoo import registry
 from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
 from fmae_zoo.entry import Entry
+from fmae_zoo.errors import FmaeError
 from fmae_zoo.summary import summary_of
 
 SORT_KEYS = ("name", "mse", "linear_probe", "knn", "frozen_head", "fine_tuned", "parameters")
@@ -27,7 +28,13 @@ def list_command(
     Example: fmae list "conv-*" --pretrained --sort linear_probe
     """
     names = registry.list_models(pattern, exclude=exclude, pretrained=pretrained)
-    rows = [summary_of(registry.find_entry(name)) for name in names]
+    rows = []
+    for name in names:
+        # One damaged entry, of another package perhaps, must not hide the others.
+        try:
+            rows.append(summary_of(registry.find_entry(name)))
+        except FmaeError as error:
+            note(str(error))
     smallest_first = sort in ("name", "mse", "parameters")
     rows.sort(
         key=lambda row: (row[sort] is None, row[sort] if smallest_first else -(row[sort] or 0))
@@ -89,9 +96,17 @@ def _facts(entry: Entry) -> Any:
         training = manifest.training
         yield "trained", f"{training.epochs} epochs, seed {training.seed}, {training.seconds:.0f} s"
         yield "environment", " ".join(f"{k} {v}" for k, v in training.environment.items())
-    for key, value in summary_of(entry).items():
-        if isinstance(value, float):
-            yield key, f"{value:.4f}"
+    for figure, values in manifest.results.items():
+        yield from _flat(figure, values)
+
+
+def _flat(name: str, values: dict[str, Any]) -> Any:
+    """Give the single numbers of a figure, those of nested dictionaries too."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(f"{name} on {key}", value)
+        elif not isinstance(value, list):
+            yield f"{name} {key}".replace("_", " "), value
 
 
 @click.command("verify")
@@ -106,7 +121,9 @@ def verify_command(name: str | None, as_json: bool) -> None:
     import fmae_zoo
 
     names = [name] if name else registry.list_models(pretrained=True)
-    results = {each: fmae_zoo.verify(each) for each in names}
+    results = (
+        {each: _verified(each) for each in names} if name is None else {name: fmae_zoo.verify(name)}
+    )
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:
@@ -122,3 +139,14 @@ def verify_command(name: str | None, as_json: bool) -> None:
     failed = [c for checks in results.values() for c in checks if c.passed is False]
     if failed:
         raise click.ClickException(f"{len(failed)} of the checks failed")
+
+
+def _verified(name: str) -> list[Any]:
+    """Return the checks of one entry of many: what cannot even be read is a check that failed."""
+    import fmae_zoo
+    from fmae_zoo.verification import Check
+
+    try:
+        return fmae_zoo.verify(name)
+    except FmaeError as error:
+        return [Check("manifest", False, str(error))]

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 PIPE_WIDTH = 160
 
@@ -28,14 +29,19 @@ def emit_json(value: Any) -> None:
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
     """Print a table on stdout; numbers stand right, and a pipe gets whole lines."""
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None)
+    table = Table(
+        title=Text(title) if title else None, title_justify="left", header_style="bold", box=None
+    )
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], (int, float)) for row in rows)
         table.add_column(
-            column, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0
+            Text(column),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=index == 0,
         )
     for row in rows:
-        table.add_row(*[_cell(value) for value in row])
+        table.add_row(*[Text(_cell(value)) for value in row])
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)

@@ -64,10 +64,14 @@ def train_command(
 def _how_to_resume(
     name: str, folder: Path, seed: int, recipe: dict[str, Any], data_folder: str | None
 ) -> str:
+    from fmae_zoo.checkpoint import CHECKPOINT_FILE
+
     words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
     for key, value in recipe.items():
         words += [f"--{key.replace('_', '-')}", str(value)]
     words += ["--data", data_folder] if data_folder else []
+    if not (folder / CHECKPOINT_FILE).is_file():
+        return "Stopped before the first step: there is nothing to resume."
     return (
         f"Stopped. The epochs that were finished are saved in {folder}. Resume with:\n"
         f"  {shlex.join(words)} --resume"
@@ -101,7 +105,6 @@ def evaluate_command(
     Example: fmae evaluate conv-ae-bn --figure reconstruction --figure knn
     """
     import fmae_zoo
-    from fmae_zoo.evaluation.record import record_results
 
     model = fmae_zoo.load(name, pretrained=True)
     data = fmae_zoo.load_data(data_folder)
@@ -109,7 +112,9 @@ def evaluate_command(
         model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
     )
     if write:
-        record_results(name, results, data)
+        from fmae_zoo.evaluation.record import record_results
+
+        record_results(name, results, data, seed)
     if as_json:
         emit_json(results)
         return
@@ -165,8 +170,7 @@ def classify_command(
     fit, validation = data.split
     images, labels = data.train_images, data.train_labels
     held_out = (images[validation], labels[validation])
-    classes = int(labels.max()) + 1
-    classifier = fmae_zoo.Classifier(encoder, classes, layer=layer, seed=seed)
+    classifier = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed)
     common: dict[str, Any] = {"validation_data": held_out, "seed": seed, "verbose": 1}
     note("training the head on the frozen encoder")
     classifier.fit(images[fit], labels[fit], epochs=epochs, **common)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.data import Dataset, load_data
-from fmae_zoo.errors import UnknownModelError
+from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.evaluation.elbo import elbo
 from fmae_zoo.evaluation.head import fine_tuned, frozen_head
 from fmae_zoo.evaluation.knn import knn
@@ -52,7 +52,13 @@ def evaluate(
 
     Raises:
         UnknownModelError: there is no figure of a name.
+        ArgumentError: the model is no `Autoencoder`.
     """
+    if not isinstance(model, Autoencoder):
+        raise ArgumentError(
+            f"Expected an Autoencoder, as fmae_zoo.load(NAME, pretrained=True) gives it; "
+            f"received {type(model).__name__}"
+        )
     names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)
     for name in names:
         if name not in FIGURES:

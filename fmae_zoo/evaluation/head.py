@@ -61,8 +61,9 @@ def features_layer(subject: Subject) -> str | None:
 def _trained_head(subject: Subject, layer: str | None) -> Classifier:
     if layer in subject.heads:
         return subject.heads[layer]
-    classes = int(max(subject.data.train_labels.max(), subject.data.test_labels.max())) + 1
-    classifier = Classifier(subject.model.encoder, classes, layer=layer, seed=subject.seed)
+    classifier = Classifier(
+        subject.model.encoder, subject.data.num_classes, layer=layer, seed=subject.seed
+    )
     images, labels, validation = _split(subject)
     classifier.fit(
         images,

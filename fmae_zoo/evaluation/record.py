@@ -6,12 +6,20 @@ from typing import Any
 from fmae_zoo.data import Dataset
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import DataError
-from fmae_zoo.manifest import environment
+from fmae_zoo.manifest import EvaluationRecord, environment
 from fmae_zoo.registry import find_entry
 
 
-def record_results(source: str | Path, results: dict[str, Any], data: Dataset) -> None:
+def record_results(
+    source: str | Path, results: dict[str, Any], data: Dataset, seed: int = 0
+) -> None:
     """Put figures into the manifest of an entry, beside those that are there already.
+
+    Args:
+        source: a registered name or a folder.
+        results: as `evaluate` returned them.
+        data: that they were measured on.
+        seed: that they were measured with.
 
     Raises:
         DataError: they are of the small sample, or of other data than it was trained on.
@@ -19,10 +27,12 @@ def record_results(source: str | Path, results: dict[str, Any], data: Dataset) -
     """
     entry = find_entry(source)
     _check_data(entry, data)
+    how = EvaluationRecord(seed=seed, data_digest=data.digest, environment=environment())
+    manifest = entry.manifest
     _update(
         entry,
-        results={**entry.manifest.results, **results},
-        evaluation_environment={**environment(), "data_digest": data.digest},
+        results={**manifest.results, **results},
+        evaluations={**manifest.evaluations, **dict.fromkeys(results, how)},
     )
 
 
@@ -34,8 +44,8 @@ def record_seed(source: str | Path, seed: int, results: dict[str, Any], data: Da
     """
     entry = find_entry(source)
     _check_data(entry, data)
-    known = entry.manifest.seeds.get(str(seed), {})
-    _update(entry, seeds={**entry.manifest.seeds, str(seed): {**known, **results}})
+    seeds = entry.manifest.seeds
+    _update(entry, seeds={**seeds, str(seed): {**seeds.get(str(seed), {}), **results}})
 
 
 def _check_data(entry: Entry, data: Dataset) -> None:

@@ -1,7 +1,7 @@
 """Latents: what lies between the encoder's features and the decoder's code.
 
-To add one: a file with a `Component` that has `parameters` and `sample`, and its class
-in `Latent`.
+To add one: a file with a `Component` that has `size`, `has_prior`, `fits`, `parameters` and
+`sampler`, as `deterministic.py` has them, and its class in `Latent`.
 """
 
 from typing import Annotated

@@ -16,11 +16,15 @@ class DeterministicLatent(Component):
         """Whether codes can be drawn without an image."""
         return False
 
+    def fits(self, features_size: int) -> bool:
+        """Whether it can read features of so many values."""
+        return True
+
     def parameters(self, features: Any) -> dict[str, Any]:
         """Connect features to `{"mean": (n, size)}`."""
         from keras import layers
 
-        x = layers.Flatten(name="flat_features")(features)
+        x = layers.Flatten(data_format="channels_last", name="flat_features")(features)
         return {"mean": layers.Dense(self.size, name="latent", dtype="float32")(x)}
 
     def sampler(self, seed: int) -> None:

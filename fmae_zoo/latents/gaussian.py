@@ -16,6 +16,10 @@ class GaussianLatent(Component):
         """Whether codes can be drawn without an image."""
         return True
 
+    def fits(self, features_size: int) -> bool:
+        """Whether it can read features of so many values."""
+        return True
+
     def parameters(self, features: Any) -> dict[str, Any]:
         """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`.
 
@@ -24,7 +28,7 @@ class GaussianLatent(Component):
         """
         from keras import layers
 
-        x = layers.Flatten(name="flat_features")(features)
+        x = layers.Flatten(data_format="channels_last", name="flat_features")(features)
         log_variance = layers.Dense(
             self.size, activation="tanh", name="latent_log_variance", dtype="float32"
         )(x)

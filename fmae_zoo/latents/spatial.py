@@ -16,11 +16,16 @@ class SpatialLatent(Component):
         """Whether codes can be drawn without an image."""
         return False
 
+    def fits(self, features_size: int) -> bool:
+        """Whether it can read features of so many values."""
+        return self.size == features_size
+
     def parameters(self, features: Any) -> dict[str, Any]:
         """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
         from keras import layers
 
-        return {"mean": layers.Flatten(name="latent", dtype="float32")(features)}
+        flatten = layers.Flatten(data_format="channels_last", name="latent", dtype="float32")
+        return {"mean": flatten(features)}
 
     def sampler(self, seed: int) -> None:
         """Nothing is sampled: the code is the mean."""

@@ -1,7 +1,7 @@
 """Networks: how an image becomes features, and a code becomes an image again.
 
-To add one: a file with a `Component` that has `encode` and `decode`, and its class in
-`Network`.
+To add one: a file with a `Component` that has `features_size`, `parameters`, `encode` and
+`decode`, as `dense.py` has them, and its class in `Network`.
 """
 
 from typing import Annotated

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, SIDE, Component, Width
 
+LAYOUT = "channels_last"
+"""Of every model in the zoo, whatever the user's keras.json says."""
+
 
 class EncoderStage(Component):
     """3x3 convolutions of the given widths, each with BatchNorm and ReLU, then a 2x2 pool or none.
@@ -86,7 +89,7 @@ class ConvNetwork(Component):
                 x = _conv_bn_relu(x, width, f"stage{number}_conv{position}")
             if stage.pool != "none":
                 pool = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[stage.pool]
-                x = pool(2, name=f"stage{number}_pool")(x)
+                x = pool(2, data_format=LAYOUT, name=f"stage{number}_pool")(x)
         return layers.Identity(name="features")(x)
 
     def decode(self, code: Any) -> Any:
@@ -104,10 +107,10 @@ class ConvNetwork(Component):
             x = layers.Reshape(self.base, name="base")(x)
         for number, stage in enumerate(self.decoder, 1):
             if stage.upsample:
-                x = layers.UpSampling2D(2, name=f"up{number}")(x)
+                x = layers.UpSampling2D(2, data_format=LAYOUT, name=f"up{number}")(x)
             for position, width in enumerate(stage.filters, 1):
                 x = _conv_bn_relu(x, width, f"up{number}_conv{position}")
-        x = layers.Conv2D(1, 3, padding="same", name="logits_conv")(x)
+        x = layers.Conv2D(1, 3, padding="same", data_format=LAYOUT, name="logits_conv")(x)
         if self.shortcut:
             straight = layers.Dense(IMAGE_SIZE, dtype="float32", name="shortcut_dense")(code)
             straight = layers.Reshape(IMAGE_SHAPE, dtype="float32", name="shortcut")(straight)
@@ -122,6 +125,7 @@ def _conv_bn_relu(x: Any, filters: int, name: str) -> Any:
         filters,
         3,
         padding="same",
+        data_format=LAYOUT,
         use_bias=False,
         kernel_initializer="he_normal",
         name=name,

@@ -33,7 +33,7 @@ class DenseNetwork(Component):
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, units[-1])`."""
         from keras import layers
 
-        x = layers.Flatten(name="pixels")(image)
+        x = layers.Flatten(data_format="channels_last", name="pixels")(image)
         for number, width in enumerate(self.units, 1):
             x = self._hidden(x, width, f"encoder{number}")
         return layers.Identity(name="features")(x)

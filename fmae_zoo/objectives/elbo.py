@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 
 from fmae_zoo.component import IMAGE_SIZE, Component
 
@@ -25,9 +25,14 @@ class ELBO(Component):
 
     type: Literal["elbo"]
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"
-    sigma: PositiveFloat = 0.1
-    beta: PositiveFloat = 1.0
-    kl_warmup_steps: int = Field(default=0, ge=0)
+    sigma: float = Field(default=0.1, ge=1e-3, le=1e3)
+    beta: float = Field(default=1.0, gt=0.0, le=1e6)
+    kl_warmup_steps: int = Field(default=0, ge=0, le=10**9)
+
+    @property
+    def needs_posterior(self) -> bool:
+        """Whether the latent must give a log-variance."""
+        return True
 
     @property
     def term_names(self) -> tuple[str, ...]:
@@ -63,11 +68,14 @@ class ELBO(Component):
             constant = 0.5 * IMAGE_SIZE * math.log(2.0 * math.pi * self.sigma**2)
         return ops.sum(nats, axis=(1, 2, 3)) + constant
 
-    def weights(self, step: Any) -> dict[str, Any]:
-        """Return the weight of each term after `step` (a float tensor) training steps."""
+    def weights(self, step: Any = None) -> dict[str, Any]:
+        """Return the weight of each term after `step` (a float tensor) training steps.
+
+        Without a step, as in validation, those of the objective itself: no warm-up.
+        """
         from keras import ops
 
-        if not self.kl_warmup_steps:
+        if step is None or not self.kl_warmup_steps:
             return {"reconstruction": 1.0, "kl": self.beta}
         ramp = ops.minimum(step / self.kl_warmup_steps, 1.0)
         return {"reconstruction": 1.0, "kl": self.beta * ramp}

@@ -11,6 +11,11 @@ class SquaredError(Component):
     type: Literal["squared_error"]
 
     @property
+    def needs_posterior(self) -> bool:
+        """Whether the latent must give a log-variance."""
+        return False
+
+    @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms, in the order they are reported."""
         return ("reconstruction",)
@@ -22,6 +27,6 @@ class SquaredError(Component):
         error = ops.square(ops.sigmoid(outputs["logits"]) - images)
         return {"reconstruction": ops.mean(ops.sum(error, axis=(1, 2, 3)))}
 
-    def weights(self, step: Any) -> dict[str, Any]:
+    def weights(self, step: Any = None) -> dict[str, Any]:
         """Return the weight of each term after `step` training steps."""
         return {"reconstruction": 1.0}
