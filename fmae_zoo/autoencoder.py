@@ -90,8 +90,9 @@ class Autoencoder(keras.Model):
         terms = self.spec.objective.terms(target, outputs)
         step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)
+        count = ops.cast(ops.shape(target)[0], "float32")
         for tracker in self.term_trackers:
-            tracker.update_state(terms[tracker.name])
+            tracker.update_state(terms[tracker.name], sample_weight=count)
         loss = sum(weights[name] * term for name, term in terms.items())
         if training:
             self._count_step(loss)

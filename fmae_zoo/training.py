@@ -286,8 +286,9 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:
         options["momentum"] = recipe.momentum
-    # None, because AdamW's own default is not zero.
-    options["weight_decay"] = recipe.weight_decay or None
+    # AdamW's own default is not zero; the others take none, or a number.
+    if recipe.weight_decay or recipe.optimizer == "adamw":
+        options["weight_decay"] = recipe.weight_decay
     return {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,

@@ -1,6 +1,5 @@
 import importlib.util
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -73,7 +72,10 @@ def test_the_error_reaches_a_user_of_load():
 
 
 def test_import_is_quick_and_light():
-    """At most 100 ms more than an empty Python, by the medians of alternating runs."""
+    """At most 100 ms more than an empty Python, by the fastest of alternating runs.
+
+    The fastest, because whatever else the machine does can only add to a run.
+    """
 
     def seconds(code):
         began = time.perf_counter()
@@ -81,5 +83,5 @@ def test_import_is_quick_and_light():
         return time.perf_counter() - began
 
     runs = [(seconds("pass"), seconds("import fmae_zoo")) for _ in range(7)]
-    empty, ours = (statistics.median(column) for column in zip(*runs))
+    empty, ours = (min(column) for column in zip(*runs))
     assert ours - empty < 0.1

@@ -269,7 +269,7 @@ def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):
     vae = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(**VAE)), tmp_path / "vae")
     code, out, _ = fmae("generate", f"local:{vae}", "-n", 5, "-o", tmp_path / "samples.png")
     assert code == 0
-    assert re.search(r"images +5\n", out)
+    assert re.search(r"images +5\b", out)
     assert (tmp_path / "samples.png").exists()
     code, _, err = fmae("generate", model, "-o", tmp_path / "none.png")
     assert code == 1

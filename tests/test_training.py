@@ -353,7 +353,7 @@ def test_low_precision_trains_and_resumes(few, tmp_path, monkeypatch, precision)
 
 
 def test_adamw_without_decay_does_not_decay_and_constant_rates_warm_up():
-    assert training.make_optimizer(Recipe(optimizer="adamw"), 10).weight_decay is None
+    assert training.make_optimizer(Recipe(optimizer="adamw"), 10).weight_decay == 0.0
     recipe = Recipe(schedule="constant", warmup_epochs=1, epochs=3, learning_rate=1e-2)
     schedule = training.make_optimizer(recipe, 10)._learning_rate
     rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in (0, 5, 10, 29)]

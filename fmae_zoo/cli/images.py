@@ -127,5 +127,6 @@ def _finish(output: Path, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit_json({"output": str(output), **facts})
         return
-    facts["unreadable"] = len(facts.get("unreadable", ()))
-    emit_table(("", ""), list(facts.items()), title=str(output))
+    facts["unreadable"] = len(facts.get("unreadable", ())) or None
+    rows = [("written to", output), *facts.items()]
+    emit_table(("", ""), [row for row in rows if row[1] is not None])
