@@ -12,19 +12,20 @@ def summary_of(entry: Entry) -> dict[str, Any]:
     `frozen_head` is the accuracy of the head on the spatial features where the encoder is
     convolutional, else on the latent.
     """
-    results = entry.manifest.results if entry.pretrained else {}
-    results = {figure: values for figure, values in results.items() if values}
+    manifest = entry.manifest if entry.pretrained else None
+    results = manifest.results if manifest else {}
     head = results.get("frozen_head", {})
     head = head.get("features") or head.get("latent") or {}
     return {
         "name": short_name(entry),
         "latent": entry.spec.latent.size,
-        "parameters": sum(entry.manifest.parameters.values()) if entry.pretrained else None,
+        "parameters": sum(manifest.parameters.values()) if manifest else None,
+        "epochs": manifest.training.epochs if manifest and manifest.training else None,
         "mse": results.get("reconstruction", {}).get("mse"),
         "ssim": results.get("reconstruction", {}).get("ssim"),
         "linear_probe": results.get("linear_probe", {}).get("accuracy"),
         "knn": results.get("knn", {}).get("accuracy"),
         "frozen_head": head.get("accuracy"),
         "fine_tuned": results.get("fine_tuned", {}).get("accuracy"),
-        "weights": entry.pretrained,
+        "weights": manifest is not None,
     }

@@ -19,6 +19,7 @@ COLUMNS = (
     ("model", "name", "`{}`"),
     ("latent", "latent", "{:,}"),
     ("parameters", "parameters", "{:,}"),
+    ("epochs", "epochs", "{}"),
     ("MSE", "mse", "{:.5f}"),
     ("SSIM", "ssim", "{:.3f}"),
     ("linear probe", "linear_probe", "{:.4f}"),
@@ -44,7 +45,7 @@ def table() -> str:
             if row.get("pca_mse") is not None:
                 pca[row["latent_size"]] = row["pca_mse"]
     for size, mse in sorted(pca.items()):
-        lines.append(f"| PCA | {size} | - | {mse:.5f} |" + " - |" * (len(COLUMNS) - 4))
+        lines.append(f"| PCA | {size} | - | - | {mse:.5f} |" + " - |" * (len(COLUMNS) - 5))
     return "\n".join(lines) + seeds_table()
 
 
