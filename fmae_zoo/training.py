@@ -212,9 +212,12 @@ class _Run:
         row |= {f"val_{name}": float(value) for name, value in checks.items()}
         rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
         row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
+        step = int(keras.ops.convert_to_numpy(model.steps.value))
         if not math.isfinite(row["val_loss"]):
-            step = int(keras.ops.convert_to_numpy(model.steps.value))
             raise self._not_finite("validation loss", step, progress)
+        # ReLU can turn NaN into zero, so the losses alone do not tell.
+        if not all(np.isfinite(each).all() for each in copy_state(_weights_of(model)).values()):
+            raise self._not_finite("weights", step, progress)
         return row
 
     def _check_finite(self, model: Autoencoder, progress: Progress) -> None:
