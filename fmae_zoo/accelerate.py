@@ -38,12 +38,12 @@ def accelerated(model: Any) -> Iterator[None]:
             layer.__dict__.pop("call", None)
 
 
-def predicted(model: Any, inputs: np.ndarray, batch_size: int) -> np.ndarray:
+def predicted(model: Any, inputs: np.ndarray, batch_size: int, verbose: int = 0) -> np.ndarray:
     """Return the model's float32 outputs for inputs, of which there may be none."""
     if not len(inputs):
         return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
     with accelerated(model):
-        outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
+        outputs = model.predict(inputs, batch_size=batch_size, verbose=verbose)
     return np.asarray(outputs, dtype=np.float32)
 
 

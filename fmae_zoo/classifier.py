@@ -186,7 +186,7 @@ class Classifier(keras.Model):
 
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
         """Return class probabilities `(n, num_classes)` for images as `fit` takes them."""
-        return predicted(self.head, self.codes(images, batch_size), batch_size)
+        return predicted(self.head, self.codes(images, batch_size), batch_size, verbose)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.

@@ -17,6 +17,9 @@ Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 IMAGE_SHAPE = (28, 28, 1)
 """Height, width and channels of every image in the zoo."""
 
+LAYOUT = "channels_last"
+"""Keras' `data_format` of every layer in the zoo, whatever the user's keras.json says."""
+
 SIDE = IMAGE_SHAPE[0]
 
 IMAGE_SIZE = SIDE * SIDE

@@ -51,9 +51,8 @@ def _write_npz(batches: Batches, output: Path) -> int:
         width = 0
         for batch_names, batch in batches:
             names += batch_names
-            codes = batch.reshape(len(batch), -1)
-            width = codes.shape[1]
-            raw.write(codes.tobytes())
+            width = batch.shape[1]
+            raw.write(batch.tobytes())
         raw.seek(0)
         with atomic_write(output) as file, zipfile.ZipFile(file, "w") as archive:
             with archive.open("names.npy", "w", force_zip64=True) as member:

@@ -37,6 +37,12 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that a killed writer of `path` left beside it."""
+    for temporary in path.parent.glob(f".{path.name}.*"):
+        temporary.unlink(missing_ok=True)
+
+
 def sha256_of(content: bytes) -> str:
     """Return the SHA-256 of the content, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()

@@ -92,7 +92,7 @@ class ImageFiles:
         names: list[str] = []
         pictures: list[np.ndarray] = []
         for path in self._files():
-            arrays = path.suffix.lower() in ARRAY_SUFFIXES or _is_idx(path)
+            arrays = _holds_arrays(path)
             if not arrays:
                 picture = self._picture(path)
                 if picture is not None:
@@ -113,7 +113,7 @@ class ImageFiles:
                 yield from sorted(
                     file
                     for file in path.rglob("*")
-                    if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES or _is_idx(file)
+                    if file.suffix.lower() in PICTURE_SUFFIXES or _holds_arrays(file)
                 )
             elif path.exists():
                 yield path
@@ -160,7 +160,10 @@ def _eight_bits(picture: Any) -> Any:
 
     if not picture.mode.startswith("I"):
         return picture
-    return Image.fromarray((np.asarray(picture, dtype=np.uint32) // 257).astype(np.uint8))
+    pixels = np.asarray(picture)
+    if pixels.min() < 0 or pixels.max() > 65_535:
+        raise ImagesError("pixels beyond 16 bits have no known range")
+    return Image.fromarray((pixels // 257).astype(np.uint8))
 
 
 def _printable(path: Path) -> str:
@@ -176,17 +179,21 @@ def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield "", np.load(path, mmap_mode="r", allow_pickle=False)
     elif path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as archive:
-            found = [key for key in archive.files if archive[key].ndim >= 3]
+            arrays = {key: archive[key] for key in archive.files}
+            found = {key: array for key, array in arrays.items() if array.ndim >= 3}
             if not found:
                 raise DataError(f"no array of images in it; it holds {archive.files}")
-            for key in found:
-                yield f":{key}" if len(found) > 1 else "", archive[key]
+            for key, array in found.items():
+                yield f":{key}" if len(found) > 1 else "", array
     else:
         yield "", read_idx(path)
 
 
-def _is_idx(path: Path) -> bool:
-    """Whether a file begins as an IDX file of images does, or is named as one is."""
+def _holds_arrays(path: Path) -> bool:
+    """Whether a file is of arrays by its suffix, or begins or is named as an IDX file of images."""
+    suffix = path.suffix.lower()
+    if suffix in ARRAY_SUFFIXES | PICTURE_SUFFIXES:
+        return suffix in ARRAY_SUFFIXES
     if path.name.endswith(("-idx3-ubyte", "-idx3-ubyte.gz")):
         return True
     try:

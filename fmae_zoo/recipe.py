@@ -31,7 +31,9 @@ class Recipe(Component):
     """The training recipe of a spec.
 
     Attributes:
-        optimizer: the Keras optimizer of that name.
+        optimizer: the Keras optimizer of that name. `muon` (Jordan 2024; Liu et al. 2025,
+            arXiv 2502.16982) orthogonalises the updates of dense kernels and gives every other
+            variable Adam's.
         momentum: of `rmsprop` and `sgd`.
         learning_rate: at its highest.
         schedule: `constant`, or `cosine` down to zero over all epochs.
@@ -46,7 +48,7 @@ class Recipe(Component):
         mask: patches blanked at the input.
     """
 
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
     learning_rate: PositiveFloat = 1e-3
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"

@@ -66,8 +66,8 @@ def unregister(name: str) -> None:
         UnknownModelError: there is none of that name.
     """
     table = _table()
-    key = name if name in table else f"{name}.{DEFAULT_TAG}"
-    if key not in table:
+    key = _key(name, table)
+    if key is None:
         raise UnknownModelError(_unknown(name, table))
     del table[key]
 
@@ -128,9 +128,9 @@ def find_entry(source: str | Path) -> Entry:
     if source.startswith(LOCAL_PREFIX):
         return _read_local(Path(source.removeprefix(LOCAL_PREFIX)))
     table = _table()
-    entry = table.get(source) or table.get(f"{source}.{DEFAULT_TAG}")
-    if entry is not None:
-        return entry
+    key = _key(source, table)
+    if key is not None:
+        return table[key]
     if os.path.isfile(os.path.join(source, SPEC_FILE)):
         return Entry.read(source)
     raise UnknownModelError(_unknown(source, table))
@@ -138,14 +138,17 @@ def find_entry(source: str | Path) -> Entry:
 
 def is_registered(source: str | Path) -> bool:
     """Return whether a source is a registered name, rather than a folder."""
-    if isinstance(source, Path):
-        return False
-    return source in _table() or f"{source}.{DEFAULT_TAG}" in _table()
+    return not isinstance(source, Path) and _key(source, _table()) is not None
 
 
 def find_spec(source: str | Path | ModelSpec) -> ModelSpec:
     """Return the spec of whatever names or is one."""
     return source if isinstance(source, ModelSpec) else find_entry(source).spec
+
+
+def _key(name: str, table: dict[str, Entry]) -> str | None:
+    """Return the full name of a registered model, whose tag may have been left out."""
+    return next((key for key in (name, f"{name}.{DEFAULT_TAG}") if key in table), None)
 
 
 def _read_local(folder: Path) -> Entry:

@@ -28,13 +28,13 @@ from fmae_zoo.component import SIDE
 from fmae_zoo.data import Dataset, load_data
 from fmae_zoo.entry import save
 from fmae_zoo.errors import ArgumentError, TrainingError
-from fmae_zoo.files import write_text
+from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, save_tensors
+from fmae_zoo.weights import assign_tensors, is_finite, save_tensors
 
 HISTORY_FILE = "history.csv"
 CHECK_EVERY = 50
@@ -136,13 +136,16 @@ class _Run:
         validation = as_images(self.validation)
         while not self._finished(progress):
             row = self._epoch(model, progress, validation)
+            weights = copy_state(_weights_of(model))
+            # ReLU can turn NaN into zero, so the losses alone do not tell.
+            if not all(is_finite(each) for each in weights.values()):
+                raise self._not_finite("weights", _steps_of(model), progress)
             progress.epoch += 1
             progress.rows.append(row)
-            improved = False
-            if row["val_loss"] < progress.best_loss:
+            improved = row["val_loss"] < progress.best_loss
+            if improved:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
-                best = copy_state(_weights_of(model))
-                improved = True
+                best = weights
             self._keep(model, progress, best if improved else None)
         return self._finish(best, progress)
 
@@ -171,6 +174,8 @@ class _Run:
         if resume and not self.folder.is_dir():
             raise TrainingError(f"{self.folder}: there is no such folder to resume from")
         if resume and started:
+            for name in (CHECKPOINT_FILE, BEST_FILE, HISTORY_FILE):
+                remove_leftovers(self.folder / name)
             return read_checkpoint(self.folder, model, self.fingerprint)
         if started and read_progress(self.folder).epoch:
             raise TrainingError(
@@ -212,12 +217,8 @@ class _Run:
         row |= {f"val_{name}": float(value) for name, value in checks.items()}
         rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
         row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
-        step = int(keras.ops.convert_to_numpy(model.steps.value))
         if not math.isfinite(row["val_loss"]):
-            raise self._not_finite("validation loss", step, progress)
-        # ReLU can turn NaN into zero, so the losses alone do not tell.
-        if not all(np.isfinite(each).all() for each in copy_state(_weights_of(model)).values()):
-            raise self._not_finite("weights", step, progress)
+            raise self._not_finite("validation loss", _steps_of(model), progress)
         return row
 
     def _check_finite(self, model: Autoencoder, progress: Progress) -> None:
@@ -263,6 +264,10 @@ class _Run:
         return history
 
 
+def _steps_of(model: Autoencoder) -> int:
+    return int(keras.ops.convert_to_numpy(model.steps.value))
+
+
 def _weights_of(model: Autoencoder) -> dict[str, Any]:
     from fmae_zoo.weights import named_variables
 
@@ -289,14 +294,17 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:
         options["momentum"] = recipe.momentum
-    # AdamW's own default is not zero; the others take none, or a number.
-    if recipe.weight_decay or recipe.optimizer == "adamw":
+    # The defaults of AdamW and Muon are not zero; the others take none, or a number.
+    if recipe.weight_decay or recipe.optimizer in ("adamw", "muon"):
         options["weight_decay"] = recipe.weight_decay
+    if recipe.optimizer == "muon":
+        options["adam_weight_decay"] = recipe.weight_decay
     return {
         "adam": keras.optimizers.Adam,
         "adamw": keras.optimizers.AdamW,
         "rmsprop": keras.optimizers.RMSprop,
         "sgd": keras.optimizers.SGD,
+        "muon": keras.optimizers.Muon,
     }[recipe.optimizer](**options)
 
 

@@ -31,6 +31,11 @@ def named_variables(model: Any) -> dict[str, Any]:
     return variables
 
 
+def is_finite(tensor: np.ndarray) -> bool:
+    """Return whether a tensor holds neither NaN nor infinity."""
+    return not np.issubdtype(tensor.dtype, np.floating) or bool(np.isfinite(tensor).all())
+
+
 def tensors_of(model: Any) -> dict[str, np.ndarray]:
     """Return a copy of the model's variables as numpy arrays, by name."""
     import keras
@@ -60,7 +65,7 @@ def save_weights(model: Any, path: str | Path) -> str:
     """
     tensors = tensors_of(model)
     for key, tensor in tensors.items():
-        if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+        if not is_finite(tensor):
             raise WeightsError(f"{path}: {key} holds NaN or infinity; nothing was written")
     return save_tensors(tensors, path)
 
@@ -139,7 +144,7 @@ def assign_tensors(
             )
         elif variable.dtype != tensor.dtype.name:
             problems.append(f"{key}: expected {variable.dtype}, received {tensor.dtype.name}")
-        elif np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+        elif not is_finite(tensor):
             problems.append(f"{key}: holds NaN or infinity")
     if problems:
         shown = "\n".join(f"  {problem}" for problem in sorted(problems)[:8])

@@ -42,7 +42,11 @@ def few(sample: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def full_data() -> Dataset:
-    """The real 70,000 images."""
+    """The real 70,000 images.
+
+    Only the tests of the marker `full_data` ask for it: without network and data set the rest
+    of the suite must still run, so these are skipped there and not failed.
+    """
     data = find_data()
     if data is None:
         pytest.skip("no source has Fashion-MNIST")

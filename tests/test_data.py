@@ -171,16 +171,20 @@ def test_the_keras_mirror_is_downloaded(idx_folder, no_source, sample, monkeypat
         server.shutdown()
 
 
-def test_a_download_that_is_cut_is_reported_and_the_next_source_is_tried(
-    idx_folder, no_source, monkeypatch
+@pytest.mark.parametrize(
+    ("error", "word"),
+    [(http.client.IncompleteRead(b"half", 100), "IncompleteRead"), (KeyError("image"), "image")],
+)
+def test_whatever_goes_wrong_in_a_source_is_reported_and_the_next_is_tried(
+    no_source, monkeypatch, error, word
 ):
-    def cut(folder):
-        raise http.client.IncompleteRead(b"half", 100)
+    def fail(folder):
+        raise error
 
-    monkeypatch.setattr(data, "_download_from_keras", cut)
+    monkeypatch.setattr(data, "_download_from_keras", fail)
     failed = {}
     assert data.find_data(lambda source, error: failed.update({source: error})) is None
-    assert "IncompleteRead" in str(failed["Keras download"])
+    assert word in str(failed["Keras download"])
     assert "Debian package, downloaded" in failed
 
 
@@ -285,13 +289,3 @@ def test_the_real_data_has_its_shape_and_split(full_data):
     assert full_data.test_images.shape == (10_000, 28, 28)
     fit, validation = full_data.split
     assert (len(fit), len(validation)) == (50_000, 10_000)
-
-
-def test_whatever_goes_wrong_in_a_source_the_next_is_tried(no_source, monkeypatch):
-    def surprise(folder):
-        raise KeyError("image")
-
-    monkeypatch.setattr(data, "_download_from_keras", surprise)
-    failed = {}
-    assert data.find_data(lambda source, error: failed.update({source: error})) is None
-    assert "Debian package, downloaded" in failed

@@ -82,10 +82,11 @@ def test_sixteen_bit_pictures_are_scaled_and_floats_without_a_range_are_listed(t
     ramp = np.linspace(0, 65535, 28 * 28).reshape(28, 28).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "wide.png")
     Image.fromarray(np.ones((28, 28), np.float32)).save(tmp_path / "float.tiff")
+    Image.fromarray(np.full((28, 28), 70_000, np.int32)).save(tmp_path / "int.tiff")
     source = ImageFiles([tmp_path])
     ((_, pictures),) = list(source)
     np.testing.assert_allclose(pictures[0], ramp / 257, atol=1)
-    assert [path.rsplit("/", 1)[1] for path in source.unreadable] == ["float.tiff"]
+    assert [path.rsplit("/", 1)[1] for path in source.unreadable] == ["float.tiff", "int.tiff"]
 
 
 def test_damaged_archives_are_listed_wherever_they_are_damaged(tmp_path, images):

@@ -51,6 +51,7 @@ def embed_command(
     import fmae_zoo
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
+    # It imports Keras, so only after load, which explains a backend that is missing.
     from fmae_zoo.embedding import embed_files
 
     source = ImageFiles(list(files), batch_size)

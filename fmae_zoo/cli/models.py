@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from fmae_zoo import registry
-from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
+from fmae_zoo.cli.output import emit_json, emit_table, flat_figures, json_option, note
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.summary import summary_of
@@ -96,17 +96,8 @@ def _facts(entry: Entry) -> Any:
         training = manifest.training
         yield "trained", f"{training.epochs} epochs, seed {training.seed}, {training.seconds:.0f} s"
         yield "environment", " ".join(f"{k} {v}" for k, v in training.environment.items())
-    for figure, values in manifest.results.items():
-        yield from _flat(figure, values)
-
-
-def _flat(name: str, values: dict[str, Any]) -> Any:
-    """Give the single numbers of a figure, those of nested dictionaries too."""
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(f"{name} on {key}", value)
-        elif not isinstance(value, list):
-            yield f"{name} {key}".replace("_", " "), value
+    for figure, key, value in flat_figures(manifest.results):
+        yield f"{figure} {key}".replace("_", " "), value
 
 
 @click.command("verify")
@@ -120,10 +111,10 @@ def verify_command(name: str | None, as_json: bool) -> None:
     """
     import fmae_zoo
 
-    names = [name] if name else registry.list_models(pretrained=True)
-    results = (
-        {each: _verified(each) for each in names} if name is None else {name: fmae_zoo.verify(name)}
-    )
+    if name:
+        results = {name: fmae_zoo.verify(name)}
+    else:
+        results = {each: _verified(each) for each in registry.list_models(pretrained=True)}
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:

@@ -1,7 +1,7 @@
 """How commands speak: tables for people, JSON for machines, errors on stderr."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -46,6 +46,16 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
     if not console.is_terminal:
         console = Console(highlight=False, width=PIPE_WIDTH)
     console.print(table)
+
+
+def flat_figures(results: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Give figure, key and value of the single numbers in what `evaluate` returned."""
+    for figure, values in results.items():
+        nested = {f"{figure} on {k}": v for k, v in values.items() if isinstance(v, dict)}
+        yield from flat_figures(nested)
+        for key, value in values.items():
+            if not isinstance(value, (dict, list)):
+                yield figure, key, value
 
 
 def note(message: str) -> None:

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from fmae_zoo.cli.output import data_option, emit_json, emit_table, fail, json_option, note
+from fmae_zoo.cli.output import (
+    data_option,
+    emit_json,
+    emit_table,
+    fail,
+    flat_figures,
+    json_option,
+    note,
+)
 
 FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tuned", "elbo")
 
@@ -112,27 +120,16 @@ def evaluate_command(
         model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
     )
     if write:
+        # It imports Keras, so only after load, which explains a backend that is missing.
         from fmae_zoo.evaluation.record import record_results
 
         record_results(name, results, data, seed)
     if as_json:
         emit_json(results)
         return
-    emit_table(("figure", "", "value"), list(_flat(results)), title=name)
+    emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
     if data.is_sample:
         note("These figures are of the small sample, not of Fashion-MNIST.")
-
-
-def _flat(results: dict[str, Any]) -> Any:
-    for figure, values in results.items():
-        for key, value in values.items():
-            if isinstance(value, dict):
-                yield from ((f"{figure} on {key}", k, v) for k, v in _scalars(value))
-        yield from ((figure, k, v) for k, v in _scalars(values))
-
-
-def _scalars(values: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(k, v) for k, v in values.items() if not isinstance(v, (dict, list))]
 
 
 @click.command("classify")

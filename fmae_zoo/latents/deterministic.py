@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fmae_zoo.component import Component, Width
+from fmae_zoo.component import LAYOUT, Component, Width
 
 
 class DeterministicLatent(Component):
@@ -24,7 +24,7 @@ class DeterministicLatent(Component):
         """Connect features to `{"mean": (n, size)}`."""
         from keras import layers
 
-        x = layers.Flatten(data_format="channels_last", name="flat_features")(features)
+        x = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
         return {"mean": layers.Dense(self.size, name="latent", dtype="float32")(x)}
 
     def sampler(self, seed: int) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fmae_zoo.component import Component, Width
+from fmae_zoo.component import LAYOUT, Component, Width
 
 
 class GaussianLatent(Component):
@@ -28,7 +28,7 @@ class GaussianLatent(Component):
         """
         from keras import layers
 
-        x = layers.Flatten(data_format="channels_last", name="flat_features")(features)
+        x = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
         log_variance = layers.Dense(
             self.size, activation="tanh", name="latent_log_variance", dtype="float32"
         )(x)

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fmae_zoo.component import Component, Width
+from fmae_zoo.component import LAYOUT, Component, Width
 
 
 class SpatialLatent(Component):
@@ -24,7 +24,7 @@ class SpatialLatent(Component):
         """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
         from keras import layers
 
-        flatten = layers.Flatten(data_format="channels_last", name="latent", dtype="float32")
+        flatten = layers.Flatten(data_format=LAYOUT, name="latent", dtype="float32")
         return {"mean": flatten(features)}
 
     def sampler(self, seed: int) -> None:

@@ -6,10 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, SIDE, Component, Width
-
-LAYOUT = "channels_last"
-"""Of every model in the zoo, whatever the user's keras.json says."""
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, SIDE, Component, Width
 
 
 class EncoderStage(Component):

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, Component, Width
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, Component, Width
 
 
 class DenseNetwork(Component):
@@ -33,7 +33,7 @@ class DenseNetwork(Component):
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, units[-1])`."""
         from keras import layers
 
-        x = layers.Flatten(data_format="channels_last", name="pixels")(image)
+        x = layers.Flatten(data_format=LAYOUT, name="pixels")(image)
         for number, width in enumerate(self.units, 1):
             x = self._hidden(x, width, f"encoder{number}")
         return layers.Identity(name="features")(x)

@@ -1,0 +1,87 @@
+import importlib
+import sys
+from dataclasses import replace
+
+import pytest
+
+import fmae_zoo
+from fmae_zoo import registry
+from fmae_zoo.entry import spec_toml
+from fmae_zoo.errors import NoWeightsError
+from tests.conftest import ROOT, tiny_spec
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    yield importlib.import_module
+    for name in ("publish", "add_seed", "make_readme"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def spec_folder(tmp_path):
+    """A registry entry as a contributor begins it: a spec and nothing else."""
+    folder = tmp_path / "registry" / "tiny-ae"
+    folder.mkdir(parents=True)
+    (folder / "spec.toml").write_text(spec_toml(tiny_spec()), encoding="utf-8")
+    return folder
+
+
+def test_a_run_is_published_beside_its_spec(tool, few, tmp_path, spec_folder, monkeypatch):
+    publish = tool("publish")
+    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    with pytest.raises(NoWeightsError):
+        fmae_zoo.load(spec_folder, pretrained=True)
+    history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
+    assert publish.publish(tmp_path / "run") == spec_folder
+    published = fmae_zoo.load(spec_folder, pretrained=True)
+    for one, other in zip(published.get_weights(), history.model.get_weights()):
+        assert (one == other).all()
+    checks = fmae_zoo.verify(f"local:{spec_folder}", data=few)
+    assert len(checks) > 4
+    assert [check for check in checks if check.passed is False] == []
+    assert not (spec_folder / "checkpoint.safetensors").exists()
+
+
+def test_a_run_by_another_spec_is_not_published(tool, few, tmp_path, spec_folder, monkeypatch):
+    publish = tool("publish")
+    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1)
+    with pytest.raises(SystemExit, match="another spec"):
+        publish.publish(tmp_path / "run")
+    assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
+
+
+def test_other_seeds_are_measured_into_the_manifest(tool, few, tmp_path, spec_folder, monkeypatch):
+    publish, add_seed = tool("publish"), tool("add_seed")
+    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    monkeypatch.setattr(fmae_zoo, "load_data", lambda: replace(few, is_sample=False))
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
+    fmae_zoo.register(publish.publish(tmp_path / "run"))
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "other", seed=1)
+    with pytest.raises(SystemExit, match="another seed"):
+        add_seed.add_seed(tmp_path / "run")
+    add_seed.add_seed(tmp_path / "other")
+    figures = registry.find_entry("tiny-ae").manifest.seeds["1"]
+    assert figures["reconstruction"]["mse"] > 0.0
+    assert 0.0 <= figures["knn"]["accuracy"] <= 1.0
+
+
+def test_the_readme_holds_the_figures_of_the_manifests(tool):
+    make_readme = tool("make_readme")
+    text = make_readme.README.read_text(encoding="utf-8")
+    assert make_readme.with_table(text) == text
+    manifest = registry.find_entry("dense-ae").manifest
+    row = next(line for line in text.splitlines() if line.startswith("| `dense-ae` | 32 |"))
+    assert f"{manifest.results['reconstruction']['mse']:.5f}" in row
+
+
+def test_a_readme_with_other_figures_is_told_apart(tool, tmp_path, monkeypatch):
+    make_readme = tool("make_readme")
+    text = make_readme.README.read_text(encoding="utf-8").replace("| `dense-ae` | 32 |", "| x |")
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(make_readme, "README", tmp_path / "README.md")
+    monkeypatch.setattr(sys, "argv", ["make_readme.py", "--check"])
+    with pytest.raises(SystemExit, match="make readme"):
+        make_readme.main()
