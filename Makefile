@@ -40,7 +40,7 @@ readme: $(VENV)/.with-dev
 	$(BIN)/python tools/make_readme.py
 
 clean:
-	rm -rf $(VENV) demo runs dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache
 
 $(VENV)/.with-%: pyproject.toml constraints.txt | $(VENV)
 	$(INSTALL) ".[$*]"

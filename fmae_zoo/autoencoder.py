@@ -12,8 +12,8 @@ from keras import ops
 
 from fmae_zoo.accelerate import predicted
 from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.errors import ArgumentError, FmaeError
-from fmae_zoo.images import as_images
+from fmae_zoo.errors import ArgumentError, FmaeError, check_integer
+from fmae_zoo.images import as_images, in_unit_range, to_numpy
 from fmae_zoo.spec import ModelSpec
 
 PREDICT_BATCH = 500
@@ -25,9 +25,10 @@ _one_at_a_time = threading.RLock()
 class Autoencoder(keras.Model):
     """The model that a spec describes.
 
-    Calling it on images `(n, 28, 28, 1)` returns a dictionary of all that the loss needs:
-    the latent's parameters (`mean`, and `log_variance` where there is a posterior), the
-    `code` and the decoder's `logits`. The sigmoid of the logits is the image.
+    Calling it on images `(n, 28, 28, 1)`, floats in [0, 1] or uint8 in 0..255, returns a
+    dictionary of all that the loss needs: the latent's parameters (`mean`, and `log_variance`
+    where there is a posterior), the `code` and the decoder's `logits`. The sigmoid of the
+    logits is the image.
 
     Attributes:
         spec: the spec it was built from.
@@ -67,10 +68,10 @@ class Autoencoder(keras.Model):
 
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
         """Return the latent's parameters, the code and the logits."""
-        parameters = self.posterior(images, training=training)
+        parameters = self.posterior(in_unit_range(images), training=training)
         code = parameters["mean"]
         if self.sampling is not None:
-            code = self.sampling(code, parameters["log_variance"], training=training)
+            code = self.sampling(parameters, training=training)
         return {**parameters, "code": code, "logits": self.decoder(code, training=training)}
 
     def compute_loss(
@@ -85,7 +86,7 @@ class Autoencoder(keras.Model):
 
         The target is `y` where one is given (the whole image of a masked one), else `x`.
         """
-        target = ops.cast(x if y is None else y, "float32")
+        target = ops.cast(in_unit_range(x if y is None else y), "float32")
         outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         terms = self.spec.objective.terms(target, outputs)
         step = ops.cast(self.steps, "float32") if training else None
@@ -125,18 +126,27 @@ class Autoencoder(keras.Model):
         """Return the images of codes `(n, latent size)`: float32 `(n, 28, 28, 1)` in [0, 1].
 
         Raises:
-            ArgumentError: the codes have another shape.
+            ArgumentError: the codes have another shape, or are no finite numbers.
         """
-        codes = np.asarray(codes, dtype=np.float32)
+        try:
+            codes = np.asarray(to_numpy(codes), dtype=np.float32)
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"Expected an array of codes: {error}") from error
         if codes.ndim != 2 or codes.shape[1] != self.spec.latent.size:
             raise ArgumentError(
                 f"Expected codes of shape (n, {self.spec.latent.size}); received {codes.shape}."
             )
+        if not np.isfinite(codes).all():
+            raise ArgumentError("Expected finite codes; received NaN or infinity.")
         logits = predicted(self.decoder, codes, batch_size)
         return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
 
     def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
-        """Return reconstructions of images as `encode` takes them: `(n, 28, 28, 1)` in [0, 1]."""
+        """Return reconstructions of images as `encode` takes them: `(n, 28, 28, 1)` in [0, 1].
+
+        Raises:
+            ImagesError: as `encode`.
+        """
         return self.decode(self.encode(images, batch_size), batch_size)
 
     def generate(self, count: int, seed: int = 0, batch_size: int = PREDICT_BATCH) -> np.ndarray:
@@ -146,10 +156,10 @@ class Autoencoder(keras.Model):
 
         Raises:
             FmaeError: the latent has no prior.
-            ArgumentError: count is negative.
+            ArgumentError: count or seed is no integer of 0 or more.
         """
-        if count < 0:
-            raise ArgumentError(f"count is {count}; expected 0 or more")
+        check_integer("count", count, 0)
+        check_integer("seed", seed, 0)
         if not self.spec.latent.has_prior:
             raise FmaeError(
                 f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "

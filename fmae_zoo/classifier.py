@@ -7,9 +7,11 @@ import numpy as np
 from keras import layers
 
 from fmae_zoo.accelerate import accelerated, predicted
-from fmae_zoo.errors import ArgumentError, UnknownModelError
-from fmae_zoo.images import as_images
+from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
+from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError, check_integer
+from fmae_zoo.images import as_images, in_unit_range
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SHIFT = 2
 """Pixels by which augmentation moves an image of a convolutional encoder, at most."""
 
@@ -33,7 +35,8 @@ class Classifier(keras.Model):
         seed: of the head's weights and its dropout.
 
     Raises:
-        ArgumentError: fewer classes than two, or the encoder is no Functional model.
+        ArgumentError: fewer classes than two, another argument out of its range, or the encoder
+            is no Functional model from images to one output.
         UnknownModelError: the encoder has no such layer.
     """
 
@@ -49,13 +52,21 @@ class Classifier(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not hasattr(encoder, "get_layer") or len(getattr(encoder, "inputs", None) or ()) != 1:
+        shape = getattr(encoder, "input_shape", None)
+        if not hasattr(encoder, "get_layer") or shape != (None, *IMAGE_SHAPE):
             raise ArgumentError(
-                "Expected a Functional encoder, as `ae.encoder` or load(..., part='encoder'); "
-                f"received {type(encoder).__name__}"
+                "Expected a Functional encoder of images, as `ae.encoder` or "
+                f"load(..., part='encoder'); received {type(encoder).__name__}"
             )
-        if num_classes < 2:
-            raise ArgumentError(f"num_classes is {num_classes}; a classifier needs two or more")
+        if layer is None and isinstance(encoder.output, dict):
+            raise ArgumentError("The encoder has several outputs: give `ae.encoder`, or a layer")
+        check_integer("num_classes", num_classes, 2)
+        check_integer("hidden", hidden, 1)
+        check_integer("seed", seed, 0, 2**31 - 1)
+        if not 0.0 <= dropout < 1.0:
+            raise ArgumentError(f"dropout is {dropout!r}; expected a share in [0, 1)")
+        if precision not in PRECISIONS:
+            raise ArgumentError(f"precision is {precision!r}; expected one of {PRECISIONS}")
         super().__init__(**kwargs)
         self._config: dict[str, Any] = {
             "num_classes": num_classes,
@@ -67,21 +78,30 @@ class Classifier(keras.Model):
         }
         self.num_classes = num_classes
         self.encoder = _copy(encoder, layer, precision)
-        initializers = [keras.initializers.GlorotUniform(seed=7919 * seed + i) for i in (1, 2)]
+        initializers = [
+            keras.initializers.GlorotUniform(seed=7919 * seed % 2**31 + i) for i in (1, 2)
+        ]
         self.head = keras.Sequential(
             [
                 keras.Input(self.encoder.output_shape[1:]),
-                layers.Flatten(name="code", dtype="float32"),
-                layers.BatchNormalization(name="standardise", momentum=0.9),
+                layers.Flatten(name="code", data_format=LAYOUT, dtype="float32"),
+                layers.BatchNormalization(name="standardise", momentum=0.9, dtype="float32"),
                 layers.Dense(
-                    hidden, activation="relu", name="hidden", kernel_initializer=initializers[0]
+                    hidden,
+                    activation="relu",
+                    name="hidden",
+                    kernel_initializer=initializers[0],
+                    dtype="float32",
                 ),
-                layers.Dropout(dropout, seed=7919 * seed + 3, name="dropout"),
+                layers.Dropout(
+                    dropout, seed=7919 * seed % 2**31 + 3, name="dropout", dtype="float32"
+                ),
                 layers.Dense(
                     num_classes,
                     activation="softmax",
                     name="probabilities",
                     kernel_initializer=initializers[1],
+                    dtype="float32",
                 ),
             ],
             name="head",
@@ -91,7 +111,8 @@ class Classifier(keras.Model):
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return class probabilities `(n, num_classes)`."""
-        return self.head(self.encoder(images, training=training), training=training)
+        codes = self.encoder(in_unit_range(images), training=training)
+        return self.head(codes, training=training)
 
     def fit(
         self,
@@ -131,7 +152,12 @@ class Classifier(keras.Model):
 
         Raises:
             ImagesError, ArgumentError: images or labels of a wrong shape or type, or none.
+            TrainingError: the loss became NaN or infinite; the weights before `fit` are kept.
         """
+        check_integer("epochs", epochs, 1)
+        check_integer("batch_size", batch_size, 1)
+        if validation_data is not None and len(validation_data) != 2:
+            raise ArgumentError("Expected validation_data to be a pair: images and labels")
         frozen = not self.encoder.trainable
         if frozen and augment:
             raise ArgumentError("augment needs a trainable encoder: a frozen one is run only once")
@@ -151,6 +177,7 @@ class Classifier(keras.Model):
         steps = epochs * -(-len(images) // batch_size)
         _compile(model, learning_rate, weight_decay, steps)
         rows: list[dict[str, float]] = []
+        before = model.get_weights()
         best, best_accuracy = None, -1.0
         for epoch in range(epochs):
             rng = np.random.default_rng([seed, epoch])
@@ -171,6 +198,13 @@ class Classifier(keras.Model):
                     validation_batch_size=500,
                 ).history
             row = {"epoch": epoch + 1.0} | {name: float(v[-1]) for name, v in logs.items()}
+            if not np.isfinite(list(row.values())).all():
+                model.set_weights(before)
+                raise TrainingError(
+                    f"The loss became NaN or infinite in epoch {epoch + 1}. The likely cause is a "
+                    f"learning rate of {learning_rate:g} that is too high. The weights are those "
+                    "from before."
+                )
             rows.append(row)
             if verbose:
                 _print_row(row, epochs)
@@ -181,12 +215,34 @@ class Classifier(keras.Model):
         return rows
 
     def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
-        """Return what the head reads: the encoder's output for images."""
+        """Return what the head reads, the encoder's output: float32 `(n, ...)`.
+
+        Raises:
+            ImagesError: images as `fit` does not take them.
+        """
         return predicted(self.encoder, as_images(images), batch_size)
 
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
-        """Return class probabilities `(n, num_classes)` for images as `fit` takes them."""
+        """Return class probabilities: float32 `(n, num_classes)`.
+
+        Raises:
+            ImagesError: images as `fit` does not take them.
+        """
         return predicted(self.head, self.codes(images, batch_size), batch_size, verbose)
+
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
+
+        It takes images and labels as `fit` does, also where `fit` has trained the head alone.
+
+        Raises:
+            ImagesError, ArgumentError: arrays of a wrong shape or type.
+        """
+        if isinstance(x, np.ndarray) and y is not None:
+            x, y = as_images(x), self._class_numbers(y, len(x))
+        if not self.compiled:
+            self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+        return super().evaluate(x, y, **options)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.
@@ -194,6 +250,9 @@ class Classifier(keras.Model):
         Returns:
             `loss` (mean cross-entropy in nats), `accuracy` in [0, 1], `precision` and
             `recall` (lists, a value a class), `confusion` (counts; a row for each true class).
+
+        Raises:
+            ImagesError, ArgumentError: images or labels as `fit` does not take them, or none.
         """
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

@@ -14,14 +14,16 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from fmae_zoo.errors import AbsentDataError, DataError
+from fmae_zoo.component import IMAGE_SHAPE
+from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError
 from fmae_zoo.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -64,6 +66,10 @@ class Dataset:
         test_labels: uint8 `(m,)`.
         source: where it was found.
         is_sample: whether this is only the small sample that ships with the package.
+        files: SHA-256 of the content of each IDX file that it was read from.
+
+    Raises:
+        DataError: the arrays have other shapes or dtypes.
     """
 
     train_images: np.ndarray
@@ -72,6 +78,12 @@ class Dataset:
     test_labels: np.ndarray
     source: str
     is_sample: bool = False
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for kind in ("train", "test"):
+            images, labels = getattr(self, f"{kind}_images"), getattr(self, f"{kind}_labels")
+            _check_arrays(f"{self.source}: {kind}", images, labels)
 
     @cached_property
     def digest(self) -> str:
@@ -107,7 +119,7 @@ class Dataset:
 
 
 def load_data(folder: str | Path | None = None) -> Dataset:
-    """Return Fashion-MNIST from the first source that has it, every byte checked.
+    """Return Fashion-MNIST from the first source that has it, checked by its digests.
 
     In this order: the folder given; the Keras cache; Debian's package, installed;
     Keras' download; the Hub data set; Debian's package, downloaded; and at last a small
@@ -115,12 +127,17 @@ def load_data(folder: str | Path | None = None) -> Dataset:
 
     Args:
         folder: with the four IDX files, gzipped or not. When it is given, no other
-            source is tried, and a data set other than Fashion-MNIST is taken too.
+            source is tried, and a data set other than Fashion-MNIST is taken too, with a
+            warning: its bytes cannot be checked.
 
     Raises:
-        DataError: a file in the folder given is missing or damaged.
+        DataError: a file in the folder given is missing or damaged; or some of its files are
+            Fashion-MNIST's and another is not.
+        ArgumentError: the folder is neither text nor a path.
     """
     if folder is not None:
+        if not isinstance(folder, (str, Path)):
+            raise ArgumentError(f"Expected a folder; received {type(folder).__name__}")
         return _read_folder(Path(folder), any_data=True)
     dataset = find_data()
     if dataset is None:
@@ -130,6 +147,19 @@ def load_data(folder: str | Path | None = None) -> Dataset:
         )
         return load_sample()
     return dataset
+
+
+def check_dataset(data: Any) -> None:
+    """Refuse what is neither a Dataset nor None.
+
+    Raises:
+        ArgumentError: it is something else, the folder of a data set for example.
+    """
+    if data is not None and not isinstance(data, Dataset):
+        raise ArgumentError(
+            f"Expected data to be a Dataset, as load_data(FOLDER) gives it; "
+            f"received {type(data).__name__}"
+        )
 
 
 def find_data(report: Callable[[str, Exception], None] | None = None) -> Dataset | None:
@@ -250,33 +280,47 @@ def _salvaged(content: bytes) -> bytes:
 
 
 def _read_folder(folder: Path, any_data: bool = False) -> Dataset:
-    arrays = {}
+    arrays, received = {}, {}
+    wrong: list[str] = []
     for name, digest in FILES.items():
         candidates = [folder / name, folder / f"{name}.gz"]
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
             raise AbsentDataError(f"no file {name}[.gz] in {folder}")
         content = _decompressed(path)
-        received = sha256_of(content)
-        if received != digest and not any_data:
-            raise DataError(
-                f"{path}: the file is truncated or altered "
-                f"(SHA-256 of its content: expected {digest}, received {received})"
-            )
-        arrays[name] = parse_idx(content, str(path))
+        received[name] = sha256_of(content)
+        digests = f"SHA-256 of its content: expected {digest}, received {received[name]}"
+        try:
+            arrays[name] = parse_idx(content, str(path))
+        except DataError as error:
+            raise DataError(f"{error} ({digests})") from error
+        if received[name] != digest:
+            wrong.append(f"{path}: the file is truncated or altered ({digests})")
+    if wrong and not any_data:
+        raise DataError(wrong[0])
+    if 0 < len(wrong) < len(FILES):
+        raise DataError(f"{wrong[0]}; other files in the folder are Fashion-MNIST's")
+    if wrong:
+        logger.warning("%s: not Fashion-MNIST, so its digests cannot be checked", folder)
     images, labels, test_images, test_labels = arrays.values()
-    for kind, pictures, classes in (
-        ("train", images, labels),
-        ("t10k", test_images, test_labels),
-    ):
-        if not len(pictures):
-            raise DataError(f"{folder}: there are no {kind} images")
-        if pictures.shape[1:] != (28, 28) or classes.shape != pictures.shape[:1]:
-            raise DataError(
-                f"{folder}: {kind} images of shape {pictures.shape} and labels of shape "
-                f"{classes.shape}; expected (n, 28, 28) and (n,)"
-            )
-    return Dataset(images, labels, test_images, test_labels, source=str(folder))
+    if not len(images) or not len(test_images):
+        raise DataError(f"{folder}: there are no {'test' if len(images) else 'training'} images")
+    return Dataset(images, labels, test_images, test_labels, str(folder), files=received)
+
+
+def _check_arrays(what: str, images: Any, labels: Any) -> None:
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise DataError(f"{what}: expected numpy arrays of images and labels")
+    if images.shape[1:] != IMAGE_SHAPE[:2] or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{what}: images of shape {images.shape} and labels of shape {labels.shape}; "
+            "expected (n, 28, 28) and (n,)"
+        )
+    if images.dtype != np.uint8 or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(
+            f"{what}: images of dtype {images.dtype} and labels of dtype {labels.dtype}; "
+            "expected uint8 and integers"
+        )
 
 
 def _fill_cache(download: Callable[[Path], None]) -> Dataset:

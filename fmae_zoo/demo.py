@@ -31,6 +31,7 @@ def main(folder: str | Path = "demo") -> None:
     """Run the demo and leave its pictures in a folder."""
     began = time.perf_counter()
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     data = _find_data()
     model = fmae_zoo.load(MODEL, pretrained=True)
     console.print(f"[bold]2.[/] {MODEL} is loaded, its checksums hold")
@@ -127,7 +128,7 @@ def _draw(
         label="squared error, summed over pixels",
     )
     plots.plot_confusion(
-        np.array(report["confusion"]),
+        report["confusion"],
         folder / "confusion.png",
         f"Frozen {MODEL}: accuracy {report['accuracy']:.3f}",
     )
@@ -140,7 +141,7 @@ def _draw(
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:2])
-    except FmaeError as error:
+    except (FmaeError, OSError) as error:
         console.print("[bold red]error:[/]", end=" ")
         console.print(error, markup=False, soft_wrap=True)
         sys.exit(1)

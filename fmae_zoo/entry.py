@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.errors import NoWeightsError, SpecError
-from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
+from fmae_zoo.files import SAVING, sha256_of, write_text
 from fmae_zoo.manifest import MANIFEST_FILE, FileRecord, Manifest, TrainingRecord
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
@@ -126,25 +126,33 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     Raises:
         WeightsError: a weight is NaN or infinite: such a file would not load.
+        ArgumentError: it is no Autoencoder; or the folder is a file, or of another spec.
+        OSError: the folder cannot be written, or the disk is full.
     """
+    from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.weights import save_tensors, save_weights
 
+    if not isinstance(model, Autoencoder):
+        raise ArgumentError(f"Expected an Autoencoder to save; received {type(model).__name__}")
     folder = Path(folder)
     spec = model.spec
+    check_folder_for(spec, folder)
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
         name=spec.name,
         tag=spec.tag,
         licence=spec.licence,
+        spec_sha256=spec.digest,
         parameters={
             "encoder": model.posterior.count_params(),
             "decoder": model.decoder.count_params(),
         },
         training=training,
     )
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as temporary:
+    with tempfile.TemporaryDirectory(prefix=SAVING, dir=folder) as temporary:
         new = Path(temporary)
-        write_text(new / SPEC_FILE, spec_toml(spec))
+        if not (folder / SPEC_FILE).exists():
+            write_text(new / SPEC_FILE, spec_toml(spec))
         save_weights(model.posterior, new / ENCODER_FILE)
         save_weights(model.decoder, new / DECODER_FILE)
         save_tensors(golden_of(model), new / GOLDEN_FILE)
@@ -158,6 +166,28 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
             if (new / name).is_file():
                 os.replace(new / name, folder / name)
     return folder
+
+
+def check_folder_for(spec: ModelSpec, folder: Path) -> None:
+    """Refuse a folder that a model of this spec cannot be saved in without losing something.
+
+    Raises:
+        ArgumentError: it is a file, or holds another spec, which a person may have written.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ArgumentError(f"{folder}: a file is there; expected a folder")
+    path = folder / SPEC_FILE
+    if not path.exists():
+        return
+    try:
+        same = ModelSpec.from_toml(path) == spec
+    except SpecError:
+        same = False
+    if not same:
+        raise ArgumentError(
+            f"{path}: holds another spec than the model's, and would be overwritten. "
+            "Choose another folder."
+        )
 
 
 def record_files(folder: Path, manifest: Manifest) -> Manifest:

@@ -2,11 +2,17 @@
 
 import hashlib
 import os
-import tempfile
+import re
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
+SAVING = ".saving-"
+"""Prefix of the folders in which `save` prepares an entry."""
 
 
 @contextmanager
@@ -17,13 +23,14 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -37,18 +44,15 @@ def write_text(path: str | Path, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that a killed writer of `path` left beside it."""
-    for temporary in path.parent.glob(f".{path.name}.*"):
-        temporary.unlink(missing_ok=True)
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder that nobody else writes in."""
+    for path in folder.glob(".*"):
+        if path.is_dir() and path.name.startswith(SAVING):
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.is_file() and TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(content: bytes) -> str:
     """Return the SHA-256 of the content, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -25,7 +25,7 @@ def as_images(images: Any) -> np.ndarray:
     Raises:
         ImagesError: any other shape or dtype, NaN, or floats outside [0, 1].
     """
-    array = _to_numpy(images)
+    array = to_numpy(images)
     if array.ndim == 3 and array.shape[1:] == IMAGE_SHAPE[:2]:
         array = array[..., np.newaxis]
     if array.ndim != 4 or array.shape[1:] != IMAGE_SHAPE:
@@ -55,7 +55,22 @@ def as_images(images: Any) -> np.ndarray:
     return np.asarray(array, dtype=np.float32)
 
 
-def _to_numpy(images: Any) -> np.ndarray:
+def in_unit_range(images: Any) -> Any:
+    """Return a backend's tensor of images in [0, 1], from uint8 in 0..255 where it is that."""
+    from keras import ops
+
+    images = ops.convert_to_tensor(images) if isinstance(images, np.ndarray) else images
+    if "uint8" not in str(images.dtype):
+        return images
+    return ops.cast(images, "float32") / 255.0
+
+
+def to_numpy(images: Any) -> np.ndarray:
+    """Return the array of any backend's tensor.
+
+    Raises:
+        ImagesError: it is none.
+    """
     if isinstance(images, np.ndarray):
         return images
     if hasattr(images, "detach"):
@@ -113,12 +128,14 @@ class ImageFiles:
                 yield from sorted(
                     file
                     for file in path.rglob("*")
-                    if file.suffix.lower() in PICTURE_SUFFIXES or _holds_arrays(file)
+                    if file.is_file()
+                    and (file.suffix.lower() in PICTURE_SUFFIXES or _holds_arrays(file))
                 )
-            elif path.exists():
+            elif path.is_file():
                 yield path
             else:
-                self.unreadable[_printable(path)] = "no such file or folder"
+                there = "neither a file nor a folder" if path.exists() else "no such file or folder"
+                self.unreadable[_printable(path)] = there
 
     def _picture(self, path: Path) -> np.ndarray | None:
         from PIL import Image
@@ -179,14 +196,27 @@ def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield "", np.load(path, mmap_mode="r", allow_pickle=False)
     elif path.suffix.lower() == ".npz":
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-            found = {key: array for key, array in arrays.items() if array.ndim >= 3}
+            found = [key for key in archive.files if _rank(archive, key) >= 3]
             if not found:
                 raise DataError(f"no array of images in it; it holds {archive.files}")
-            for key, array in found.items():
-                yield f":{key}" if len(found) > 1 else "", array
+            for key in found:
+                yield f":{key}" if len(found) > 1 else "", archive[key]
     else:
         yield "", read_idx(path)
+
+
+def _rank(archive: Any, key: str) -> int:
+    """Return the rank of an array in an .npz from its header; 0 for one of Python objects."""
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    with archive.zip.open(f"{key}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in read_header:
+            return 0
+        shape, _, dtype = read_header[version](file)
+    return 0 if dtype.hasobject else len(shape)
 
 
 def _holds_arrays(path: Path) -> bool:
@@ -197,8 +227,6 @@ def _holds_arrays(path: Path) -> bool:
     if path.name.endswith(("-idx3-ubyte", "-idx3-ubyte.gz")):
         return True
     try:
-        if not path.is_file():
-            return False
         with path.open("rb") as file:
             return file.read(4) == b"\x00\x00\x08\x03"
     except OSError:

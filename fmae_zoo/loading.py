@@ -5,7 +5,7 @@ from typing import Any
 
 from fmae_zoo._backend import require_backend
 from fmae_zoo.entry import PARTS
-from fmae_zoo.errors import UnknownModelError
+from fmae_zoo.errors import UnknownModelError, check_integer
 from fmae_zoo.registry import find_entry, is_registered
 
 
@@ -35,12 +35,13 @@ def load(
         NoWeightsError: pretrained weights are asked for and there are none: a model is
             never silently random.
         WeightsError: the weights are damaged or altered.
-        ArgumentError: the source is neither text nor a path.
+        ArgumentError: the source is neither text nor a path, or the seed out of range.
         BackendError: no Keras backend is installed.
     """
     require_backend()
     if part is not None and part not in PARTS:
         raise UnknownModelError(f"part is {part!r}; expected one of {', '.join(PARTS)}, or None")
+    check_integer("seed", seed, 0, 2**31 - 1)
     entry = find_entry(source)
     if pretrained is None:
         pretrained = not is_registered(source)

@@ -2,9 +2,10 @@
 
 import json
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError
 
@@ -14,6 +15,9 @@ from fmae_zoo.files import write_text
 from fmae_zoo.spec import describe
 
 MANIFEST_FILE = "manifest.json"
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+"""Of a file in the entry's own folder, and nowhere else."""
 
 
 class FileRecord(Component):
@@ -43,6 +47,14 @@ class EvaluationRecord(Component):
     environment: dict[str, str]
 
 
+class SeedRecord(Component):
+    """A repeated training with another seed: how it was, and its figures."""
+
+    training: TrainingRecord
+    results: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
+
+
 class HubRecord(Component):
     """Where the entry is published; empty until it is."""
 
@@ -55,22 +67,24 @@ class Manifest(Component):
 
     Attributes:
         licence: SPDX identifier of the weights' licence.
+        spec_sha256: of the spec that the weights were trained by (`ModelSpec.digest`).
         parameters: number of values in the weights, by part.
         results: figure by figure, as `evaluate` returned them.
         evaluations: how each of them came to be.
-        seeds: the results of repeated trainings with other seeds, by seed.
+        seeds: repeated trainings with other seeds, by seed.
     """
 
     format: int = Field(default=1, ge=1, le=1)
     name: str
     tag: str
     licence: str
+    spec_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     parameters: dict[str, int] = Field(default_factory=dict)
-    files: dict[str, FileRecord] = Field(default_factory=dict)
+    files: dict[FileName, FileRecord] = Field(default_factory=dict)
     training: TrainingRecord | None = None
     results: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
-    seeds: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    seeds: dict[str, SeedRecord] = Field(default_factory=dict)
     hub: HubRecord = HubRecord()
 
     @classmethod
@@ -103,11 +117,19 @@ def environment() -> dict[str, str]:
     backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
-        "keras": metadata.version("keras"),
+        "keras": _version("keras"),
         "backend": backend,
-        backend: metadata.version(backend),
-        "numpy": metadata.version("numpy"),
-        "scikit-learn": metadata.version("scikit-learn"),
+        backend: _version(backend),
+        "numpy": _version("numpy"),
+        "scikit-learn": _version("scikit-learn"),
         "machine": platform.machine(),
         "system": platform.system(),
     }
+
+
+def _version(package: str) -> str:
+    """Return a package's version, also where it was installed under another name."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "unknown"))

@@ -29,6 +29,7 @@ STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "grid.color": GRID,
     "text.color": INK,
+    "text.parse_math": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "figure.facecolor": "white",
@@ -40,24 +41,22 @@ def plot_curves(
     rows: Sequence[Mapping[str, float]],
     path: str | Path,
     title: str = "",
-    metric: str = "loss",
     label: str = "loss",
 ) -> Path:
-    """Plot a training figure and its validation twin over the epochs, on a log scale if positive.
+    """Plot training and validation loss over the epochs, on a log scale where they fall far.
 
     Args:
-        rows: of a history, each with `epoch`, the metric and `val_` the metric.
+        rows: of a history, each with `epoch`, `loss` and `val_loss`.
         path: of the PNG.
         title: above the plot.
-        metric: the key in the rows.
         label: of the vertical axis.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         epochs = [row["epoch"] for row in rows]
-        train = [row[metric] for row in rows]
-        validation = [row[f"val_{metric}"] for row in rows]
+        train = [row["loss"] for row in rows]
+        validation = [row["val_loss"] for row in rows]
         axes.plot(epochs, train, color=TRAIN_COLOUR, label="training", marker=_marker(rows))
         axes.plot(
             epochs, validation, color=VALIDATION_COLOUR, label="validation", marker=_marker(rows)
@@ -118,7 +117,7 @@ def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
 
 
 def plot_confusion(
-    matrix: np.ndarray,
+    matrix: Any,
     path: str | Path,
     title: str = "",
     names: Sequence[str] | None = None,
@@ -126,11 +125,12 @@ def plot_confusion(
     """Draw a confusion matrix of counts: a row for each true class, a column for each predicted.
 
     Args:
-        matrix: `(classes, classes)`.
+        matrix: integers `(classes, classes)`, as `Classifier.report` gives them.
         path: of the PNG.
         title: above the matrix.
         names: of the classes; those of Fashion-MNIST by default where there are ten.
     """
+    matrix = np.asarray(matrix)
     count = len(matrix)
     names = names or (CLASS_NAMES if count == 10 else [str(c) for c in range(count)])
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

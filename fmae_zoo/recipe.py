@@ -38,7 +38,7 @@ class Recipe(Component):
         learning_rate: at its highest.
         schedule: `constant`, or `cosine` down to zero over all epochs.
         warmup_epochs: linear rise of the learning rate from zero.
-        weight_decay: decoupled (`adamw`), or none.
+        weight_decay: decoupled, of every optimizer; none by default.
         clip_norm: gradients are scaled so that their global norm is at most this.
         patience: epochs without a better validation loss before training stops.
         precision: Keras dtype policy for training; evaluation is always in float32.

@@ -1,9 +1,11 @@
 """Names to entries: lookup, wildcards, tags, suggestions, third-party registries."""
 
+import contextlib
 import difflib
 import fnmatch
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -21,7 +23,7 @@ _building = threading.RLock()
 ENTRY_POINT_GROUP = "fmae_zoo.registries"
 LOCAL_PREFIX = "local:"
 
-_package = Path(__file__).parent
+_package = Path(__file__).resolve().parent
 BUNDLED = next(
     (
         folder
@@ -88,12 +90,16 @@ def list_models(
         exclude: one or several wildcards; a name is left out that matches any of them.
         pretrained: only those that have weights.
         keyword: only those whose spec has this keyword.
+
+    Raises:
+        ArgumentError: a pattern is no text.
     """
+    wanted, unwanted = _patterns(pattern), _patterns(exclude)
     return [
         short_name(entry)
         for entry in entries()
-        if _matches(entry, pattern)
-        and not _matches(entry, exclude)
+        if _matches(entry, wanted)
+        and not _matches(entry, unwanted)
         and (entry.pretrained or not pretrained)
         and (keyword is None or keyword in entry.spec.keywords)
     ]
@@ -102,6 +108,11 @@ def list_models(
 def entries() -> list[Entry]:
     """Return all registered entries, sorted by name and tag."""
     return sorted(_table().values(), key=lambda entry: (entry.spec.name, entry.spec.tag))
+
+
+def bundled() -> list[Entry]:
+    """Return the entries that come with the package, sorted by name and tag."""
+    return [entry for entry in entries() if entry.folder and entry.folder.parent == BUNDLED]
 
 
 def short_name(entry: Entry) -> str:
@@ -167,29 +178,52 @@ def _built_table() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     table.update({entry.spec.full_name: entry for entry in _entries_in(BUNDLED)})
     for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        # Another package's mistake must not take the bundled models away.
-        try:
-            added = _given_by(point)
-            _check_unique(added, table)
-            table.update({entry.spec.full_name: entry for entry in added})
-        except (Exception, SystemExit) as error:
-            logger.warning(
-                "entry point %r of group %s (%s) is left out: %s: %s",
-                point.name,
-                ENTRY_POINT_GROUP,
-                point.value,
-                type(error).__name__,
-                error,
-            )
+        for source in _attempted(point, _given_by, point):
+            for one in _attempted(point, _folders_in, source):
+                for entry in _attempted(point, _entries_in, one):
+                    _attempted(point, _add, entry, table)
     return table
 
 
-def _given_by(point: Any) -> list[Entry]:
-    """Return the entries of an entry point, which gives a folder, a spec, or a list of them."""
+def _add(entry: Entry, table: dict[str, Entry]) -> None:
+    _check_unique([entry], table)
+    table[entry.spec.full_name] = entry
+
+
+def _attempted(point: Any, function: Any, *args: Any) -> list[Any]:
+    """Return what a function gives, or nothing and a warning where it fails.
+
+    Another package's mistake must not take the bundled models away, nor its own good ones; and
+    what it prints must not get between the lines of a command's output.
+    """
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            given = function(*args)
+            return list(given or ())
+    except (Exception, SystemExit) as error:
+        logger.warning(
+            "entry point %r of group %s (%s): left out: %s: %s",
+            point.name,
+            ENTRY_POINT_GROUP,
+            point.value,
+            type(error).__name__,
+            error,
+        )
+        return []
+
+
+def _given_by(point: Any) -> list[Any]:
+    """Return what an entry point gives: folders and specs."""
     given = point.load()
     given = given() if callable(given) else given
-    sources = [given] if isinstance(given, (str, Path, ModelSpec)) else given
-    return [entry for source in sources for entry in _entries_in(source)]
+    return [given] if isinstance(given, (str, Path, ModelSpec)) else list(given)
+
+
+def _folders_in(source: ModelSpec | str | Path) -> list[Any]:
+    """Return the folders with a spec in a folder of them; else the source itself."""
+    if isinstance(source, ModelSpec) or (Path(source) / SPEC_FILE).is_file():
+        return [source]
+    return sorted(path.parent for path in Path(source).glob(f"*/{SPEC_FILE}")) or [source]
 
 
 def _entries_in(source: ModelSpec | str | Path) -> Iterator[Entry]:
@@ -219,8 +253,14 @@ def _check_unique(added: list[Entry], table: dict[str, Entry]) -> None:
         seen[name] = entry
 
 
-def _matches(entry: Entry, patterns: str | Iterable[str]) -> bool:
-    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+def _patterns(given: str | Iterable[str]) -> list[str]:
+    patterns = [given] if isinstance(given, str) else given
+    if not isinstance(patterns, Iterable) or not all(isinstance(each, str) for each in patterns):
+        raise ArgumentError(f"Expected one or several wildcards; received {given!r}")
+    return list(patterns)
+
+
+def _matches(entry: Entry, patterns: list[str]) -> bool:
     names = (short_name(entry), entry.spec.full_name)
     return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in patterns)
 

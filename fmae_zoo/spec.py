@@ -1,6 +1,7 @@
 """ModelSpec: what an entry may say, validated, with errors that name file, key and value."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fmae_zoo.component import MAX_PARAMETERS, Component
 from fmae_zoo.errors import SpecError
+from fmae_zoo.files import sha256_of
 from fmae_zoo.latents import Latent
 from fmae_zoo.networks import Network
 from fmae_zoo.objectives import Objective
@@ -73,6 +75,15 @@ class ModelSpec(Component):
     def full_name(self) -> str:
         """Name and tag: `conv-ae-bn.fmnist`."""
         return f"{self.name}.{self.tag}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what the spec says, however its file is laid out.
+
+        Defaults count for nothing, so that a field added later changes no digest.
+        """
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        return sha256_of(json.dumps(content, sort_keys=True).encode("utf-8"))
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:

@@ -4,12 +4,15 @@ import csv
 import io
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+from filelock import FileLock, Timeout
 
 from fmae_zoo.accelerate import accelerated
 from fmae_zoo.autoencoder import Autoencoder
@@ -25,9 +28,9 @@ from fmae_zoo.checkpoint import (
     writing,
 )
 from fmae_zoo.component import SIDE
-from fmae_zoo.data import Dataset, load_data
-from fmae_zoo.entry import save
-from fmae_zoo.errors import ArgumentError, TrainingError
+from fmae_zoo.data import Dataset, check_dataset, load_data
+from fmae_zoo.entry import check_folder_for, save
+from fmae_zoo.errors import ArgumentError, TrainingError, check_integer
 from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.manifest import TrainingRecord, environment
@@ -37,6 +40,7 @@ from fmae_zoo.spec import ModelSpec
 from fmae_zoo.weights import assign_tensors, is_finite, save_tensors
 
 HISTORY_FILE = "history.csv"
+LOCK_FILE = ".lock"
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look waits for the device."""
 
@@ -82,20 +86,30 @@ def train(
         resume: go on from the checkpoint in `output`; where the run was stopped before it
             wrote one, from the beginning.
         data: Fashion-MNIST by default.
-        progress: a reporter such as `fmae_zoo.progress.RichProgress()`; none by default.
+        progress: called as `progress(epoch, epochs, batch, batches, loss)` after each step,
+            the first two from 0; `with fmae_zoo.progress.RichProgress(TITLE) as progress` draws
+            a bar. None by default.
         **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
             `learning_rate`, `precision`, ...; None takes an optional one away.
 
+    Returns:
+        The `History`: the trained model in float32, a row of figures for each epoch, and what the
+        manifest records of the run.
+
     Raises:
-        SpecError: a recipe field that does not exist or has a wrong value.
-        TrainingError: the loss became NaN or infinite, the checkpoint cannot be written
-            or resumed. The last good checkpoint is kept.
-        ArgumentError: the seed is negative, or there is nothing to resume from.
+        UnknownModelError: there is no such name or folder.
+        SpecError: the spec is not valid; or a recipe field does not exist or has a wrong value.
+        DataError: there are fewer than two training images.
+        TrainingError: the loss became NaN or infinite; the checkpoint cannot be written
+            or resumed; another process is training in the folder. The last good checkpoint is
+            kept.
+        ArgumentError: the seed is out of range, there is nothing to resume from, data is no
+            Dataset, or the output folder holds another spec.
     """
-    if not 0 <= seed < 2**31:
-        raise ArgumentError(f"seed is {seed}; expected 0 to {2**31 - 1}")
-    if resume and output is None:
-        raise ArgumentError("resume needs an output folder with the checkpoint of the run")
+    check_integer("seed", seed, 0, 2**31 - 1)
+    check_dataset(data)
+    if output == "" or (resume and output is None):
+        raise ArgumentError("Expected an output folder, with the checkpoint of the run to resume")
     spec = find_spec(source)
     if recipe:
         spec = _with_recipe(spec, recipe)
@@ -124,8 +138,37 @@ class _Run:
             "data": data.digest,
             "backend": keras.backend.backend(),
         }
+        self.environment = environment()
 
     def __call__(self, resume: bool) -> History:
+        with self._alone(resume):
+            return self._train(resume)
+
+    @contextmanager
+    def _alone(self, resume: bool) -> Iterator[None]:
+        """Keep every other process out of the folder; remove what a killed one left there."""
+        if self.folder is None:
+            yield
+            return
+        if resume and not self.folder.is_dir():
+            raise TrainingError(f"{self.folder}: there is no such folder to resume from")
+        with writing(self.folder, kept=-1):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / LOCK_FILE, blocking=False)
+            try:
+                lock.acquire()
+            except Timeout as error:
+                raise TrainingError(
+                    f"{self.folder}: another process is training here. Wait, or choose another "
+                    "output folder."
+                ) from error
+        try:
+            remove_leftovers(self.folder)
+            yield
+        finally:
+            lock.release()
+
+    def _train(self, resume: bool) -> History:
         model = self._compiled_model()
         progress = Progress(self.fingerprint)
         best: dict[str, np.ndarray] = {}
@@ -171,19 +214,15 @@ class _Run:
     def _open_folder(self, model: Autoencoder, progress: Progress, resume: bool) -> Progress:
         assert self.folder is not None
         started = (self.folder / CHECKPOINT_FILE).exists()
-        if resume and not self.folder.is_dir():
-            raise TrainingError(f"{self.folder}: there is no such folder to resume from")
         if resume and started:
-            for name in (CHECKPOINT_FILE, BEST_FILE, HISTORY_FILE):
-                remove_leftovers(self.folder / name)
             return read_checkpoint(self.folder, model, self.fingerprint)
         if started and read_progress(self.folder).epoch:
             raise TrainingError(
                 f"{self.folder}: there is a checkpoint of a run here. Resume it "
                 "(resume=True, or --resume), or choose another output folder."
             )
+        check_folder_for(self.spec, self.folder)
         with writing(self.folder, kept=-1):
-            self.folder.mkdir(parents=True, exist_ok=True)
             write_checkpoint(self.folder, model, progress)
         return progress
 
@@ -252,7 +291,7 @@ class _Run:
             seconds=round(progress.seconds, 1),
             data_digest=self.data.digest,
             data_source=self.data.name,
-            environment=environment(),
+            environment=self.environment,
         )
         history = History(model, progress.rows, record, self.folder)
         if self.folder is not None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.data import Dataset, find_data
+from fmae_zoo.component import IMAGE_SHAPE
+from fmae_zoo.data import Dataset, check_dataset, find_data
 from fmae_zoo.entry import GOLDEN_FILE, Entry
-from fmae_zoo.errors import FmaeError
+from fmae_zoo.errors import FmaeError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
@@ -46,12 +47,19 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
         source: a registered name or `local:FOLDER`.
         data: Fashion-MNIST by default; where no source has it, the figures are not checked.
 
+    Returns:
+        A check for each promise, in the order files, goldens, figures. After a file that is
+        not as recorded the rest is not checked.
+
     Raises:
+        UnknownModelError, SpecError: there is no such entry, or its spec or manifest is damaged.
         NoWeightsError: the entry was never trained.
+        ArgumentError: data is no Dataset.
     """
+    check_dataset(data)
     entry = find_entry(source)
-    checks = _files(entry)
-    if not all(check.passed for check in checks):
+    checks = [*_spec(entry), *_files(entry)]
+    if any(check.passed is False for check in checks):
         return checks
     try:
         model = entry.build(pretrained=True)
@@ -61,11 +69,25 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
     return checks + _figures(entry, model, data)
 
 
+def _spec(entry: Entry) -> list[Check]:
+    manifest, spec = entry.manifest, entry.spec
+    licence = f"the spec says {spec.licence}, the manifest {manifest.licence}"
+    checks = [Check("licence", spec.licence == manifest.licence, licence)]
+    if not manifest.spec_sha256:
+        return [*checks, Check("spec", None, "the manifest does not record what it was")]
+    same = spec.digest == manifest.spec_sha256
+    detail = f"{'the' if same else 'not the'} one that the weights were trained by"
+    return [*checks, Check("spec", same, detail)]
+
+
 def _files(entry: Entry) -> list[Check]:
     checks = []
     for name, record in entry.manifest.files.items():
         path, expected = entry.file(name)
         try:
+            if not path.is_file():
+                checks.append(Check(name, False, f"there is no file {path}"))
+                continue
             size = path.stat().st_size
             if size != record.size:
                 detail = f"expected {record.size:,} bytes, received {size:,}"
@@ -86,8 +108,21 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
 
     Codes are compared relative to their spread, since their scale is the model's own;
     reconstructions absolutely, in units of pixel intensity.
+
+    Raises:
+        WeightsError: the goldens are damaged, or not of this model's shapes.
     """
-    golden = read_tensors(*entry.file(GOLDEN_FILE))
+    path, digest = entry.file(GOLDEN_FILE)
+    golden = read_tensors(path, digest)
+    count = len(golden.get("images", ()))
+    expected = {
+        "images": (count, *IMAGE_SHAPE[:2]),
+        "codes": (count, entry.spec.latent.size),
+        "reconstructions": (count, *IMAGE_SHAPE),
+    }
+    received = {name: tensor.shape for name, tensor in golden.items()}
+    if not count or received != expected:
+        raise WeightsError(f"{path}: expected tensors of shapes {expected}; received {received}")
     codes = model.encode(golden["images"])
     scale = max(float(golden["codes"].std()), 1e-6)
     return {
@@ -101,7 +136,7 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
 def _goldens(entry: Entry, model: Autoencoder) -> list[Check]:
     try:
         differences = golden_differences(entry, model)
-    except (FmaeError, KeyError) as error:
+    except FmaeError as error:
         return [Check("goldens", False, f"not whole: {error}")]
     return [
         Check(

@@ -4,7 +4,7 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo.classifier import Classifier, shifted_and_mirrored
-from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, TrainingError, UnknownModelError
 from tests.conftest import TINY_CONV, tiny_spec
 
 
@@ -61,7 +61,7 @@ def test_any_number_of_classes(encoder, few, classes):
     report = classifier.report(few.test_images, few.test_labels % classes)
     assert classifier.predict(few.test_images).shape == (len(few.test_images), classes)
     assert np.shape(report["confusion"]) == (classes, classes)
-    with pytest.raises(FmaeError, match="two or more"):
+    with pytest.raises(FmaeError, match="num_classes is 1; expected an integer, 2 or more"):
         Classifier(encoder, 1)
 
 
@@ -179,3 +179,63 @@ def test_rows_that_are_not_one_hot_are_refused(encoder, few):
 def test_an_autoencoder_is_no_encoder(few):
     with pytest.raises(ArgumentError, match=r"ae\.encoder"):
         Classifier(fmae_zoo.Autoencoder(tiny_spec()), 10)
+
+
+def test_the_users_keras_settings_change_no_probability(encoder, few):
+    expected = Classifier(encoder, 10, layer="features").predict(few.test_images)
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        classifier = Classifier(encoder, 10, layer="features")
+        assert {layer.compute_dtype for layer in classifier.head.layers} == {"float32"}
+        np.testing.assert_array_equal(classifier.predict(few.test_images), expected)
+    finally:
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[1])
+
+
+def test_calling_and_evaluating_agree_with_predicting(encoder, few):
+    classifier = Classifier(encoder, 10)
+    classifier.fit(few.train_images, few.train_labels, epochs=1)
+    called = keras.ops.convert_to_numpy(classifier(few.test_images[..., None]))
+    np.testing.assert_allclose(called, classifier.predict(few.test_images), atol=1e-5)
+    report = classifier.report(few.test_images, few.test_labels)
+    for labels in (few.test_labels, np.eye(10)[few.test_labels]):
+        found = classifier.evaluate(few.test_images, labels, verbose=0)
+        assert found == pytest.approx([report["loss"], report["accuracy"]], rel=1e-4)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_weights(encoder, few):
+    classifier = Classifier(encoder, 10)
+    before = classifier.predict(few.test_images)
+    with pytest.raises(TrainingError, match="learning rate of 1e\\+25"):
+        classifier.fit(few.train_images, few.train_labels, epochs=3, learning_rate=1e25)
+    np.testing.assert_array_equal(classifier.predict(few.test_images), before)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_classes": "10"},
+        {"num_classes": 2.5},
+        {"hidden": 0},
+        {"dropout": 2},
+        {"precision": "foo"},
+        {"seed": -1},
+    ],
+)
+def test_arguments_out_of_range_are_refused(encoder, arguments):
+    with pytest.raises(ArgumentError, match=next(iter(arguments))):
+        Classifier(encoder, **{"num_classes": 10, **arguments})
+
+
+def test_fit_refuses_what_it_cannot_use(encoder, few):
+    classifier = Classifier(encoder, 10)
+    for arguments in ({"batch_size": 0}, {"epochs": -1}, {"validation_data": (few.test_images,)}):
+        with pytest.raises(ArgumentError):
+            classifier.fit(few.train_images, few.train_labels, **arguments)
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    for part in (model.decoder, model):
+        with pytest.raises(ArgumentError, match="encoder of images"):
+            Classifier(part, 10)

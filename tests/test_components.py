@@ -82,27 +82,27 @@ def test_the_weight_of_the_kl_rises_to_beta():
 
 
 def test_sampling_returns_the_mean_outside_training():
-    mean, log_variance = ops.ones((3, 2)), ops.zeros((3, 2))
+    parameters = {"mean": ops.ones((3, 2)), "log_variance": ops.zeros((3, 2))}
     layer = GaussianSampling(seed=1)
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(layer(mean, log_variance, training=False)), np.ones((3, 2))
+        ops.convert_to_numpy(layer(parameters, training=False)),
+        np.ones((3, 2)),
     )
 
 
 def test_samples_have_the_posteriors_moments():
-    mean, log_variance = ops.full((20_000, 1), 3.0), ops.full((20_000, 1), np.log(4.0))
-    draws = ops.convert_to_numpy(GaussianSampling(seed=1)(mean, log_variance, training=True))
+    shape = (20_000, 1)
+    parameters = {"mean": ops.full(shape, 3.0), "log_variance": ops.full(shape, np.log(4.0))}
+    draws = ops.convert_to_numpy(GaussianSampling(seed=1)(parameters, training=True))
     assert draws.mean() == pytest.approx(3.0, abs=0.06)
     assert draws.std() == pytest.approx(2.0, abs=0.06)
 
 
 def test_samples_repeat_with_the_seed_and_differ_from_call_to_call():
-    mean, log_variance = ops.zeros((8, 4)), ops.zeros((8, 4))
+    parameters = {"mean": ops.zeros((8, 4)), "log_variance": ops.zeros((8, 4))}
     one, other = GaussianSampling(seed=1), GaussianSampling(seed=1)
-    first, second = (ops.convert_to_numpy(one(mean, log_variance, training=True)) for _ in "ab")
-    np.testing.assert_array_equal(
-        first, ops.convert_to_numpy(other(mean, log_variance, training=True))
-    )
+    first, second = (ops.convert_to_numpy(one(parameters, training=True)) for _ in "ab")
+    np.testing.assert_array_equal(first, ops.convert_to_numpy(other(parameters, training=True)))
     assert not np.array_equal(first, second)
 
 

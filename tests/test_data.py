@@ -1,12 +1,14 @@
 import gzip
 import http.client
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+import fmae_zoo
 from fmae_zoo import data
-from fmae_zoo.errors import AbsentDataError, DataError
+from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError
 from fmae_zoo.files import sha256_of
 
 
@@ -54,25 +56,64 @@ def test_a_plain_idx_file_serves_as_well_as_a_gzipped_one(idx_folder, sample):
     assert data.load_data(idx_folder).digest == sample.digest
 
 
-def test_an_altered_file_is_refused_with_its_name_and_both_digests(idx_folder):
-    name, expected = next(iter(data.FILES.items()))
-    path = idx_folder / f"{name}.gz"
-    content = bytearray(gzip.decompress(path.read_bytes()))
-    content[1000] ^= 1
-    path.write_bytes(gzip.compress(bytes(content)))
-    with pytest.raises(DataError) as error:
-        data._read_folder(idx_folder)
-    for word in (path.name, expected, sha256_of(bytes(content))):
-        assert word in str(error.value)
+@pytest.mark.parametrize("read", [data.load_data, data._read_folder])
+def test_an_altered_file_is_refused_with_its_name_and_both_digests(idx_folder, read):
+    for name, expected in data.FILES.items():
+        path = idx_folder / f"{name}.gz"
+        whole = path.read_bytes()
+        content = bytearray(gzip.decompress(whole))
+        content[300] ^= 1
+        path.write_bytes(gzip.compress(bytes(content)))
+        with pytest.raises(DataError) as error:
+            read(idx_folder)
+        for word in (path.name, expected, sha256_of(bytes(content))):
+            assert word in str(error.value)
+        path.write_bytes(whole)
+    assert dict(read(idx_folder).files) == data.FILES
 
 
 @pytest.mark.parametrize("keep", [0, 1, 9, 100, -1])
-def test_a_truncated_file_is_refused_with_its_name(idx_folder, keep):
-    path = idx_folder / f"{next(iter(data.FILES))}.gz"
+@pytest.mark.parametrize("gzipped", [True, False])
+def test_a_truncated_file_is_refused_with_its_name_and_both_digests(idx_folder, keep, gzipped):
+    name, expected = next(iter(data.FILES.items()))
+    path = idx_folder / f"{name}.gz"
+    if not gzipped:
+        content = gzip.decompress(path.read_bytes())
+        path.unlink()
+        path = idx_folder / name
+        path.write_bytes(content)
     path.write_bytes(path.read_bytes()[:keep])
-    expected = data.FILES[path.stem]
-    with pytest.raises(DataError, match=f"{path.stem}.*expected {expected}.*[0-9a-f]{{64}}"):
-        data._read_folder(idx_folder)
+    with pytest.raises(DataError, match=f"{name}.*expected {expected}.*[0-9a-f]{{64}}"):
+        data.load_data(idx_folder)
+
+
+def test_another_data_set_is_taken_with_a_warning(idx_folder, caplog, monkeypatch):
+    monkeypatch.setattr(data, "FILES", dict.fromkeys(data.FILES, "0" * 64))
+    assert data.load_data(idx_folder).name == str(idx_folder)
+    assert "not Fashion-MNIST" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train_images": np.zeros((3, 28, 28), np.float32), "train_labels": np.zeros(3, np.uint8)},
+        {"train_labels": np.zeros(5, np.uint8)},
+        {"test_labels": np.zeros(400, np.float32)},
+        {"test_images": np.zeros((400, 28, 28, 1), np.uint8)},
+        {"test_images": "pictures"},
+    ],
+)
+def test_a_data_set_has_arrays_that_fit(sample, changes):
+    with pytest.raises(DataError, match="expected"):
+        replace(sample, **changes)
+
+
+@pytest.mark.parametrize("function", [fmae_zoo.train, fmae_zoo.verify])
+def test_a_folder_is_no_data_set(function):
+    with pytest.raises(ArgumentError, match="load_data"):
+        function("dense-ae", data="folder")
+    with pytest.raises(ArgumentError, match="Expected a folder"):
+        data.load_data(5)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +131,8 @@ def test_what_is_no_idx_file_is_refused(content):
         data.parse_idx(content, "file")
 
 
-def test_images_and_labels_must_fit(idx_folder):
+def test_images_and_labels_must_fit(idx_folder, monkeypatch):
+    monkeypatch.setattr(data, "FILES", dict.fromkeys(data.FILES, "0" * 64))
     data._write_idx(idx_folder / "train-labels-idx1-ubyte", np.zeros(7, np.uint8))
     (idx_folder / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataError, match="labels of shape"):

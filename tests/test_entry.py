@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import threading
 
@@ -8,9 +9,11 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.errors import NoWeightsError, SpecError, WeightsError
+from fmae_zoo.entry import record_files
+from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.manifest import Manifest
+from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, tiny_spec
 
 
@@ -213,3 +216,75 @@ def test_verify_of_odd_entries_is_a_failed_check(folder, sample):
     record_files(folder, manifest).write(folder)
     checks = {check.name: check for check in fmae_zoo.verify(folder, data=sample)}
     assert checks["goldens"].passed is False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reconstructions": np.zeros((3, 28, 28, 1), "float32")},
+        {"codes": np.zeros((8, 5), "float32")},
+        {"images": np.zeros((0, 28, 28), "uint8")},
+        {"images": None},
+    ],
+)
+def test_goldens_of_other_shapes_are_a_failed_check(folder, sample, change):
+    entry = registry.find_entry(folder)
+    golden = read_tensors(folder / "golden.safetensors") | change
+    save_tensors({k: v for k, v in golden.items() if v is not None}, folder / "golden.safetensors")
+    record_files(folder, entry.manifest).write(folder)
+    failed = [check for check in fmae_zoo.verify(folder, data=sample) if check.passed is False]
+    assert [check.name for check in failed] == ["goldens"]
+    assert "shapes" in failed[0].detail
+
+
+def test_verify_finds_a_spec_that_was_changed_after_the_training(folder, sample):
+    spec = folder / "spec.toml"
+    text = spec.read_text()
+    spec.write_text("# only a comment\n" + text)
+    assert not [c for c in fmae_zoo.verify(folder, data=sample) if c.passed is False]
+    spec.write_text(text.replace("epochs = 3", "epochs = 999").replace("Apache-2.0", "MIT"))
+    failed = {c.name for c in fmae_zoo.verify(folder, data=sample) if c.passed is False}
+    assert failed == {"spec", "licence"}
+
+
+@pytest.mark.parametrize("name", ["/etc/hostname", "../other/encoder.safetensors", ".hidden"])
+def test_a_manifest_records_files_of_its_own_folder_only(folder, name):
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"][name] = {"sha256": "0" * 64, "size": 0}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(SpecError, match="files"):
+        fmae_zoo.load(folder)
+
+
+def test_a_pipe_in_the_place_of_a_file_hangs_nothing(folder, sample):
+    (folder / "history.csv").unlink(missing_ok=True)
+    os.mkfifo(folder / "history.csv")
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"]["history.csv"] = {"sha256": "0" * 64, "size": 0}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    failed = [c.name for c in fmae_zoo.verify(folder, data=sample) if c.passed is False]
+    assert failed == ["history.csv"]
+
+
+def test_what_cannot_be_saved_is_refused(tmp_path):
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    for wrong in ("dense-ae", model.encoder):
+        with pytest.raises(ArgumentError, match="Autoencoder"):
+            fmae_zoo.save(wrong, tmp_path / "model")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArgumentError, match="a file is there"):
+        fmae_zoo.save(model, tmp_path / "file")
+
+
+def test_arguments_of_models_are_checked(folder):
+    model = fmae_zoo.load(folder)
+    with pytest.raises(ArgumentError, match="seed"):
+        fmae_zoo.load(folder, seed="a")
+    for codes in ("x", [[np.nan] * 4], np.zeros((2, 3))):
+        with pytest.raises(ArgumentError, match="codes"):
+            model.decode(codes)
+    for count in (2.5, -1, "2"):
+        with pytest.raises(ArgumentError, match="count"):
+            model.generate(count)
+    with pytest.raises(ArgumentError, match="figures"):
+        fmae_zoo.evaluate(model, 5)

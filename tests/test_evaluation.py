@@ -14,6 +14,7 @@ from fmae_zoo.evaluation.knn import knn
 from fmae_zoo.evaluation.linear_probe import linear_probe
 from fmae_zoo.evaluation.reconstruction import mean_ssim, pca_mse
 from fmae_zoo.evaluation.record import record_results, record_seed
+from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.registry import find_entry
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -153,15 +154,28 @@ def test_a_bernoulli_elbo_is_of_binarised_images(few):
     assert fmae_zoo.evaluate(model, ["elbo"], data=few)["elbo"]["likelihood"] == "bernoulli"
 
 
+def training_with(seed, data):
+    return TrainingRecord(
+        seed=seed,
+        epochs=1,
+        best_epoch=1,
+        seconds=1.0,
+        data_digest=data.digest,
+        environment=environment(),
+    )
+
+
 def test_figures_go_into_the_manifest_beside_the_others(few, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     real = replace(few, is_sample=False)
     record_results(tmp_path, {"knn": {"accuracy": 0.5}}, real)
     record_results(tmp_path, {"linear_probe": {"accuracy": 0.6}}, real)
-    record_seed(tmp_path, 7, {"knn": {"accuracy": 0.4}}, real)
+    record_seed(tmp_path, training_with(7, few), {"knn": {"accuracy": 0.4}}, real)
     manifest = find_entry(tmp_path).manifest
     assert set(manifest.results) == {"knn", "linear_probe"}
-    assert manifest.seeds["7"]["knn"]["accuracy"] == 0.4
+    assert manifest.seeds["7"].results["knn"]["accuracy"] == 0.4
+    assert manifest.seeds["7"].training.seed == 7
+    assert manifest.seeds["7"].evaluations["knn"].data_digest == few.digest
     assert set(manifest.evaluations) == {"knn", "linear_probe"}
     how = manifest.evaluations["knn"]
     assert how.environment["backend"] == keras.backend.backend()
@@ -189,11 +203,12 @@ def test_writing_twice_by_name_keeps_what_was_written_first(few, tmp_path):
     record_results(name, {"knn": {"accuracy": 0.5}}, real, seed=3)
     record_results(name, {"linear_probe": {"accuracy": 0.6}}, real)
     for seed in (1, 2):
-        record_seed(name, seed, {"knn": {"accuracy": seed / 10}}, real)
+        record_seed(name, training_with(seed, few), {"knn": {"accuracy": seed / 10}}, real)
     manifest = find_entry(name).manifest
     assert set(manifest.results) == {"knn", "linear_probe"}
     assert manifest.evaluations["knn"].seed == 3
-    assert manifest.seeds == {"1": {"knn": {"accuracy": 0.1}}, "2": {"knn": {"accuracy": 0.2}}}
+    figures = {seed: record.results for seed, record in manifest.seeds.items()}
+    assert figures == {"1": {"knn": {"accuracy": 0.1}}, "2": {"knn": {"accuracy": 0.2}}}
 
 
 def test_a_name_is_no_model(few):

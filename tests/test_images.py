@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -118,8 +120,6 @@ def test_a_partly_bad_array_says_from_where_it_was_left_out(tmp_path):
 
 
 def test_names_that_are_no_text_can_be_printed(tmp_path, images):
-    import os
-
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     Image.fromarray(images[0]).save(os.fsdecode(path), format="PNG")
     ((names, _),) = list(ImageFiles([tmp_path]))
@@ -181,3 +181,20 @@ def test_flipped_bits_are_never_fatal(tmp_path, images, suffix):
         source = ImageFiles([path])
         for _, batch in source:
             assert batch.shape[1:] == (28, 28)
+
+
+def test_pipes_hang_nothing(tmp_path, images):
+    np.save(tmp_path / "images.npy", images)
+    os.mkfifo(tmp_path / "pipe.png")
+    source = ImageFiles([tmp_path, tmp_path / "pipe.png"])
+    assert sum(len(names) for names, _ in source) == 16
+    assert "neither a file nor a folder" in source.unreadable[str(tmp_path / "pipe.png")]
+
+
+def test_images_beside_python_objects_in_an_archive_are_read(tmp_path, images):
+    labels = np.array(["shoe", None], dtype=object)
+    np.savez(tmp_path / "both.npz", images=images, names=labels)
+    source = ImageFiles([tmp_path / "both.npz"])
+    ((_, pictures),) = list(source)
+    np.testing.assert_array_equal(pictures, images)
+    assert source.unreadable == {}

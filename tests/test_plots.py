@@ -63,3 +63,7 @@ def test_reconstructions_differ_where_the_images_do(tmp_path, images):
     one = drawn(plots.plot_grid(images[:4], tmp_path / "one.png"))
     other = drawn(plots.plot_grid(images[4:8], tmp_path / "other.png"))
     assert (one != other).any()
+
+
+def test_a_report_is_drawn_as_it_comes_and_dollars_are_no_formula(tmp_path):
+    drawn(plots.plot_confusion([[3, 1], [0, 4]], tmp_path / "confusion.png", "a$b_{$c"))

@@ -16,14 +16,20 @@ from tests.conftest import ROOT, run_python, tiny_spec
 
 
 def test_wildcards_exclusions_and_keywords():
-    assert registry.list_models("conv-*", exclude="*-vae-*") == ["conv-ae-bn", "conv-ae-bn-spatial"]
-    assert registry.list_models(["dense-ae", "*vae*"], exclude=["conv-*"]) == [
-        "dense-ae",
-        "dense-vae",
+    for name in ("zz-one-ae", "zz-one-vae", "zz-two-ae"):
+        fmae_zoo.register(tiny_spec(name=name, keywords=["zz"] if "one" in name else []))
+    assert registry.list_models("zz-*", exclude="*-vae") == ["zz-one-ae", "zz-two-ae"]
+    assert registry.list_models(["zz-two-ae", "zz-*vae*"], exclude=["*one-ae"]) == [
+        "zz-one-vae",
+        "zz-two-ae",
     ]
-    assert registry.list_models(keyword="variational") == ["conv-vae-bn", "dense-vae"]
+    assert registry.list_models(keyword="zz") == ["zz-one-ae", "zz-one-vae"]
     assert registry.list_models("*.fmnist") == registry.list_models()
+    assert {"conv-vae-bn", "dense-vae"} <= set(registry.list_models(keyword="variational"))
     assert registry.list_models("nothing-*") == []
+    for wrong in (5, None, [5]):
+        with pytest.raises(ArgumentError, match="wildcards"):
+            registry.list_models(wrong)
 
 
 def test_a_name_with_and_without_its_tag_is_one_entry():
@@ -194,3 +200,27 @@ def test_unregister_takes_names_only(tmp_path):
         registry.unregister(f"local:{tmp_path}")
     registry.unregister("tiny-ae")
     assert "tiny-ae" not in fmae_zoo.list_models()
+
+
+def test_what_another_package_prints_or_gets_wrong_stays_apart(
+    monkeypatch, tmp_path, capsys, caplog
+):
+    for name, text in (("good-ae", spec_toml(tiny_spec(name="good-ae"))), ("bad-ae", "nonsense")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "spec.toml").write_text(text)
+
+    class Point:
+        name, value = "loud", "their_zoo:folder"
+
+        def load(self):
+            print("loading their zoo")
+            return tmp_path
+
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [Point()])
+    names = registry._built_table.__wrapped__().keys()
+    assert {"good-ae.fmnist", "dense-ae.fmnist"} <= names
+    assert "bad-ae.fmnist" not in names
+    assert "bad-ae" in caplog.text
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "loading their zoo" in printed.err

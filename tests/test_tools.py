@@ -30,7 +30,8 @@ def spec_folder(tmp_path):
 
 def test_a_run_is_published_beside_its_spec(tool, few, tmp_path, spec_folder, monkeypatch):
     publish = tool("publish")
-    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
+    fmae_zoo.register(spec_folder)
     with pytest.raises(NoWeightsError):
         fmae_zoo.load(spec_folder, pretrained=True)
     history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
@@ -46,26 +47,38 @@ def test_a_run_is_published_beside_its_spec(tool, few, tmp_path, spec_folder, mo
 
 def test_a_run_by_another_spec_is_not_published(tool, few, tmp_path, spec_folder, monkeypatch):
     publish = tool("publish")
-    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
+    fmae_zoo.register(spec_folder)
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1)
     with pytest.raises(SystemExit, match="another spec"):
         publish.publish(tmp_path / "run")
     assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
 
 
+def test_a_run_on_other_data_is_not_published(tool, few, tmp_path, spec_folder):
+    fmae_zoo.register(spec_folder)
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
+    with pytest.raises(SystemExit, match="not trained on Fashion-MNIST"):
+        tool("publish").publish(tmp_path / "run")
+    assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
+
+
 def test_other_seeds_are_measured_into_the_manifest(tool, few, tmp_path, spec_folder, monkeypatch):
     publish, add_seed = tool("publish"), tool("add_seed")
-    monkeypatch.setattr(publish, "BUNDLED", spec_folder.parent)
+    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
     monkeypatch.setattr(fmae_zoo, "load_data", lambda: replace(few, is_sample=False))
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
-    fmae_zoo.register(publish.publish(tmp_path / "run"))
+    fmae_zoo.register(spec_folder)
+    publish.publish(tmp_path / "run")
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "other", seed=1)
     with pytest.raises(SystemExit, match="another seed"):
         add_seed.add_seed(tmp_path / "run")
     add_seed.add_seed(tmp_path / "other")
-    figures = registry.find_entry("tiny-ae").manifest.seeds["1"]
-    assert figures["reconstruction"]["mse"] > 0.0
-    assert 0.0 <= figures["knn"]["accuracy"] <= 1.0
+    record = registry.find_entry("tiny-ae").manifest.seeds["1"]
+    assert record.results["reconstruction"]["mse"] > 0.0
+    assert 0.0 <= record.results["knn"]["accuracy"] <= 1.0
+    assert record.training.seed == 1
+    assert {how.data_digest for how in record.evaluations.values()} == {few.digest}
 
 
 def test_the_readme_holds_the_figures_of_the_manifests(tool):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib import metadata
 
 import keras
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import checkpoint, training
+from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, SpecError, TrainingError
 from fmae_zoo.recipe import PatchMask, Recipe
+from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import tensors_of
 from tests.conftest import ROOT, TINY_CONV, spec_dict, tiny_spec
 
@@ -100,6 +103,7 @@ def test_stopped_after_an_epoch_and_resumed_is_bit_for_bit_the_same(
 KILLED = """
 import sys
 from dataclasses import replace
+from importlib import metadata
 import fmae_zoo
 from fmae_zoo.data import load_sample
 from fmae_zoo.spec import ModelSpec
@@ -379,3 +383,66 @@ def test_there_must_be_something_to_resume(few, tmp_path):
 def test_a_seed_out_of_range_is_refused(few, seed):
     with pytest.raises(ArgumentError, match="seed"):
         fmae_zoo.train(tiny_spec(), data=few, seed=seed)
+
+
+def test_a_second_run_is_kept_out_of_the_folder_while_one_is_training(few, tmp_path):
+    refused = []
+
+    def second(*_):
+        if not refused:
+            with pytest.raises(TrainingError, match="another process is training") as error:
+                fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, seed=1)
+            refused.append(error)
+
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, progress=second)
+    assert refused
+    assert fmae_zoo.load(tmp_path).spec == tiny_spec()
+    assert find_entry(tmp_path).manifest.training.seed == 0
+
+
+@pytest.mark.parametrize("what", ["other", "broken"])
+def test_a_spec_that_a_person_wrote_is_not_overwritten(few, tmp_path, what):
+    text = spec_toml(tiny_spec(name="other")) if what == "other" else "nonsense ["
+    (tmp_path / "spec.toml").write_text(text)
+    with pytest.raises(ArgumentError, match="another spec"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
+    with pytest.raises(ArgumentError, match="another spec"):
+        fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} - {".lock"} == {"spec.toml"}
+    assert (tmp_path / "spec.toml").read_text() == text
+
+
+def test_a_spec_can_be_trained_where_it_lies_and_keeps_its_comments(few, tmp_path):
+    text = "# mine\n" + spec_toml(tiny_spec())
+    (tmp_path / "spec.toml").write_text(text)
+    fmae_zoo.train(tmp_path, data=few, output=tmp_path)
+    assert (tmp_path / "spec.toml").read_text() == text
+    checks = {check.name: check.passed for check in fmae_zoo.verify(tmp_path, data=few)}
+    assert checks["spec"] is checks["licence"] is True
+
+
+def test_a_package_under_another_name_does_not_lose_the_training(few, tmp_path, monkeypatch):
+    def absent(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1)
+    assert history.record.environment["keras"] == keras.__version__
+    assert history.record.environment["scikit-learn"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"seed": "1"}, {"seed": 1.5}, {"seed": -1}, {"output": ""}, {"resume": True}]
+)
+def test_arguments_out_of_range_are_refused_before_anything_is_done(few, arguments):
+    with pytest.raises(ArgumentError):
+        fmae_zoo.train(tiny_spec(), data=few, **arguments)
+
+
+def test_images_of_bytes_train_as_those_in_the_unit_range(few):
+    losses = []
+    for images in (few.train_images[..., None], few.train_images[..., None] / np.float32(255)):
+        model = fmae_zoo.Autoencoder(tiny_spec(), seed=1)
+        model.compile("adam")
+        losses.append(model.fit(images, shuffle=False, verbose=0).history["loss"][-1])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import fmae_zoo
 from fmae_zoo.entry import Entry
+from fmae_zoo.errors import FmaeError
 from fmae_zoo.evaluation.record import record_seed
 from fmae_zoo.registry import find_entry
 
@@ -18,7 +19,8 @@ def add_seed(run: Path) -> str:
     """Measure a finished run and write its figures; return the name of the entry.
 
     Raises:
-        SystemExit: the run was trained by another spec, or with the entry's own seed.
+        SystemExit: the run was trained by another spec, on other data, or with the entry's own
+            seed.
     """
     trained = Entry.read(run)
     entry = find_entry(trained.spec.full_name)
@@ -27,12 +29,17 @@ def add_seed(run: Path) -> str:
         raise SystemExit(f"{run} was trained by another spec than {entry.folder}/spec.toml")
     if training is None or own is None or training.seed == own.seed:
         raise SystemExit(f"{run} is no training of {entry.spec.name} with another seed")
+    if training.data_digest != own.data_digest:
+        raise SystemExit(f"{run} was trained on other data than {entry.spec.name}")
     data = fmae_zoo.load_data()
     results = fmae_zoo.evaluate(trained.build(pretrained=True), FIGURES, data=data)
-    record_seed(entry.spec.full_name, training.seed, results, data)
+    record_seed(entry.spec.full_name, training, results, data)
     return entry.spec.full_name
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(add_seed(Path(argument)))
+    try:
+        for argument in sys.argv[1:]:
+            print(add_seed(Path(argument)))
+    except (FmaeError, OSError) as error:
+        raise SystemExit(str(error)) from error

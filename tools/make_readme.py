@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from fmae_zoo.registry import entries, short_name
+from fmae_zoo.registry import bundled, short_name
 from fmae_zoo.summary import summary_of
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ def table() -> str:
     lines = ["| " + " | ".join(title for title, _, _ in COLUMNS) + " |"]
     lines += ["| --- |" + " ---: |" * (len(COLUMNS) - 1)]
     pca: dict[int, float] = {}
-    for entry in entries():
+    for entry in bundled():
         summary = summary_of(entry)
         cells = [
             "-" if summary[key] is None else form.format(summary[key]) for _, key, form in COLUMNS
@@ -56,7 +56,7 @@ def seeds_table() -> str:
         ("linear probe", "linear_probe", "accuracy"),
         ("kNN", "knn", "accuracy"),
     )
-    if not any(entry.pretrained and entry.manifest.seeds for entry in entries()):
+    if not any(entry.pretrained and entry.manifest.seeds for entry in bundled()):
         return ""
     lines = [
         "\n\nOver several seeds, mean ± standard deviation:",
@@ -64,10 +64,11 @@ def seeds_table() -> str:
         "| model | seeds |" + "".join(f" {title} |" for title, _, _ in figures),
         "| --- | ---: |" + " ---: |" * len(figures),
     ]
-    for entry in entries():
+    for entry in bundled():
         if not entry.pretrained or not entry.manifest.seeds:
             continue
-        runs: list[dict[str, Any]] = [entry.manifest.results, *entry.manifest.seeds.values()]
+        others = [record.results for record in entry.manifest.seeds.values()]
+        runs: list[dict[str, Any]] = [entry.manifest.results, *others]
         cells = []
         for _, figure, key in figures:
             values = [run[figure][key] for run in runs if figure in run]
@@ -96,9 +97,9 @@ def draw() -> None:
     firsts = np.concatenate([np.flatnonzero(data.test_labels == c)[:1] for c in range(10)])
     images = data.test_images[firsts]
     rows = {"original": images / 255.0}
-    for name in fmae_zoo.list_models(pretrained=True):
-        model = fmae_zoo.load(name, pretrained=True)
-        rows[name] = model.reconstruct(images)
+    for entry in bundled():
+        if entry.pretrained:
+            rows[short_name(entry)] = entry.build(pretrained=True).reconstruct(images)
     with plt.rc_context({**STYLE, "axes.grid": False}):
         figure, axes = plt.subplots(
             len(rows),

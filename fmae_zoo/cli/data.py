@@ -14,7 +14,7 @@ def data_command(data_folder: str | None, as_json: bool) -> None:
     \b
     Example: fmae data
     """
-    from fmae_zoo.data import FILES, find_data, load_data, load_sample
+    from fmae_zoo.data import find_data, load_data, load_sample
 
     failures: dict[str, str] = {}
 
@@ -23,14 +23,13 @@ def data_command(data_folder: str | None, as_json: bool) -> None:
         note(f"{source}: {error}")
 
     data = load_data(data_folder) if data_folder else find_data(report) or load_sample()
-    files = {} if data.is_sample or data_folder else dict(FILES)
     facts = {
         "source": data.source,
         "sample": data.is_sample,
         "train_images": list(data.train_images.shape),
         "test_images": list(data.test_images.shape),
         "digest": data.digest,
-        "files": files,
+        "files": dict(data.files),
         "failed_sources": failures,
     }
     if as_json:
@@ -39,7 +38,7 @@ def data_command(data_folder: str | None, as_json: bool) -> None:
         rows = [("source", data.source), ("digest of the arrays", data.digest)]
         rows += [("training images", str(data.train_images.shape))]
         rows += [("test images", str(data.test_images.shape))]
-        rows += [(f"sha256 of {name}", digest) for name, digest in files.items()]
-        emit_table(("", ""), rows, title="Fashion-MNIST")
+        rows += [(f"sha256 of {name}", digest) for name, digest in data.files.items()]
+        emit_table(("", ""), rows, title=data.name)
     if data.is_sample:
         note("This is only the sample in the package: figures computed on it are of the sample.")

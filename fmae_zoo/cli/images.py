@@ -55,8 +55,10 @@ def embed_command(
     from fmae_zoo.embedding import embed_files
 
     source = ImageFiles(list(files), batch_size)
-    count = embed_files(encoder, source, output)
-    _report_unreadable(source)
+    try:
+        count = embed_files(encoder, source, output)
+    finally:
+        _report_unreadable(source)
     size = encoder.output_shape[-1]
     facts = {"images": count, "latent_size": size, "unreadable": source.unreadable}
     _finish(output, facts, as_json)

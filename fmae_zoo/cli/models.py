@@ -109,12 +109,10 @@ def verify_command(name: str | None, as_json: bool) -> None:
     \b
     Example: fmae verify conv-ae-bn
     """
-    import fmae_zoo
-
     if name:
-        results = {name: fmae_zoo.verify(name)}
-    else:
-        results = {each: _verified(each) for each in registry.list_models(pretrained=True)}
+        registry.find_entry(name)
+    names = [name] if name else registry.list_models(pretrained=True)
+    results = {each: _verified(each) for each in names}
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:
@@ -133,11 +131,13 @@ def verify_command(name: str | None, as_json: bool) -> None:
 
 
 def _verified(name: str) -> list[Any]:
-    """Return the checks of one entry of many: what cannot even be read is a check that failed."""
+    """Return the checks of an entry: a manifest that cannot be read is a check that failed."""
     import fmae_zoo
+
+    verify = fmae_zoo.verify
     from fmae_zoo.verification import Check
 
     try:
-        return fmae_zoo.verify(name)
+        return verify(name)
     except FmaeError as error:
         return [Check("manifest", False, str(error))]

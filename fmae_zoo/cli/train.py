@@ -48,11 +48,12 @@ def train_command(
     """
     import fmae_zoo
     from fmae_zoo.progress import RichProgress
-    from fmae_zoo.registry import find_spec
+    from fmae_zoo.registry import LOCAL_PREFIX, find_spec, is_registered
 
     recipe = {key: value for key, value in recipe.items() if value is not None}
     find_spec(name)
-    folder = Path(output or f"runs/{Path(name).name.removeprefix('local:')}-seed{seed}")
+    called = name if is_registered(name) else Path(name.removeprefix(LOCAL_PREFIX)).resolve().name
+    folder = Path(output or f"runs/{called}-seed{seed}")
     data = fmae_zoo.load_data(data_folder)
     try:
         with RichProgress(name) as bar:
@@ -115,21 +116,26 @@ def evaluate_command(
     import fmae_zoo
 
     model = fmae_zoo.load(name, pretrained=True)
+    # It imports Keras, so only after load, which explains a backend that is missing.
+    from fmae_zoo.evaluation.record import check_data, record_results
+    from fmae_zoo.registry import find_entry
+
     data = fmae_zoo.load_data(data_folder)
+    if write:
+        check_data(find_entry(name), data)
     results = fmae_zoo.evaluate(
         model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
     )
-    if write:
-        # It imports Keras, so only after load, which explains a backend that is missing.
-        from fmae_zoo.evaluation.record import record_results
-
-        record_results(name, results, data, seed)
     if as_json:
-        emit_json(results)
-        return
-    emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
+        emit_json({"name": name, "data": data.name, "sample": data.is_sample, "figures": results})
+    else:
+        emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
+    for figure in set(figures) - set(results):
+        note(f"{figure} does not apply to {name}.")
     if data.is_sample:
         note("These figures are of the small sample, not of Fashion-MNIST.")
+    if write:
+        record_results(name, results, data, seed)
 
 
 @click.command("classify")
@@ -164,6 +170,9 @@ def classify_command(
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
     data = fmae_zoo.load_data(data_folder)
+    folder = Path(output) if output else None
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     fit, validation = data.split
     images, labels = data.train_images, data.train_labels
     held_out = (images[validation], labels[validation])
@@ -177,17 +186,20 @@ def classify_command(
         classifier = classifier.unfreeze()
         classifier.fit(images[fit], labels[fit], epochs=tune_epochs, augment=True, **common)
         reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
-    if output:
-        _write_report(Path(output), name, reports)
     if as_json:
-        emit_json(reports)
-        return
-    for stage, report in reports.items():
-        emit_table(
-            ("class", "precision", "recall"),
-            _class_rows(report),
-            title=f"{name}, {stage}: accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}",
-        )
+        emit_json({"name": name, "data": data.name, "sample": data.is_sample, "reports": reports})
+    else:
+        for stage, report in reports.items():
+            figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
+            emit_table(
+                ("class", "precision", "recall"),
+                _class_rows(report),
+                title=f"{name}, {stage}: {figures}",
+            )
+    if data.is_sample:
+        note("These figures are of the small sample, not of Fashion-MNIST.")
+    if folder is not None:
+        _write_report(folder, name, reports)
 
 
 def _class_rows(report: dict[str, Any]) -> list[tuple[str, float, float]]:
@@ -201,8 +213,6 @@ def _class_rows(report: dict[str, Any]) -> list[tuple[str, float, float]]:
 def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
     import json
 
-    import numpy as np
-
     from fmae_zoo.files import write_text
     from fmae_zoo.plots import plot_confusion
 
@@ -210,5 +220,5 @@ def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
     for stage, report in reports.items():
         title = f"{name}, {stage.replace('_', '-')}: accuracy {report['accuracy']:.4f}"
         path = folder / f"confusion-{stage.replace('_', '-')}.png"
-        plot_confusion(np.array(report["confusion"]), path, title)
+        plot_confusion(report["confusion"], path, title)
     note(f"Report and pictures are in {folder}.")

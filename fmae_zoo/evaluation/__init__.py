@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.data import Dataset, load_data
-from fmae_zoo.errors import ArgumentError, UnknownModelError
+from fmae_zoo.data import Dataset, check_dataset, load_data
+from fmae_zoo.errors import ArgumentError, UnknownModelError, check_integer
 from fmae_zoo.evaluation.elbo import elbo
 from fmae_zoo.evaluation.head import fine_tuned, frozen_head
 from fmae_zoo.evaluation.knn import knn
@@ -52,13 +52,19 @@ def evaluate(
 
     Raises:
         UnknownModelError: there is no figure of a name.
-        ArgumentError: the model is no `Autoencoder`.
+        ArgumentError: the model is no `Autoencoder`, data no `Dataset`, figures no names, or
+            the seed out of range.
+        DataError: there are fewer than two training images.
     """
     if not isinstance(model, Autoencoder):
         raise ArgumentError(
             f"Expected an Autoencoder, as fmae_zoo.load(NAME, pretrained=True) gives it; "
             f"received {type(model).__name__}"
         )
+    check_dataset(data)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    if figures is not None and not isinstance(figures, Iterable):
+        raise ArgumentError(f"Expected names of figures; received {figures!r}")
     names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)
     for name in names:
         if name not in FIGURES:

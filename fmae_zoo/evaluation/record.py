@@ -6,7 +6,7 @@ from typing import Any
 from fmae_zoo.data import Dataset
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import DataError
-from fmae_zoo.manifest import EvaluationRecord, environment
+from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
 
 
@@ -26,7 +26,7 @@ def record_results(
         NoWeightsError: the entry was never trained.
     """
     entry = find_entry(source)
-    _check_data(entry, data)
+    check_data(entry, data)
     how = EvaluationRecord(seed=seed, data_digest=data.digest, environment=environment())
     manifest = entry.manifest
     _update(
@@ -36,19 +36,27 @@ def record_results(
     )
 
 
-def record_seed(source: str | Path, seed: int, results: dict[str, Any], data: Dataset) -> None:
-    """Put the figures of a training with another seed into the manifest of an entry.
+def record_seed(
+    source: str | Path, training: TrainingRecord, results: dict[str, Any], data: Dataset
+) -> None:
+    """Put a training with another seed and its figures into the manifest of an entry.
 
     Raises:
         DataError, NoWeightsError: as `record_results`.
     """
     entry = find_entry(source)
-    _check_data(entry, data)
-    seeds = entry.manifest.seeds
-    _update(entry, seeds={**seeds, str(seed): {**seeds.get(str(seed), {}), **results}})
+    check_data(entry, data)
+    how = EvaluationRecord(seed=0, data_digest=data.digest, environment=environment())
+    record = SeedRecord(training=training, results=results, evaluations=dict.fromkeys(results, how))
+    _update(entry, seeds={**entry.manifest.seeds, str(training.seed): record})
 
 
-def _check_data(entry: Entry, data: Dataset) -> None:
+def check_data(entry: Entry, data: Dataset) -> None:
+    """Refuse data whose figures do not belong into an entry's manifest.
+
+    Raises:
+        DataError, NoWeightsError: as `record_results`.
+    """
     if data.is_sample:
         raise DataError("figures of the sample are not written into a manifest")
     training = entry.manifest.training

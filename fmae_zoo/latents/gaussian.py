@@ -40,7 +40,7 @@ class GaussianLatent(Component):
         }
 
     def sampler(self, seed: int) -> Any:
-        """Return the layer that draws a code from the parameters."""
+        """Return the layer that gives a code for the dictionary of parameters."""
         from fmae_zoo.latents.sampling import GaussianSampling, spaced
 
         return GaussianSampling(seed=spaced(seed), name="sampling", dtype="float32")

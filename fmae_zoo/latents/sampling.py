@@ -26,20 +26,17 @@ class GaussianSampling(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, mean: Any, log_variance: Any, training: bool = False) -> Any:
-        """Return codes `(n, size)` for parameters of that shape."""
+    def call(self, parameters: dict[str, Any], training: bool = False) -> Any:
+        """Return codes `(n, size)` for a `mean` and a `log_variance` of that shape."""
+        mean = parameters["mean"]
         if not training:
             return mean
-        return self.draw(mean, log_variance)
-
-    def draw(self, mean: Any, log_variance: Any) -> Any:
-        """Return one posterior sample for each row."""
         noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
-        return mean + ops.exp(0.5 * log_variance) * noise
+        return mean + ops.exp(0.5 * parameters["log_variance"]) * noise
 
-    def compute_output_shape(self, mean_shape: Any, log_variance_shape: Any = None) -> Any:
+    def compute_output_shape(self, parameters_shape: dict[str, Any]) -> Any:
         """The code has the mean's shape."""
-        return mean_shape
+        return parameters_shape["mean"]
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
