@@ -11,8 +11,9 @@ import numpy as np
 from keras import ops
 
 from fmae_zoo.accelerate import predicted
+from fmae_zoo.arguments import check_integer
 from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.errors import ArgumentError, FmaeError, check_integer
+from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images, in_unit_range, to_numpy
 from fmae_zoo.spec import ModelSpec
 

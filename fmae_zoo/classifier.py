@@ -7,11 +7,12 @@ import numpy as np
 from keras import layers
 
 from fmae_zoo.accelerate import accelerated, predicted
+from fmae_zoo.arguments import check_integer, check_seed
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
-from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError, check_integer
+from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
 from fmae_zoo.images import as_images, in_unit_range
+from fmae_zoo.recipe import PRECISIONS
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 MAX_SHIFT = 2
 """Pixels by which augmentation moves an image of a convolutional encoder, at most."""
 
@@ -62,7 +63,7 @@ class Classifier(keras.Model):
             raise ArgumentError("The encoder has several outputs: give `ae.encoder`, or a layer")
         check_integer("num_classes", num_classes, 2)
         check_integer("hidden", hidden, 1)
-        check_integer("seed", seed, 0, 2**31 - 1)
+        check_seed(seed)
         if not 0.0 <= dropout < 1.0:
             raise ArgumentError(f"dropout is {dropout!r}; expected a share in [0, 1)")
         if precision not in PRECISIONS:
@@ -78,9 +79,8 @@ class Classifier(keras.Model):
         }
         self.num_classes = num_classes
         self.encoder = _copy(encoder, layer, precision)
-        initializers = [
-            keras.initializers.GlorotUniform(seed=7919 * seed % 2**31 + i) for i in (1, 2)
-        ]
+        first = 7919 * seed % 2**31
+        initializers = [keras.initializers.GlorotUniform(seed=first + i) for i in (1, 2)]
         self.head = keras.Sequential(
             [
                 keras.Input(self.encoder.output_shape[1:]),
@@ -93,9 +93,7 @@ class Classifier(keras.Model):
                     kernel_initializer=initializers[0],
                     dtype="float32",
                 ),
-                layers.Dropout(
-                    dropout, seed=7919 * seed % 2**31 + 3, name="dropout", dtype="float32"
-                ),
+                layers.Dropout(dropout, seed=first + 3, name="dropout", dtype="float32"),
                 layers.Dense(
                     num_classes,
                     activation="softmax",

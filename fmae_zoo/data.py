@@ -356,10 +356,17 @@ def _download_from_hub(folder: Path) -> None:
     import io
 
     import pyarrow.parquet
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
     from PIL import Image
 
+    try:
+        HfApi().dataset_info(HUB_DATASET, timeout=TIMEOUT)
+        answers = True
+    except Exception:
+        # Of several libraries. Without this one request a download would try again for half
+        # a minute; what the Hub's cache has is still found.
+        answers = False
     for prefix, split in (("train", "train"), ("t10k", "test")):
         try:
             path = hf_hub_download(
@@ -367,6 +374,7 @@ def _download_from_hub(folder: Path) -> None:
                 f"fashion_mnist/{split}-00000-of-00001.parquet",
                 repo_type="dataset",
                 etag_timeout=TIMEOUT,
+                local_files_only=not answers,
             )
         except (OSError, HfHubHTTPError) as error:
             raise AbsentDataError(f"the Hub cannot be reached: {error}") from error

@@ -3,6 +3,8 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,8 +151,7 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
         },
         training=training,
     )
-    with tempfile.TemporaryDirectory(prefix=SAVING, dir=folder) as temporary:
-        new = Path(temporary)
+    with prepared(folder) as new:
         if not (folder / SPEC_FILE).exists():
             write_text(new / SPEC_FILE, spec_toml(spec))
         save_weights(model.posterior, new / ENCODER_FILE)
@@ -161,11 +162,22 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
                 if (folder / name).is_file():
                     shutil.copy(folder / name, new / name)
         record_files(new, manifest).write(new)
+    return folder
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[Path]:
+    """Give an empty folder for the files of an entry; on success move them into `folder`.
+
+    The old manifest goes first and the new one comes last: a stop in between leaves none.
+    """
+    with tempfile.TemporaryDirectory(prefix=SAVING, dir=folder) as temporary:
+        new = Path(temporary)
+        yield new
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
         for name in (SPEC_FILE, *RECORDED_FILES, MANIFEST_FILE):
             if (new / name).is_file():
                 os.replace(new / name, folder / name)
-    return folder
 
 
 def check_folder_for(spec: ModelSpec, folder: Path) -> None:

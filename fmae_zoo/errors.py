@@ -4,8 +4,6 @@ Each derives from `FmaeError`, so `except fmae_zoo.FmaeError` catches them all, 
 from the built-in that a caller would expect.
 """
 
-from numbers import Integral
-
 
 class FmaeError(Exception):
     """Base class of the zoo's errors."""
@@ -56,16 +54,3 @@ class TrainingError(FmaeError, RuntimeError):
 
 class BackendError(FmaeError, ImportError):
     """No Keras backend is installed, or the one named is not."""
-
-
-def check_integer(name: str, value: object, least: int, most: int | None = None) -> None:
-    """Refuse a value that is no integer in a range.
-
-    Raises:
-        ArgumentError: naming the argument, the value and the range.
-    """
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if whole and least <= int(value) and (most is None or int(value) <= most):  # type: ignore[call-overload]
-        return
-    span = f"{least} or more" if most is None else f"{least} to {most}"
-    raise ArgumentError(f"{name} is {value!r}; expected an integer, {span}")

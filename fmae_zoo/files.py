@@ -12,7 +12,7 @@ from typing import IO
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 SAVING = ".saving-"
-"""Prefix of the folders in which `save` prepares an entry."""
+"""Prefix of the folders in which an entry is prepared."""
 
 
 @contextmanager

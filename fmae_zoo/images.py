@@ -56,11 +56,10 @@ def as_images(images: Any) -> np.ndarray:
 
 
 def in_unit_range(images: Any) -> Any:
-    """Return a backend's tensor of images in [0, 1], from uint8 in 0..255 where it is that."""
-    from keras import ops
+    """Return images in [0, 1], a tensor of the backend where they are uint8 in 0..255."""
+    from keras import backend, ops
 
-    images = ops.convert_to_tensor(images) if isinstance(images, np.ndarray) else images
-    if "uint8" not in str(images.dtype):
+    if backend.standardize_dtype(images.dtype) != "uint8":
         return images
     return ops.cast(images, "float32") / 255.0
 

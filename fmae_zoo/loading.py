@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from fmae_zoo._backend import require_backend
+from fmae_zoo.arguments import check_seed
 from fmae_zoo.entry import PARTS
-from fmae_zoo.errors import UnknownModelError, check_integer
+from fmae_zoo.errors import UnknownModelError
 from fmae_zoo.registry import find_entry, is_registered
 
 
@@ -41,7 +42,7 @@ def load(
     require_backend()
     if part is not None and part not in PARTS:
         raise UnknownModelError(f"part is {part!r}; expected one of {', '.join(PARTS)}, or None")
-    check_integer("seed", seed, 0, 2**31 - 1)
+    check_seed(seed)
     entry = find_entry(source)
     if pretrained is None:
         pretrained = not is_registered(source)

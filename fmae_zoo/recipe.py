@@ -1,10 +1,15 @@
 """How a model is trained: everything but the seed and the data."""
 
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from fmae_zoo.component import Component
+
+Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
+"""The Keras dtype policies that a model is trained with."""
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 class PatchMask(Component):
@@ -58,7 +63,7 @@ class Recipe(Component):
     batch_size: PositiveInt = Field(default=128, le=65_536)
     epochs: PositiveInt = Field(default=20, le=100_000)
     patience: PositiveInt | None = None
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    precision: Precision = "float32"
     augment: bool = False
     binarise: bool = False
     mask: PatchMask | None = None

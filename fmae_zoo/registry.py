@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -55,7 +55,7 @@ def register(source: ModelSpec | str | Path) -> str:
             "A dictionary becomes a spec with ModelSpec.from_dict."
         )
     table = _table()
-    added = list(_entries_in(source))
+    added = _entries_in(source)
     _check_unique(added, table)
     table.update({entry.spec.full_name: entry for entry in added})
     return ", ".join(entry.spec.full_name for entry in added)
@@ -179,13 +179,13 @@ def _built_table() -> dict[str, Entry]:
     table.update({entry.spec.full_name: entry for entry in _entries_in(BUNDLED)})
     for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
         for source in _attempted(point, _given_by, point):
-            for one in _attempted(point, _folders_in, source):
-                for entry in _attempted(point, _entries_in, one):
-                    _attempted(point, _add, entry, table)
+            for one in _attempted(point, _sources_in, source):
+                _attempted(point, _add, one, table)
     return table
 
 
-def _add(entry: Entry, table: dict[str, Entry]) -> None:
+def _add(source: ModelSpec | Path, table: dict[str, Entry]) -> None:
+    entry = _entry_of(source)
     _check_unique([entry], table)
     table[entry.spec.full_name] = entry
 
@@ -219,26 +219,27 @@ def _given_by(point: Any) -> list[Any]:
     return [given] if isinstance(given, (str, Path, ModelSpec)) else list(given)
 
 
-def _folders_in(source: ModelSpec | str | Path) -> list[Any]:
-    """Return the folders with a spec in a folder of them; else the source itself."""
-    if isinstance(source, ModelSpec) or (Path(source) / SPEC_FILE).is_file():
-        return [source]
-    return sorted(path.parent for path in Path(source).glob(f"*/{SPEC_FILE}")) or [source]
-
-
-def _entries_in(source: ModelSpec | str | Path) -> Iterator[Entry]:
+def _sources_in(source: ModelSpec | str | Path) -> list[ModelSpec | Path]:
+    """Return a spec or the folder of one as it is; of a folder of such folders, these."""
     if isinstance(source, ModelSpec):
-        yield Entry(source)
-        return
+        return [source]
     folder = Path(source).resolve()
     if (folder / SPEC_FILE).is_file():
-        yield Entry.read(folder)
-        return
-    specs = sorted(folder.glob(f"*/{SPEC_FILE}")) if folder.is_dir() else []
-    if not specs and folder != BUNDLED:
+        return [folder]
+    folders: list[ModelSpec | Path] = [
+        spec.parent for spec in sorted(folder.glob(f"*/{SPEC_FILE}"))
+    ]
+    if not folders and folder != BUNDLED:
         raise SpecError(f"{folder}: neither a folder with a {SPEC_FILE} nor one of such folders")
-    for spec in specs:
-        yield Entry.read(spec.parent)
+    return folders
+
+
+def _entries_in(source: ModelSpec | str | Path) -> list[Entry]:
+    return [_entry_of(each) for each in _sources_in(source)]
+
+
+def _entry_of(source: ModelSpec | Path) -> Entry:
+    return Entry(source) if isinstance(source, ModelSpec) else Entry.read(source)
 
 
 def _check_unique(added: list[Entry], table: dict[str, Entry]) -> None:

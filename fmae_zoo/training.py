@@ -15,6 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fmae_zoo.accelerate import accelerated
+from fmae_zoo.arguments import check_seed
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.checkpoint import (
     BEST_FILE,
@@ -30,7 +31,7 @@ from fmae_zoo.checkpoint import (
 from fmae_zoo.component import SIDE
 from fmae_zoo.data import Dataset, check_dataset, load_data
 from fmae_zoo.entry import check_folder_for, save
-from fmae_zoo.errors import ArgumentError, TrainingError, check_integer
+from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.manifest import TrainingRecord, environment
@@ -106,7 +107,7 @@ def train(
         ArgumentError: the seed is out of range, there is nothing to resume from, data is no
             Dataset, or the output folder holds another spec.
     """
-    check_integer("seed", seed, 0, 2**31 - 1)
+    check_seed(seed)
     check_dataset(data)
     if output == "" or (resume and output is None):
         raise ArgumentError("Expected an output folder, with the checkpoint of the run to resume")
@@ -152,16 +153,17 @@ class _Run:
             return
         if resume and not self.folder.is_dir():
             raise TrainingError(f"{self.folder}: there is no such folder to resume from")
-        with writing(self.folder, kept=-1):
+        lock = FileLock(self.folder / LOCK_FILE, blocking=False)
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / LOCK_FILE, blocking=False)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise TrainingError(
-                    f"{self.folder}: another process is training here. Wait, or choose another "
-                    "output folder."
-                ) from error
+            lock.acquire()
+        except Timeout as error:
+            raise TrainingError(
+                f"{self.folder}: another process is training here. Wait, or choose another "
+                "output folder."
+            ) from error
+        except OSError as error:
+            raise TrainingError(f"{self.folder}: cannot be written: {error}") from error
         try:
             remove_leftovers(self.folder)
             yield

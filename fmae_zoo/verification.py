@@ -48,8 +48,8 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
         data: Fashion-MNIST by default; where no source has it, the figures are not checked.
 
     Returns:
-        A check for each promise, in the order files, goldens, figures. After a file that is
-        not as recorded the rest is not checked.
+        A check for each promise, in the order licence and spec, files, goldens, figures. After
+        one of the first two that is not as recorded the rest is not checked.
 
     Raises:
         UnknownModelError, SpecError: there is no such entry, or its spec or manifest is damaged.

@@ -44,14 +44,14 @@ def few(sample: Dataset) -> Dataset:
 def full_data() -> Dataset:
     """The real 70,000 images.
 
-    Only the tests of the marker `full_data` ask for it: without network and data set the rest
-    of the suite must still run, so these are skipped there and not failed, unless
-    FMAE_REQUIRE_DATA is set, as it is in CI.
+    Only the tests of the marker `full_data` ask for it.
     """
     data = find_data()
     if data is None:
         if os.environ.get("FMAE_REQUIRE_DATA"):
             pytest.fail("no source has Fashion-MNIST")
+        # The rest of the suite needs neither network nor data set, and must run without them.
+        # CI sets FMAE_REQUIRE_DATA, so there nothing is skipped.
         pytest.skip("no source has Fashion-MNIST")
     return data
 

@@ -1,6 +1,7 @@
 import gzip
 import http.client
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -280,6 +281,7 @@ def test_the_hub_data_set_is_converted(no_source, sample, monkeypatch, tmp_path)
         return str(tmp_path / f"{split}.parquet")
 
     monkeypatch.undo()
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **options: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     target = tmp_path / "target"
     target.mkdir()
@@ -306,15 +308,18 @@ def test_the_sample_is_stratified_and_small():
     assert resources.files("fmae_zoo").joinpath("sample.npz").stat().st_size < 1_000_000
 
 
-def test_an_unreachable_hub_is_an_absent_source(monkeypatch, tmp_path):
+def test_an_unreachable_hub_is_an_absent_source_at_once(monkeypatch, tmp_path):
     import huggingface_hub
 
     def unreachable(*args, **options):
-        raise FileNotFoundError("no network")
+        raise ConnectionError("no network")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
-    with pytest.raises(AbsentDataError, match="no network"):
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    began = time.perf_counter()
+    with pytest.raises(AbsentDataError, match="the Hub cannot be reached"):
         data._download_from_hub(tmp_path)
+    assert time.perf_counter() - began < 5.0
 
 
 @pytest.mark.full_data

@@ -204,9 +204,6 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 
 
 def test_verify_of_odd_entries_is_a_failed_check(folder, sample):
-    from fmae_zoo.entry import record_files
-    from fmae_zoo.weights import save_tensors
-
     manifest = Manifest.read(folder)
     changed = manifest.model_copy(update={"results": {"reconstruction": {"beauty": 0.5}}})
     changed.write(folder)

@@ -1,22 +1,17 @@
 """Copy a finished training run into the registry: `python tools/publish.py runs/NAME-seed0`."""
 
-import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from fmae_zoo.data import FASHION_MNIST_DIGEST
-from fmae_zoo.entry import RECORDED_FILES, Entry, record_files
+from fmae_zoo.entry import RECORDED_FILES, Entry, prepared, record_files
 from fmae_zoo.errors import FmaeError
-from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry
 
 
 def publish(run: Path) -> Path:
     """Copy the weights, goldens, history and manifest of a run beside the spec it was trained by.
-
-    Everything is copied beside the entry first and then moved in, the manifest last.
 
     Raises:
         SystemExit: the run was trained by another spec than the one in the registry, or on other
@@ -30,14 +25,11 @@ def publish(run: Path) -> Path:
     manifest = trained.manifest
     if manifest.training is None or manifest.training.data_digest != FASHION_MNIST_DIGEST:
         raise SystemExit(f"{run} was not trained on Fashion-MNIST")
-    with tempfile.TemporaryDirectory(prefix=".publishing-", dir=folder) as temporary:
-        new = Path(temporary)
+    with prepared(folder) as new:
         for name in RECORDED_FILES:
             shutil.copy(run / name, new / name)
         manifest = manifest.model_copy(update={"spec_sha256": trained.spec.digest})
         record_files(new, manifest).write(new)
-        for name in (*RECORDED_FILES, MANIFEST_FILE):
-            os.replace(new / name, folder / name)
     return folder
 
 

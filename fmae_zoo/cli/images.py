@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
+from fmae_zoo.cli.output import emit_json, emit_table, json_option, note, seed_option
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 
@@ -90,7 +90,7 @@ def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_jso
 @click.command("generate")
 @click.argument("name")
 @click.option("--count", "-n", type=click.IntRange(1, 10_000), default=64, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
 @json_option
 def generate_command(name: str, count: int, seed: int, output: Path, as_json: bool) -> None:

@@ -134,6 +134,7 @@ def _verified(name: str) -> list[Any]:
     """Return the checks of an entry: a manifest that cannot be read is a check that failed."""
     import fmae_zoo
 
+    # It explains a backend that is missing, which the import of Check would only trip over.
     verify = fmae_zoo.verify
     from fmae_zoo.verification import Check
 

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fmae_zoo.arguments import MAX_SEED
+
 PIPE_WIDTH = 160
 
 stderr = Console(stderr=True, highlight=False)
@@ -20,6 +22,7 @@ data_option = click.option(
     type=click.Path(exists=True, file_okay=False),
     help="Folder with the four IDX files; by default the first source that has Fashion-MNIST.",
 )
+seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 
 
 def emit_json(value: Any) -> None:

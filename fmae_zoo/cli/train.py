@@ -14,7 +14,9 @@ from fmae_zoo.cli.output import (
     flat_figures,
     json_option,
     note,
+    seed_option,
 )
+from fmae_zoo.recipe import PRECISIONS
 
 FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tuned", "elbo")
 
@@ -24,9 +26,9 @@ FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tu
 @click.option("--epochs", type=click.IntRange(min=1))
 @click.option("--batch-size", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
-@click.option("--precision", type=click.Choice(["float32", "mixed_bfloat16", "mixed_float16"]))
+@click.option("--precision", type=click.Choice(PRECISIONS))
 @click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option
 @click.option("--output", "-o", help="Folder for checkpoints and the model. [runs/NAME-seedN]")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @data_option
@@ -96,7 +98,7 @@ def _how_to_resume(
     multiple=True,
     help="Only this figure; may be repeated.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option
 @click.option("--write", is_flag=True, help="Write the figures into the entry's manifest.")
 @data_option
 @json_option
@@ -127,13 +129,12 @@ def evaluate_command(
         model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
     )
     if as_json:
-        emit_json({"name": name, "data": data.name, "sample": data.is_sample, "figures": results})
+        emit_json({**_about(name, data), "figures": results})
     else:
         emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
     for figure in set(figures) - set(results):
         note(f"{figure} does not apply to {name}.")
-    if data.is_sample:
-        note("These figures are of the small sample, not of Fashion-MNIST.")
+    _note_sample(data)
     if write:
         record_results(name, results, data, seed)
 
@@ -144,7 +145,7 @@ def evaluate_command(
 @click.option("--layer", help="Layer of the encoder to read, e.g. features. [its output]")
 @click.option("--epochs", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--tune-epochs", type=click.IntRange(min=1), default=10, show_default=True)
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@seed_option
 @click.option(
     "--output", "-o", type=click.Path(file_okay=False), help="Folder for report and picture."
 )
@@ -187,7 +188,7 @@ def classify_command(
         classifier.fit(images[fit], labels[fit], epochs=tune_epochs, augment=True, **common)
         reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
     if as_json:
-        emit_json({"name": name, "data": data.name, "sample": data.is_sample, "reports": reports})
+        emit_json({**_about(name, data), "reports": reports})
     else:
         for stage, report in reports.items():
             figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
@@ -196,10 +197,19 @@ def classify_command(
                 _class_rows(report),
                 title=f"{name}, {stage}: {figures}",
             )
-    if data.is_sample:
-        note("These figures are of the small sample, not of Fashion-MNIST.")
+    _note_sample(data)
     if folder is not None:
         _write_report(folder, name, reports)
+
+
+def _about(name: str, data: Any) -> dict[str, Any]:
+    """Return what figures in JSON are of."""
+    return {"name": name, "data": data.name, "sample": data.is_sample}
+
+
+def _note_sample(data: Any) -> None:
+    if data.is_sample:
+        note("These figures are of the small sample, not of Fashion-MNIST.")
 
 
 def _class_rows(report: dict[str, Any]) -> list[tuple[str, float, float]]:

@@ -7,9 +7,10 @@ To add a figure: a file with a function from a `Subject` to a dictionary, and it
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from fmae_zoo.arguments import check_seed
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.data import Dataset, check_dataset, load_data
-from fmae_zoo.errors import ArgumentError, UnknownModelError, check_integer
+from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.evaluation.elbo import elbo
 from fmae_zoo.evaluation.head import fine_tuned, frozen_head
 from fmae_zoo.evaluation.knn import knn
@@ -62,7 +63,7 @@ def evaluate(
             f"received {type(model).__name__}"
         )
     check_dataset(data)
-    check_integer("seed", seed, 0, 2**31 - 1)
+    check_seed(seed)
     if figures is not None and not isinstance(figures, Iterable):
         raise ArgumentError(f"Expected names of figures; received {figures!r}")
     names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)

@@ -27,12 +27,11 @@ def record_results(
     """
     entry = find_entry(source)
     check_data(entry, data)
-    how = EvaluationRecord(seed=seed, data_digest=data.digest, environment=environment())
     manifest = entry.manifest
     _update(
         entry,
         results={**manifest.results, **results},
-        evaluations={**manifest.evaluations, **dict.fromkeys(results, how)},
+        evaluations={**manifest.evaluations, **_described(results, data, seed)},
     )
 
 
@@ -46,8 +45,7 @@ def record_seed(
     """
     entry = find_entry(source)
     check_data(entry, data)
-    how = EvaluationRecord(seed=0, data_digest=data.digest, environment=environment())
-    record = SeedRecord(training=training, results=results, evaluations=dict.fromkeys(results, how))
+    record = SeedRecord(training=training, results=results, evaluations=_described(results, data))
     _update(entry, seeds={**entry.manifest.seeds, str(training.seed): record})
 
 
@@ -65,6 +63,13 @@ def check_data(entry: Entry, data: Dataset) -> None:
             f"{entry.spec.full_name} was trained on {training.data_source}; figures of "
             f"{data.source} are not written into its manifest"
         )
+
+
+def _described(
+    results: dict[str, Any], data: Dataset, seed: int = 0
+) -> dict[str, EvaluationRecord]:
+    how = EvaluationRecord(seed=seed, data_digest=data.digest, environment=environment())
+    return dict.fromkeys(results, how)
 
 
 def _update(entry: Entry, **changes: Any) -> None:
