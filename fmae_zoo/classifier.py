@@ -4,17 +4,15 @@ from typing import Any, Self
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from fmae_zoo.accelerate import accelerated, predicted
 from fmae_zoo.arguments import check_integer, check_seed
+from fmae_zoo.augmentation import MAX_SHIFT, erased, shifted_and_mirrored
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
 from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
 from fmae_zoo.images import as_images, in_unit_range
 from fmae_zoo.recipe import PRECISIONS
-
-MAX_SHIFT = 2
-"""Pixels by which augmentation moves an image of a convolutional encoder, at most."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -107,6 +105,11 @@ class Classifier(keras.Model):
         self.encoder.trainable = trainable
         self.built = True
 
+    @property
+    def is_convolutional(self) -> bool:
+        """Whether the encoder has layers whose output is a map."""
+        return any(len(layer.output.shape) == 4 for layer in self.encoder.layers[1:])
+
     def call(self, images: Any, training: bool = False) -> Any:
         """Return class probabilities `(n, num_classes)`."""
         codes = self.encoder(in_unit_range(images), training=training)
@@ -123,6 +126,7 @@ class Classifier(keras.Model):
         learning_rate: float = 1e-3,
         weight_decay: float = 1e-4,
         augment: bool = False,
+        label_smoothing: float = 0.0,
         seed: int = 0,
         verbose: int = 0,
     ) -> list[dict[str, float]]:
@@ -139,9 +143,11 @@ class Classifier(keras.Model):
             batch_size: images in a step.
             learning_rate: at its highest.
             weight_decay: decoupled.
-            augment: mirror half of the images, anew in every epoch, and where the encoder is
-                convolutional shift each by up to two pixels (a dense one has to learn every
-                shift anew); only where the encoder is trained too.
+            augment: mirror half of the images, anew in every epoch; where the encoder is
+                convolutional also shift each by up to two pixels and erase a rectangle of
+                half of them (a dense one has to learn every shift anew); only where the
+                encoder is trained too.
+            label_smoothing: share of the target, in [0, 1), that is spread over all classes.
             seed: of the order and the augmentation.
             verbose: 1 prints a line for each epoch on stderr.
 
@@ -154,6 +160,8 @@ class Classifier(keras.Model):
         """
         check_integer("epochs", epochs, 1)
         check_integer("batch_size", batch_size, 1)
+        if not 0.0 <= label_smoothing < 1.0:
+            raise ArgumentError(f"label_smoothing is {label_smoothing!r}; expected one in [0, 1)")
         if validation_data is not None and len(validation_data) != 2:
             raise ArgumentError("Expected validation_data to be a pair: images and labels")
         frozen = not self.encoder.trainable
@@ -171,9 +179,8 @@ class Classifier(keras.Model):
                 self.codes(pictures) if frozen else pictures,
                 self._class_numbers(validation_data[1], len(pictures)),
             )
-        shift = MAX_SHIFT if _is_convolutional(self.encoder) else 0
         steps = epochs * -(-len(images) // batch_size)
-        _compile(model, learning_rate, weight_decay, steps)
+        _compile(model, learning_rate, weight_decay, label_smoothing, steps)
         rows: list[dict[str, float]] = []
         before = model.get_weights()
         best, best_accuracy = None, -1.0
@@ -182,7 +189,9 @@ class Classifier(keras.Model):
             order = rng.permutation(len(inputs))
             batch = inputs[order]
             if augment:
-                batch = shifted_and_mirrored(batch, rng, shift)
+                batch = shifted_and_mirrored(batch, rng, MAX_SHIFT if self.is_convolutional else 0)
+            if augment and self.is_convolutional:
+                batch = erased(batch, rng)
             with accelerated(model):
                 # Not self.fit: Model.fit, of whichever model is trained.
                 logs = keras.Model.fit(
@@ -322,32 +331,32 @@ class Classifier(keras.Model):
         return cls(encoder, **config)
 
 
-def shifted_and_mirrored(
-    images: np.ndarray, rng: np.random.Generator, shift: int = MAX_SHIFT
-) -> np.ndarray:
-    """Return images `(n, 28, 28, 1)`, half of them mirrored, each moved by up to `shift` pixels."""
-    count, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
-    places = 2 * shift + 1
-    rows, columns = rng.integers(0, places, size=(2, count))
-    result = np.empty_like(images)
-    for row in range(places):
-        for column in range(places):
-            own = (rows == row) & (columns == column)
-            result[own] = padded[own, row : row + height, column : column + width]
-    mirrored = rng.random(count) < 0.5
-    result[mirrored] = result[mirrored, :, ::-1]
-    return result
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """Mean cross-entropy in nats of integer labels, a share of each spread over all classes.
+
+    Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision, CVPR.
+    """
+
+    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.smoothing = smoothing
+
+    def call(self, labels: Any, probabilities: Any) -> Any:
+        """Return the loss of each image: `(n,)`."""
+        of_label = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        of_all = -ops.mean(ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)
+        return (1.0 - self.smoothing) * of_label + self.smoothing * of_all
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {**super().get_config(), "smoothing": self.smoothing}
 
 
 def _from_one_hot(rows: np.ndarray) -> np.ndarray:
     if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
         raise ArgumentError("Expected one-hot labels: in each row a single 1, and zeros.")
     return rows.argmax(axis=1)
-
-
-def _is_convolutional(encoder: Any) -> bool:
-    return any(len(layer.output.shape) == 4 for layer in encoder.layers[1:])
 
 
 def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
@@ -367,7 +376,9 @@ def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
     return copy
 
 
-def _compile(model: Any, learning_rate: float, weight_decay: float, steps: int) -> None:
+def _compile(
+    model: Any, learning_rate: float, weight_decay: float, label_smoothing: float, steps: int
+) -> None:
     warmup = min(max(steps // 20, 1), steps - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warmup else learning_rate,
@@ -377,7 +388,7 @@ def _compile(model: Any, learning_rate: float, weight_decay: float, steps: int) 
     )
     model.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
+        loss=SmoothedCrossEntropy(label_smoothing),
         metrics=["accuracy"],
     )
 

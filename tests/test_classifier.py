@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo.classifier import Classifier, shifted_and_mirrored
+from fmae_zoo.augmentation import ERASED_SIDES, erased, shifted_and_mirrored
+from fmae_zoo.classifier import Classifier, SmoothedCrossEntropy
 from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, TrainingError, UnknownModelError
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -155,6 +156,33 @@ def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):
     assert set(columns) == {10, 11, 12, 13, 14} | {17, 16, 15, 14, 13}
 
 
+def test_erasing_puts_one_rectangle_of_noise_into_half_of_the_images():
+    images = np.full((400, 28, 28, 1), 2.0, "float32")
+    noisy = erased(images, np.random.default_rng(0))
+    changed = (noisy != images)[..., 0]
+    hit = changed.any(axis=(1, 2))
+    assert 150 < hit.sum() < 250
+    assert 0.0 <= noisy[changed].min() <= noisy[changed].max() < 1.0
+    assert (images == 2.0).all()
+    for pixels in changed[hit]:
+        sides = pixels.any(axis=1).sum(), pixels.any(axis=0).sum()
+        assert pixels.sum() == sides[0] * sides[1]
+        assert ERASED_SIDES[0] <= min(sides) <= max(sides) <= ERASED_SIDES[1]
+
+
+def test_label_smoothing_is_that_of_one_hot_labels():
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), 50).astype("float32")
+    labels = np.arange(50) % 10
+    expected = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)(
+        np.eye(10, dtype="float32")[labels], probabilities
+    )
+    loss = keras.losses.deserialize(keras.losses.serialize(SmoothedCrossEntropy(0.1)))
+    found = loss(labels, probabilities)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(found), keras.ops.convert_to_numpy(expected), rtol=1e-4
+    )
+
+
 def test_a_last_batch_of_one_image_trains(encoder, few):
     classifier = Classifier(encoder, 10)
     rows = classifier.fit(few.train_images[:9], few.train_labels[:9], epochs=1, batch_size=8)
@@ -232,7 +260,12 @@ def test_arguments_out_of_range_are_refused(encoder, arguments):
 
 def test_fit_refuses_what_it_cannot_use(encoder, few):
     classifier = Classifier(encoder, 10)
-    for arguments in ({"batch_size": 0}, {"epochs": -1}, {"validation_data": (few.test_images,)}):
+    for arguments in (
+        {"batch_size": 0},
+        {"epochs": -1},
+        {"label_smoothing": 1.0},
+        {"validation_data": (few.test_images,)},
+    ):
         with pytest.raises(ArgumentError):
             classifier.fit(few.train_images, few.train_labels, **arguments)
     model = fmae_zoo.Autoencoder(tiny_spec())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import cli, data, registry
+from fmae_zoo import cli, data, evaluation, registry
 from fmae_zoo.cli import COMMANDS
 from fmae_zoo.data import _write_idx
 from fmae_zoo.entry import spec_toml
@@ -354,6 +354,17 @@ def test_figures_of_the_sample_say_so_in_every_form(fmae, model, sample, monkeyp
     assert code == 1
     assert "figures of the sample" in err
     assert out == ""
+
+
+def test_a_figure_that_was_measured_before_a_stop_is_kept(fmae, model, idx, monkeypatch):
+    def stopped(subject):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(evaluation.FIGURES, "linear_probe", stopped)
+    options = ["--data", idx, "--figure", "knn", "--figure", "linear_probe", "--write"]
+    code, _, err = fmae("evaluate", model, *options)
+    assert (code, "Stopped" in err) == (1, True)
+    assert set(registry.find_entry(model).manifest.results) == {"knn"}
 
 
 def test_a_folder_that_cannot_be_made_is_found_before_the_training(fmae, model, idx, tmp_path):

@@ -26,8 +26,8 @@ VAE = {
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(head, "HEAD_EPOCHS", 1)
-    monkeypatch.setattr(head, "TUNE_EPOCHS", 1)
+    for name in ("HEAD", "WIDE_HEAD", "DENSE_TUNING", "CONVOLUTIONAL_TUNING"):
+        monkeypatch.setattr(head, name, replace(getattr(head, name), epochs=1))
 
 
 def test_every_figure_of_a_convolutional_vae(quick, few):
@@ -47,6 +47,30 @@ def test_figures_that_do_not_apply_are_left_out(quick, few):
     )
     assert list(results) == ["frozen_head"]
     assert list(results["frozen_head"]) == ["latent"]
+
+
+def test_a_head_says_how_it_was_trained(quick, few):
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    results = fmae_zoo.evaluate(model, ["frozen_head", "fine_tuned"], data=few)
+    frozen, tuned = results["frozen_head"]["latent"], results["fine_tuned"]
+    assert frozen["learning_rate"] == head.HEAD.learning_rate
+    assert tuned["learning_rate"] == head.DENSE_TUNING.learning_rate
+    assert (frozen["augment"], tuned["augment"]) == (False, True)
+    for report in (frozen, tuned):
+        assert report["epochs"] == 1
+        assert 0.0 <= report["validation_accuracy"] <= 1.0
+
+
+def test_plans_follow_the_encoder():
+    encoder = [{"filters": [4], "pool": "max"}, {"filters": [32], "pool": "average"}]
+    network = {**TINY_CONV, "base": [7, 7, 32], "encoder": encoder}
+    wide = {"network": network, "latent": {"type": "spatial", "size": 7 * 7 * 32}}
+    plans = {}
+    for name, spec in (("dense", tiny_spec()), ("wide", tiny_spec(**wide))):
+        classifier = fmae_zoo.Classifier(fmae_zoo.Autoencoder(spec).encoder, 10)
+        plans[name] = head.head_plan(classifier), head.tuning_plan(classifier)
+    assert plans["dense"] == (head.HEAD, head.DENSE_TUNING)
+    assert plans["wide"] == (head.WIDE_HEAD, head.CONVOLUTIONAL_TUNING)
 
 
 def test_an_unknown_figure_is_refused(few):

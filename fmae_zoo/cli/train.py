@@ -125,8 +125,18 @@ def evaluate_command(
     data = fmae_zoo.load_data(data_folder)
     if write:
         check_data(find_entry(name), data)
+
+    def keep(figure: str, result: dict[str, Any]) -> None:
+        if write:
+            record_results(name, {figure: result}, data, seed)
+
     results = fmae_zoo.evaluate(
-        model, figures or None, data=data, seed=seed, progress=lambda f: note(f"measuring {f}")
+        model,
+        figures or None,
+        data=data,
+        seed=seed,
+        progress=lambda figure: note(f"measuring {figure}"),
+        done=keep,
     )
     if as_json:
         emit_json({**_about(name, data), "figures": results})
@@ -135,16 +145,14 @@ def evaluate_command(
     for figure in set(figures) - set(results):
         note(f"{figure} does not apply to {name}.")
     _note_sample(data)
-    if write:
-        record_results(name, results, data, seed)
 
 
 @click.command("classify")
 @click.argument("name")
 @click.option("--fine-tune", is_flag=True, help="Then train the encoder too.")
 @click.option("--layer", help="Layer of the encoder to read, e.g. features. [its output]")
-@click.option("--epochs", type=click.IntRange(min=1), default=15, show_default=True)
-@click.option("--tune-epochs", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of the head. [as published]")
+@click.option("--tune-epochs", type=click.IntRange(min=1), help="Of both. [as published]")
 @seed_option
 @click.option(
     "--output", "-o", type=click.Path(file_okay=False), help="Folder for report and picture."
@@ -155,8 +163,8 @@ def classify_command(
     name: str,
     fine_tune: bool,
     layer: str | None,
-    epochs: int,
-    tune_epochs: int,
+    epochs: int | None,
+    tune_epochs: int | None,
     seed: int,
     output: str | None,
     data_folder: str | None,
@@ -164,12 +172,17 @@ def classify_command(
 ) -> None:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
+    It is trained as for the published figures, which `fmae info` gives.
+
     \b
     Example: fmae classify conv-ae-bn --layer features --fine-tune -o runs/classifier
     """
     import fmae_zoo
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
+    # It imports Keras, so only after load, which explains a backend that is missing.
+    from fmae_zoo.evaluation.head import head_plan, tuning_plan
+
     data = fmae_zoo.load_data(data_folder)
     folder = Path(output) if output else None
     if folder is not None:
@@ -180,12 +193,13 @@ def classify_command(
     classifier = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed)
     common: dict[str, Any] = {"validation_data": held_out, "seed": seed, "verbose": 1}
     note("training the head on the frozen encoder")
-    classifier.fit(images[fit], labels[fit], epochs=epochs, **common)
+    classifier.fit(images[fit], labels[fit], **head_plan(classifier).options(epochs), **common)
     reports = {"frozen": classifier.report(data.test_images, data.test_labels)}
     if fine_tune:
         note("training the encoder too")
         classifier = classifier.unfreeze()
-        classifier.fit(images[fit], labels[fit], epochs=tune_epochs, augment=True, **common)
+        plan = tuning_plan(classifier)
+        classifier.fit(images[fit], labels[fit], **plan.options(tune_epochs), **common)
         reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
     if as_json:
         emit_json({**_about(name, data), "reports": reports})

@@ -36,6 +36,7 @@ def evaluate(
     data: Dataset | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda figure: None,
+    done: Callable[[str, dict[str, Any]], None] = lambda figure, result: None,
 ) -> dict[str, Any]:
     """Measure a model on the test set, with every choice made on the validation split.
 
@@ -46,6 +47,7 @@ def evaluate(
         data: Fashion-MNIST by default.
         seed: of the heads, and of the posterior samples.
         progress: called with the name of each figure before it is measured.
+        done: called with the name and the result of each figure that applies, once it is there.
 
     Returns:
         For each figure that applies a dictionary of numbers: MSE over pixels of [0, 1]
@@ -79,6 +81,7 @@ def evaluate(
         figure = FIGURES[name](subject)
         if figure is not None:
             results[name] = figure
+            done(name, figure)
     return results
 
 

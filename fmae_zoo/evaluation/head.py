@@ -1,16 +1,58 @@
 """A dense head on the encoder: frozen, then fine-tuned."""
 
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
-HEAD_EPOCHS, HEAD_BATCH, HEAD_RATE = 40, 128, 3e-3
-TUNE_EPOCHS, TUNE_BATCH, TUNE_RATE = 20, 128, 1e-3
-TUNE_DECAY = 5e-2
+
+@dataclass(frozen=True)
+class Plan:
+    """How a classifier is trained, as `Classifier.fit` has it; each was chosen on validation."""
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    label_smoothing: float = 0.0
+    augment: bool = False
+    batch_size: int = 128
+
+    def options(self, epochs: int | None = None) -> dict[str, Any]:
+        """Return the arguments for `Classifier.fit`, with another number of epochs if given."""
+        return asdict(self if epochs is None else replace(self, epochs=epochs))
+
+
+HEAD = Plan(epochs=40, learning_rate=3e-3, weight_decay=1e-4)
+WIDE_HEAD = Plan(epochs=10, learning_rate=3e-3, weight_decay=0.25, label_smoothing=0.1)
+"""For codes of more values than are probed, whose head has millions of weights to overfit with."""
+
+DENSE_TUNING = Plan(epochs=20, learning_rate=1e-3, weight_decay=5e-2, augment=True)
+CONVOLUTIONAL_TUNING = Plan(
+    epochs=14, learning_rate=2e-3, weight_decay=0.2, label_smoothing=0.1, augment=True
+)
+
+
+def head_plan(classifier: Classifier) -> Plan:
+    """Return how a head on the frozen encoder is trained."""
+    return WIDE_HEAD if _width(classifier) > MAX_PROBE_WIDTH else HEAD
+
+
+def tuning_plan(classifier: Classifier) -> Plan:
+    """Return how the encoder and its trained head are trained on."""
+    return CONVOLUTIONAL_TUNING if classifier.is_convolutional else DENSE_TUNING
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A classifier, how it was trained, and its highest accuracy on validation."""
+
+    classifier: Classifier
+    plan: Plan
+    validation_accuracy: float
 
 
 def frozen_head(subject: Subject) -> dict[str, Any]:
@@ -30,25 +72,13 @@ def fine_tuned(subject: Subject) -> dict[str, Any]:
     The head reads the features where the encoder is convolutional, else the latent. Images
     are augmented in training; the epoch is chosen on validation.
     """
-    head = _trained_head(subject, features_layer(subject))
+    head = _trained_head(subject, features_layer(subject)).classifier
     precision = subject.model.spec.recipe.precision
     if keras.backend.backend() != "torch":
         precision = "float32"
     classifier = head.unfreeze(precision=precision)
-    images, labels, validation = _split(subject)
-    rows = classifier.fit(
-        images,
-        labels,
-        validation_data=validation,
-        epochs=TUNE_EPOCHS,
-        batch_size=TUNE_BATCH,
-        learning_rate=TUNE_RATE,
-        weight_decay=TUNE_DECAY,
-        augment=True,
-        seed=subject.seed,
-    )
-    report = _report(classifier.in_float32(), subject)
-    return {**report, "validation_accuracy": max(row["val_accuracy"] for row in rows)}
+    tuned = _train(classifier, tuning_plan(classifier), subject)
+    return _report(replace(tuned, classifier=classifier.in_float32()), subject)
 
 
 def features_layer(subject: Subject) -> str | None:
@@ -58,36 +88,38 @@ def features_layer(subject: Subject) -> str | None:
     return "features" if len(features.shape) == 4 and not is_code else None
 
 
-def _trained_head(subject: Subject, layer: str | None) -> Classifier:
-    if layer in subject.heads:
-        return subject.heads[layer]
-    classifier = Classifier(
-        subject.model.encoder, subject.data.num_classes, layer=layer, seed=subject.seed
-    )
-    images, labels, validation = _split(subject)
-    classifier.fit(
-        images,
-        labels,
-        validation_data=validation,
-        epochs=HEAD_EPOCHS,
-        batch_size=HEAD_BATCH,
-        learning_rate=HEAD_RATE,
-        seed=subject.seed,
-    )
-    subject.heads[layer] = classifier
-    return classifier
+def _trained_head(subject: Subject, layer: str | None) -> Trained:
+    if layer not in subject.heads:
+        classifier = Classifier(
+            subject.model.encoder, subject.data.num_classes, layer=layer, seed=subject.seed
+        )
+        subject.heads[layer] = _train(classifier, head_plan(classifier), subject)
+    return subject.heads[layer]
 
 
-def _split(subject: Subject) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray]]:
+def _train(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
     fit, validation = subject.data.split
     images, labels = subject.data.train_images, subject.data.train_labels
-    return images[fit], labels[fit], (images[validation], labels[validation])
+    rows = classifier.fit(
+        images[fit],
+        labels[fit],
+        validation_data=(images[validation], labels[validation]),
+        seed=subject.seed,
+        **plan.options(),
+    )
+    return Trained(classifier, plan, max(row["val_accuracy"] for row in rows))
 
 
-def _report(classifier: Classifier, subject: Subject) -> dict[str, Any]:
-    report = classifier.report(subject.data.test_images, subject.data.test_labels)
+def _report(trained: Trained, subject: Subject) -> dict[str, Any]:
+    classifier = trained.classifier
     return {
-        **report,
-        "input_size": int(np.prod(classifier.encoder.output_shape[1:])),
+        **classifier.report(subject.data.test_images, subject.data.test_labels),
+        "validation_accuracy": trained.validation_accuracy,
+        **trained.plan.options(),
+        "input_size": _width(classifier),
         "head_parameters": int(classifier.head.count_params()),
     }
+
+
+def _width(classifier: Classifier) -> int:
+    return int(np.prod(classifier.encoder.output_shape[1:]))

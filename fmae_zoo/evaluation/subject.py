@@ -10,7 +10,8 @@ from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.data import Dataset
 
 MAX_PROBE_WIDTH = 1024
-"""Wider codes are not probed: logistic regression and neighbours are not made for them."""
+"""Wider codes are not probed: logistic regression and neighbours are not made for them, and a
+dense head on them is trained with more regularisation."""
 
 
 @dataclass
@@ -21,7 +22,7 @@ class Subject:
         model: the autoencoder.
         data: images and labels.
         seed: of everything random in a protocol.
-        heads: classifiers on the frozen encoder that a protocol has trained, by layer.
+        heads: what a protocol has trained on the frozen encoder, by layer.
     """
 
     model: Autoencoder
