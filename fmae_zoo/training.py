@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,7 @@ from fmae_zoo.entry import check_folder_for, save
 from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
+from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
@@ -140,9 +141,11 @@ class _Run:
             "backend": keras.backend.backend(),
         }
         self.environment = environment()
+        self.check_interrupt: Callable[[], None] = lambda: None
 
     def __call__(self, resume: bool) -> History:
-        with self._alone(resume):
+        with self._alone(resume), deferred_interrupts() as check:
+            self.check_interrupt = check
             return self._train(resume)
 
     @contextmanager
@@ -180,6 +183,7 @@ class _Run:
                 best = read_best(self.folder)
         validation = as_images(self.validation)
         while not self._finished(progress):
+            self.check_interrupt()
             row = self._epoch(model, progress, validation)
             weights = copy_state(_weights_of(model))
             # ReLU can turn NaN into zero, so the losses alone do not tell.
@@ -238,7 +242,7 @@ class _Run:
     ) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, progress.epoch])
         inputs, targets = epoch_of(self.images, self.recipe, rng, progress.epoch)
-        watch = _Watch(self.reporter, progress.epoch, self.recipe.epochs)
+        watch = _Watch(self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs)
         began = time.perf_counter()
         with accelerated(model):
             logs = model.fit(
@@ -395,9 +399,16 @@ class _Watch(keras.callbacks.Callback):
 
     async_safe = True
 
-    def __init__(self, reporter: Any, epoch: int, epochs: int) -> None:
+    def __init__(
+        self, check_interrupt: Callable[[], None], reporter: Any, epoch: int, epochs: int
+    ) -> None:
         super().__init__()
+        self.check_interrupt = check_interrupt
         self.reporter, self.epoch, self.epochs = reporter, epoch, epochs
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        # Keras calls this one in the main thread; `on_train_batch_end`, where it can, in others.
+        self.check_interrupt()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if batch % CHECK_EVERY:

@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from importlib import metadata
@@ -15,6 +16,7 @@ import fmae_zoo
 from fmae_zoo import checkpoint, training
 from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, SpecError, TrainingError
+from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import tensors_of
@@ -274,6 +276,34 @@ def test_a_recipe_change_does_not_touch_the_registered_spec(few):
     history = fmae_zoo.train("tiny-ae", data=few, epochs=1)
     assert history.model.spec.recipe.epochs == 1
     assert fmae_zoo.load("tiny-ae").spec.recipe.epochs == 3
+
+
+def test_the_first_interrupt_waits_for_its_moment_and_the_second_does_not():
+    before = signal.getsignal(signal.SIGINT)
+    with deferred_interrupts() as check:
+        check()
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_interrupts_are_left_alone(few):
+    before = signal.getsignal(signal.SIGINT)
+    inside = []
+
+    def train():
+        def look(*_):
+            inside.append(signal.getsignal(signal.SIGINT))
+
+        fmae_zoo.train(tiny_spec(), data=few, epochs=1, progress=look)
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert set(inside) == {before}
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "rmsprop", "sgd", "muon"])
