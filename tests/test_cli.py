@@ -209,8 +209,13 @@ def test_a_real_interrupt_is_a_ctrl_c(idx, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / "model")
     run = tmp_path / "run"
     words = ["train", f"local:{tmp_path / 'model'}", "--data", idx, "-o", run, "--epochs", 100_000]
+    # A background job starts with SIGINT ignored, and so do its children.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from fmae_zoo.cli import main; main()"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", "from fmae_zoo.cli import main; main()", *map(str, words)],
+        [sys.executable, "-c", code, *map(str, words)],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
