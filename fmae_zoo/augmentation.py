@@ -1,29 +1,45 @@
-"""Augmentation of the images on which a whole classifier is trained."""
+"""Augmentation of images, by numpy's generator: the same on every backend."""
 
 import numpy as np
 
 MAX_SHIFT = 2
-"""Pixels by which `shifted_and_mirrored` moves an image, at most."""
+"""Pixels by which `shifted` moves an image, at most."""
 
 ERASED_SIDES = (4, 14)
 """Shortest and longest side of an erased rectangle, in pixels."""
 
 
-def shifted_and_mirrored(
-    images: np.ndarray, rng: np.random.Generator, shift: int = MAX_SHIFT
-) -> np.ndarray:
-    """Return images `(n, 28, 28, 1)`, half of them mirrored, each moved by up to `shift` pixels."""
+def augmented(images: np.ndarray, rng: np.random.Generator, convolutional: bool) -> np.ndarray:
+    """Return images `(n, 28, 28, 1)` as a classifier is trained on them.
+
+    For a convolutional encoder they are shifted, mirrored and erased; a dense one has to learn
+    every shift anew, so for it they are only mirrored.
+    """
+    if convolutional:
+        return erased(mirrored(shifted(images, rng), rng), rng)
+    return mirrored(images, rng)
+
+
+def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return images `(n, height, width, ...)`, half of them mirrored."""
+    chosen = rng.random(len(images)) < 0.5
+    result = images.copy()
+    result[chosen] = result[chosen, :, ::-1]
+    return result
+
+
+def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return images `(n, 28, 28, 1)`, each moved by up to `MAX_SHIFT` pixels on each axis."""
     count, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
-    places = 2 * shift + 1
+    margin = (MAX_SHIFT, MAX_SHIFT)
+    padded = np.pad(images, ((0, 0), margin, margin, (0, 0)))
+    places = 2 * MAX_SHIFT + 1
     rows, columns = rng.integers(0, places, size=(2, count))
     result = np.empty_like(images)
     for row in range(places):
         for column in range(places):
             own = (rows == row) & (columns == column)
             result[own] = padded[own, row : row + height, column : column + width]
-    mirrored = rng.random(count) < 0.5
-    result[mirrored] = result[mirrored, :, ::-1]
     return result
 
 

@@ -8,7 +8,7 @@ from keras import layers, ops
 
 from fmae_zoo.accelerate import accelerated, predicted
 from fmae_zoo.arguments import check_integer, check_seed
-from fmae_zoo.augmentation import MAX_SHIFT, erased, shifted_and_mirrored
+from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
 from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
 from fmae_zoo.images import as_images, in_unit_range
@@ -189,9 +189,7 @@ class Classifier(keras.Model):
             order = rng.permutation(len(inputs))
             batch = inputs[order]
             if augment:
-                batch = shifted_and_mirrored(batch, rng, MAX_SHIFT if self.is_convolutional else 0)
-            if augment and self.is_convolutional:
-                batch = erased(batch, rng)
+                batch = augmented(batch, rng, self.is_convolutional)
             with accelerated(model):
                 # Not self.fit: Model.fit, of whichever model is trained.
                 logs = keras.Model.fit(

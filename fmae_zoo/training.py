@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from fmae_zoo.accelerate import accelerated
 from fmae_zoo.arguments import check_seed
+from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.checkpoint import (
     BEST_FILE,
@@ -36,10 +37,11 @@ from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
+from fmae_zoo.optimizer import make_optimizer
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, is_finite, save_tensors
+from fmae_zoo.weights import assign_tensors, is_finite, named_variables, save_tensors
 
 HISTORY_FILE = "history.csv"
 LOCK_FILE = ".lock"
@@ -314,43 +316,11 @@ def _steps_of(model: Autoencoder) -> int:
 
 
 def _weights_of(model: Autoencoder) -> dict[str, Any]:
-    from fmae_zoo.weights import named_variables
-
     return {
         f"{part}.{key}": variable
         for part in ("posterior", "decoder")
         for key, variable in named_variables(getattr(model, part)).items()
     }
-
-
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """Return the recipe's optimizer with its schedule laid out over all epochs."""
-    total = recipe.epochs * steps_per_epoch
-    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
-    rate: Any = recipe.learning_rate
-    if recipe.schedule == "cosine" or warmup:
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup else rate,
-            decay_steps=total - warmup,
-            alpha=0.0 if recipe.schedule == "cosine" else 1.0,
-            warmup_target=rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
-    if recipe.momentum:
-        options["momentum"] = recipe.momentum
-    # The defaults of AdamW and Muon are not zero; the others take none, or a number.
-    if recipe.weight_decay or recipe.optimizer in ("adamw", "muon"):
-        options["weight_decay"] = recipe.weight_decay
-    if recipe.optimizer == "muon":
-        options["adam_weight_decay"] = recipe.weight_decay
-    return {
-        "adam": keras.optimizers.Adam,
-        "adamw": keras.optimizers.AdamW,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-        "muon": keras.optimizers.Muon,
-    }[recipe.optimizer](**options)
 
 
 def epoch_of(
@@ -366,8 +336,7 @@ def epoch_of(
     """
     images = images[rng.permutation(len(images))]
     if recipe.augment:
-        mirrored = rng.random(len(images)) < 0.5
-        images[mirrored] = images[mirrored, :, ::-1]
+        images = mirrored(images, rng)
     if recipe.binarise:
         images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
     targets = as_images(images)

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo.augmentation import ERASED_SIDES, erased, shifted_and_mirrored
 from fmae_zoo.classifier import Classifier, SmoothedCrossEntropy
 from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, TrainingError, UnknownModelError
 from tests.conftest import TINY_CONV, tiny_spec
@@ -134,40 +133,6 @@ def test_low_precision_is_for_training_only(encoder, few):
 def test_an_unknown_layer_is_an_error_that_lists_the_layers(encoder):
     with pytest.raises(UnknownModelError, match=r"no layer 'nosuch'; it has: .*features"):
         Classifier(encoder, 10, layer="nosuch")
-
-
-def test_without_a_shift_augmentation_only_mirrors(few):
-    images = few.train_images[..., None] / np.float32(255)
-    mirrored = shifted_and_mirrored(images, np.random.default_rng(0), shift=0)
-    same = (mirrored == images).all(axis=(1, 2, 3))
-    flipped = (mirrored == images[:, :, ::-1]).all(axis=(1, 2, 3))
-    assert (same | flipped).all()
-    assert same.any()
-    assert flipped.any()
-
-
-def test_augmentation_moves_by_at_most_two_pixels_and_keeps_the_ink(few):
-    images = np.zeros((500, 28, 28, 1), "float32")
-    images[:, 10, 12] = 1.0
-    moved = shifted_and_mirrored(images, np.random.default_rng(0))
-    rows, columns = np.nonzero(moved[..., 0])[1:]
-    assert moved.sum() == 500
-    assert set(rows) == {8, 9, 10, 11, 12}
-    assert set(columns) == {10, 11, 12, 13, 14} | {17, 16, 15, 14, 13}
-
-
-def test_erasing_puts_one_rectangle_of_noise_into_half_of_the_images():
-    images = np.full((400, 28, 28, 1), 2.0, "float32")
-    noisy = erased(images, np.random.default_rng(0))
-    changed = (noisy != images)[..., 0]
-    hit = changed.any(axis=(1, 2))
-    assert 150 < hit.sum() < 250
-    assert 0.0 <= noisy[changed].min() <= noisy[changed].max() < 1.0
-    assert (images == 2.0).all()
-    for pixels in changed[hit]:
-        sides = pixels.any(axis=1).sum(), pixels.any(axis=0).sum()
-        assert pixels.sum() == sides[0] * sides[1]
-        assert ERASED_SIDES[0] <= min(sides) <= max(sides) <= ERASED_SIDES[1]
 
 
 def test_label_smoothing_is_that_of_one_hot_labels():

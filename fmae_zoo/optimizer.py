@@ -1,0 +1,37 @@
+"""The optimizer and the learning-rate schedule of a recipe."""
+
+from typing import Any
+
+import keras
+
+from fmae_zoo.recipe import Recipe
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+    """Return the recipe's optimizer with its schedule laid out over all epochs."""
+    total = recipe.epochs * steps_per_epoch
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
+    rate: Any = recipe.learning_rate
+    if recipe.schedule == "cosine" or warmup:
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup else rate,
+            decay_steps=total - warmup,
+            alpha=0.0 if recipe.schedule == "cosine" else 1.0,
+            warmup_target=rate if warmup else None,
+            warmup_steps=warmup,
+        )
+    options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
+    if recipe.momentum:
+        options["momentum"] = recipe.momentum
+    # The defaults of AdamW and Muon are not zero; the others take none, or a number.
+    if recipe.weight_decay or recipe.optimizer in ("adamw", "muon"):
+        options["weight_decay"] = recipe.weight_decay
+    if recipe.optimizer == "muon":
+        options["adam_weight_decay"] = recipe.weight_decay
+    return {
+        "adam": keras.optimizers.Adam,
+        "adamw": keras.optimizers.AdamW,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": keras.optimizers.SGD,
+        "muon": keras.optimizers.Muon,
+    }[recipe.optimizer](**options)
