@@ -14,6 +14,7 @@ _MODULES = {
     "Autoencoder": "autoencoder",
     "BackendError": "errors",
     "Classifier": "classifier",
+    "CodeMixture": "mixture",
     "DataError": "errors",
     "Dataset": "data",
     "DuplicateModelError": "errors",
@@ -35,7 +36,7 @@ _MODULES = {
     "verify": "verification",
 }
 
-_NEED_KERAS = {"Autoencoder", "Classifier", "evaluate", "train", "verify"}
+_NEED_KERAS = {"Autoencoder", "Classifier", "CodeMixture", "evaluate", "train", "verify"}
 
 __all__ = sorted(_MODULES)
 
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from fmae_zoo.errors import WeightsError as WeightsError
     from fmae_zoo.evaluation import evaluate as evaluate
     from fmae_zoo.loading import load as load
+    from fmae_zoo.mixture import CodeMixture as CodeMixture
     from fmae_zoo.registry import list_models as list_models
     from fmae_zoo.registry import register as register
     from fmae_zoo.spec import ModelSpec as ModelSpec

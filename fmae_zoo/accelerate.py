@@ -1,10 +1,13 @@
-"""A faster path for plain Keras layers on PyTorch.
+"""Running Keras models: a faster path for plain layers on PyTorch, a safe one on JAX.
 
 Keras' PyTorch backend copies each activation twice around every channels-last
 convolution and pooling, and computes BatchNorm from several unfused operations. Here
 the same layers hand torch a permuted view, which is torch's own channels-last layout,
 and call its fused BatchNorm. The layers, their variables and what they compute are the
 same; only the calls are others, and only inside `accelerated`.
+
+While Keras' JAX backend runs a model, the model's variables hold nothing. An error or an
+interrupt would leave them so; inside `accelerated` they get their values back.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +16,21 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
+
+from fmae_zoo.arguments import check_integer
 
 
 @contextmanager
 def accelerated(model: Any) -> Iterator[None]:
-    """Run the layers of a model on the fast path inside the block, where there is one.
+    """Run a model inside the block: fast on PyTorch, and on JAX so that errors do it no harm.
 
-    Nothing happens on TensorFlow and JAX, whose compilers do not need it.
+    TensorFlow needs neither.
     """
+    if keras.backend.backend() == "jax":
+        with _restored(model):
+            yield
+        return
     if keras.backend.backend() != "torch":
         yield
         return
@@ -39,12 +48,33 @@ def accelerated(model: Any) -> Iterator[None]:
 
 
 def predicted(model: Any, inputs: np.ndarray, batch_size: int, verbose: int = 0) -> np.ndarray:
-    """Return the model's float32 outputs for inputs, of which there may be none."""
+    """Return the model's float32 outputs for inputs, of which there may be none.
+
+    Raises:
+        ArgumentError: the batch size is no integer of 1 or more.
+    """
+    check_integer("batch_size", batch_size, 1)
     if not len(inputs):
         return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
     with accelerated(model):
         outputs = model.predict(inputs, batch_size=batch_size, verbose=verbose)
     return np.asarray(outputs, dtype=np.float32)
+
+
+@contextmanager
+def _restored(model: Any) -> Iterator[None]:
+    """Give variables that an error left without a value the one that they came with."""
+    before = [(variable, ops.copy(variable.value)) for variable in model.variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in before:
+            held = variable._value
+            if held is None or held.is_deleted():
+                variable.assign(value)
+        model._jax_state_synced, model._jax_state = True, None
+        raise
 
 
 def _fast_call(layer: Any) -> Callable[..., Any] | None:

@@ -1,6 +1,7 @@
 """Checks of arguments that several public functions take."""
 
-from numbers import Integral
+import os
+from numbers import Integral, Real
 from typing import Any
 
 from fmae_zoo.errors import ArgumentError
@@ -29,3 +30,36 @@ def check_seed(seed: Any) -> None:
         ArgumentError: it is no integer, or out of range.
     """
     check_integer("seed", seed, 0, MAX_SEED)
+
+
+def check_share(name: str, value: Any) -> None:
+    """Refuse a value that is no number in [0, 1).
+
+    Raises:
+        ArgumentError: naming the argument and the value.
+    """
+    if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
+        raise ArgumentError(f"{name} is {value!r}; expected a share in [0, 1)")
+
+
+def check_number(name: str, value: Any, zero: bool) -> None:
+    """Refuse a value that is no finite number above zero, or zero where it is allowed.
+
+    Raises:
+        ArgumentError: naming the argument and the value.
+    """
+    number = float(value) if isinstance(value, Real) else -1.0
+    if 0.0 < number < float("inf") or (zero and number == 0.0):
+        return
+    wanted = "of 0 or more" if zero else "above 0"
+    raise ArgumentError(f"{name} is {value!r}; expected a finite number {wanted}")
+
+
+def check_folder(name: str, value: Any) -> None:
+    """Refuse a value that is no path.
+
+    Raises:
+        ArgumentError: naming the argument and the value.
+    """
+    if not isinstance(value, (str, os.PathLike)) or value == "":
+        raise ArgumentError(f"{name} is {value!r}; expected the path of a folder")

@@ -164,7 +164,7 @@ class Autoencoder(keras.Model):
         if not self.spec.latent.has_prior:
             raise FmaeError(
                 f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
-                "draw from. Variational entries can generate: fmae list '*vae*'"
+                "draw from. Fit a CodeMixture, or take a variational entry: fmae list '*vae*'"
             )
         codes = np.random.default_rng(seed).standard_normal((count, self.spec.latent.size))
         return self.decode(codes.astype(np.float32), batch_size)

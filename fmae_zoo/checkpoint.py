@@ -1,5 +1,9 @@
-"""The state of a training run in one file, written after every epoch."""
+"""The state of a training run in one file, written after every epoch.
 
+Checkpoints hold their own SHA-256, so that one with a flipped bit is never resumed from.
+"""
+
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import safetensors
+from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
 from fmae_zoo.errors import TrainingError, WeightsError
 from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
@@ -30,10 +35,12 @@ class Progress:
         seconds: spent training.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     fingerprint: dict[str, Any]
-    epoch: int = 0
+    epoch: NonNegativeInt = 0
     rows: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = 0
+    best_epoch: NonNegativeInt = 0
     best_loss: float = float("inf")
     seconds: float = 0.0
 
@@ -60,8 +67,43 @@ def copy_state(variables: dict[str, Any]) -> dict[str, np.ndarray]:
 
 def write_checkpoint(folder: Path, model: Any, progress: Progress) -> None:
     """Write the state and the progress in one atomic file."""
-    metadata = {"progress": json.dumps(asdict(progress))}
-    save_tensors(copy_state(state_of(model)), folder / CHECKPOINT_FILE, metadata)
+    _write(copy_state(state_of(model)), folder / CHECKPOINT_FILE, json.dumps(asdict(progress)))
+
+
+def write_best(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    """Write the weights of the best epoch."""
+    _write(tensors, folder / BEST_FILE)
+
+
+def _write(tensors: dict[str, np.ndarray], path: Path, progress: str = "") -> None:
+    save_tensors(tensors, path, {"progress": progress, "sha256": _digest(tensors, progress)})
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Return the tensors of a file that `_write` wrote.
+
+    Raises:
+        WeightsError: it is missing, damaged or altered.
+    """
+    tensors = read_tensors(path)
+    metadata = _metadata(path)
+    if metadata.get("sha256") != _digest(tensors, metadata.get("progress", "")):
+        raise WeightsError(f"{path}: the file is damaged or altered: its SHA-256 is another")
+    return tensors
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return file.metadata() or {}
+
+
+def _digest(tensors: dict[str, np.ndarray], progress: str) -> str:
+    digest = hashlib.sha256(progress.encode())
+    for key in sorted(tensors):
+        tensor = np.asarray(tensors[key], order="C")
+        digest.update(f"{key} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -94,7 +136,7 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
     """
     path = folder / CHECKPOINT_FILE
     try:
-        tensors = read_tensors(path)
+        tensors = _read(path)
     except WeightsError as error:
         raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
     progress = read_progress(folder)
@@ -124,10 +166,12 @@ def read_progress(folder: Path) -> Progress:
     """
     path = folder / CHECKPOINT_FILE
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return Progress(**json.loads(file.metadata()["progress"]))
-    except (OSError, safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        progress = TypeAdapter(Progress).validate_json(_metadata(path)["progress"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
+    if not progress.best_epoch <= progress.epoch == len(progress.rows):
+        raise TrainingError(f"{path}: not a whole checkpoint: its epochs contradict each other")
+    return progress
 
 
 def read_best(folder: Path) -> dict[str, np.ndarray]:
@@ -137,7 +181,7 @@ def read_best(folder: Path) -> dict[str, np.ndarray]:
         TrainingError: they are missing or damaged.
     """
     try:
-        return read_tensors(folder / BEST_FILE)
+        return _read(folder / BEST_FILE)
     except WeightsError as error:
         raise TrainingError(f"the weights of the best epoch cannot be read: {error}") from error
 

@@ -7,11 +7,11 @@ import numpy as np
 from keras import layers, ops
 
 from fmae_zoo.accelerate import accelerated, predicted
-from fmae_zoo.arguments import check_integer, check_seed
+from fmae_zoo.arguments import check_integer, check_number, check_seed, check_share
 from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
 from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
-from fmae_zoo.images import as_images, in_unit_range
+from fmae_zoo.images import as_images, in_unit_range, to_numpy
 from fmae_zoo.recipe import PRECISIONS
 
 
@@ -62,8 +62,7 @@ class Classifier(keras.Model):
         check_integer("num_classes", num_classes, 2)
         check_integer("hidden", hidden, 1)
         check_seed(seed)
-        if not 0.0 <= dropout < 1.0:
-            raise ArgumentError(f"dropout is {dropout!r}; expected a share in [0, 1)")
+        check_share("dropout", dropout)
         if precision not in PRECISIONS:
             raise ArgumentError(f"precision is {precision!r}; expected one of {PRECISIONS}")
         super().__init__(**kwargs)
@@ -155,14 +154,18 @@ class Classifier(keras.Model):
             One dictionary for each epoch: epoch, loss, accuracy, val_loss, val_accuracy.
 
         Raises:
-            ImagesError, ArgumentError: images or labels of a wrong shape or type, or none.
+            ImagesError, ArgumentError: images or labels of a wrong shape or type, or none;
+                another argument out of its range.
             TrainingError: the loss became NaN or infinite; the weights before `fit` are kept.
         """
         check_integer("epochs", epochs, 1)
         check_integer("batch_size", batch_size, 1)
-        if not 0.0 <= label_smoothing < 1.0:
-            raise ArgumentError(f"label_smoothing is {label_smoothing!r}; expected one in [0, 1)")
-        if validation_data is not None and len(validation_data) != 2:
+        check_number("learning_rate", learning_rate, zero=False)
+        check_number("weight_decay", weight_decay, zero=True)
+        check_share("label_smoothing", label_smoothing)
+        check_seed(seed)
+        pair = isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
+        if validation_data is not None and not pair:
             raise ArgumentError("Expected validation_data to be a pair: images and labels")
         frozen = not self.encoder.trainable
         if frozen and augment:
@@ -175,6 +178,8 @@ class Classifier(keras.Model):
         validation = None
         if validation_data is not None:
             pictures = as_images(validation_data[0])
+            if not len(pictures):
+                raise ArgumentError("There are no images to validate on.")
             validation = (
                 self.codes(pictures) if frozen else pictures,
                 self._class_numbers(validation_data[1], len(pictures)),
@@ -238,13 +243,14 @@ class Classifier(keras.Model):
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
 
-        It takes images and labels as `fit` does, also where `fit` has trained the head alone.
+        Given labels, it takes both as `fit` does, also where `fit` has trained the head alone.
 
         Raises:
             ImagesError, ArgumentError: arrays of a wrong shape or type.
         """
-        if isinstance(x, np.ndarray) and y is not None:
-            x, y = as_images(x), self._class_numbers(y, len(x))
+        if y is not None:
+            x = as_images(x)
+            y = self._class_numbers(y, len(x))
         if not self.compiled:
             self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
         return super().evaluate(x, y, **options)
@@ -295,7 +301,7 @@ class Classifier(keras.Model):
         return copy
 
     def _class_numbers(self, labels: Any, count: int) -> np.ndarray:
-        labels = np.asarray(labels)
+        labels = to_numpy(labels, "labels")
         if labels.shape == (count, self.num_classes):
             labels = _from_one_hot(labels)
         if labels.shape != (count,):

@@ -1,6 +1,7 @@
 """What networks, latents and objectives have in common: a frozen, validated config."""
 
 import json
+from collections.abc import Iterator
 from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,9 @@ MAX_WIDTH = 65_536
 
 MAX_PARAMETERS = 100_000_000
 """The most weights a spec may ask for, so that an absurd one is refused before it allocates."""
+
+MAX_MAP = 2_000_000
+"""The most values that a layer may give for one image, for the same reason."""
 
 Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 """A number of units, filters or latent values."""
@@ -36,10 +40,23 @@ class Component(BaseModel):
 
         Raises:
             pydantic.ValidationError: a rule is broken.
-            TypeError: something in it is neither text, number, list nor dictionary.
+            TypeError: something in it is neither text, number, list nor dictionary; the
+                message begins with its key.
         """
+        for key, value in _unknown(content):
+            raise TypeError(f"{key}: expected text, a number, a list or a table; received {value}")
         # As JSON, because strictness would otherwise refuse a list where a tuple is meant.
         return cls.model_validate_json(json.dumps(content, default=_plain))
+
+
+def _unknown(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Give the dotted key and the text of each value that JSON has no form for."""
+    if isinstance(content, (dict, list, tuple)):
+        parts = content.items() if isinstance(content, dict) else enumerate(content)
+        for name, part in parts:
+            yield from _unknown(part, f"{key}.{name}" if key else str(name))
+    elif not isinstance(content, (str, int, float, type(None))) and not hasattr(content, "item"):
+        yield key, repr(content)
 
 
 def _plain(value: Any) -> Any:

@@ -125,7 +125,8 @@ def _draw(
         history.rows,
         folder / "curves.png",
         f"{SCRATCH}: squared error from scratch",
-        label="squared error, summed over pixels",
+        label=history.model.spec.objective.loss_label,
+        kept=history.record.best_epoch,
     )
     plots.plot_confusion(
         report["confusion"],

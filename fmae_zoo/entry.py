@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmae_zoo.arguments import check_folder
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
 from fmae_zoo.files import SAVING, sha256_of, write_text
 from fmae_zoo.manifest import MANIFEST_FILE, FileRecord, Manifest, TrainingRecord
@@ -136,6 +137,7 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     if not isinstance(model, Autoencoder):
         raise ArgumentError(f"Expected an Autoencoder to save; received {type(model).__name__}")
+    check_folder("folder", folder)
     folder = Path(folder)
     spec = model.spec
     check_folder_for(spec, folder)

@@ -64,27 +64,30 @@ def in_unit_range(images: Any) -> Any:
     return ops.cast(images, "float32") / 255.0
 
 
-def to_numpy(images: Any) -> np.ndarray:
-    """Return the array of any backend's tensor.
+def to_numpy(values: Any, what: str = "images") -> np.ndarray:
+    """Return the array of any backend's tensor, or of a list.
 
     Raises:
-        ImagesError: it is none.
+        ImagesError: it is none, or a masked one; `what` names it.
     """
-    if isinstance(images, np.ndarray):
-        return images
-    if hasattr(images, "detach"):
-        images = images.detach().cpu()
+    if isinstance(values, np.ma.MaskedArray):
+        raise ImagesError(f"Expected an array of {what}; received a masked one: fill it first.")
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
     try:
-        return np.asarray(images)
+        return np.asarray(values)
     except (TypeError, ValueError) as error:
         raise ImagesError(
-            f"Expected an array of images; received {type(images).__name__}."
+            f"Expected an array of {what}; received {type(values).__name__}."
         ) from error
 
 
 @dataclass
 class ImageFiles:
-    """Images from files, in batches, without holding them all in memory.
+    """Images from files, in batches.
+
+    Pictures and `.npy` files are never all in memory; an array of an `.npz` file and an IDX
+    file are read whole.
 
     Iterating yields `(names, images)`: a list of strings and an array `(n, 28, 28)`, uint8
     or, from files of floats, float32 in [0, 1]. Names are the file, with `[index]` for files
@@ -92,8 +95,9 @@ class ImageFiles:
 
     Attributes:
         paths: pictures, folders of pictures (searched recursively), `.npy`, `.npz`, or
-            IDX files (gzipped or not). Pictures of any size are converted to grey and
-            resized to 28x28.
+            IDX files (gzipped or not). Pictures of any size are turned as their EXIF says,
+            converted to grey and resized to 28x28; where they are transparent they are black,
+            the background of Fashion-MNIST.
         batch_size: images in a batch, at most.
         unreadable: filled while iterating: each file that could not be read, and why.
     """
@@ -137,13 +141,13 @@ class ImageFiles:
                 self.unreadable[_printable(path)] = there
 
     def _picture(self, path: Path) -> np.ndarray | None:
-        from PIL import Image
+        from PIL import Image, ImageOps
 
         try:
             with Image.open(path) as picture:
                 if picture.mode == "F":
                     raise ImagesError("pixels that are floats have no known range")
-                grey = _eight_bits(picture).convert("L")
+                grey = _on_black(ImageOps.exif_transpose(_eight_bits(picture)))
                 if grey.size != (SIDE, SIDE):
                     grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
                 return np.asarray(grey, dtype=np.uint8)
@@ -157,6 +161,8 @@ class ImageFiles:
         try:
             for label, array in _arrays_in(path):
                 start = 0
+                if not len(array):
+                    raise ImagesError(f"no images in it{label and ': ' + label[1:]}")
                 while start < len(array):
                     batch = np.array(array[start : start + self.batch_size])
                     images = as_images(batch)[..., 0]
@@ -180,6 +186,17 @@ def _eight_bits(picture: Any) -> Any:
     if pixels.min() < 0 or pixels.max() > 65_535:
         raise ImagesError("pixels beyond 16 bits have no known range")
     return Image.fromarray((pixels // 257).astype(np.uint8))
+
+
+def _on_black(picture: Any) -> Any:
+    """Return a picture in grey, what is transparent in it black."""
+    from PIL import Image
+
+    if not picture.has_transparency_data:
+        return picture.convert("L")
+    picture = picture.convert("RGBA")
+    black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, picture).convert("L")
 
 
 def _printable(path: Path) -> str:

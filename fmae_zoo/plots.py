@@ -42,6 +42,7 @@ def plot_curves(
     path: str | Path,
     title: str = "",
     label: str = "loss",
+    kept: int | None = None,
 ) -> Path:
     """Plot training and validation loss over the epochs, on a log scale where they fall far.
 
@@ -50,6 +51,7 @@ def plot_curves(
         path: of the PNG.
         title: above the plot.
         label: of the vertical axis.
+        kept: the epoch, from 1, whose weights were kept; it is marked.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
@@ -65,6 +67,16 @@ def plot_curves(
             axes.set_yscale("log")
             for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                 axis_ticks(lambda value, _: f"{value:g}")
+        if kept is not None:
+            axes.plot(
+                kept,
+                validation[kept - 1],
+                "o",
+                color=VALIDATION_COLOUR,
+                label=f"kept: epoch {kept}",
+            )
+        if len(rows) == 1:
+            axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.legend()
@@ -84,7 +96,8 @@ def plot_reconstructions(
     """
     count = min(12, len(images))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(max(count, 4) * 0.9, 2.5), layout="constrained")
+        width = max(count * 0.9, 3.6, _width_of(title))
+        figure = Figure(figsize=(width, 2.5), layout="constrained")
         axes = figure.subplots(2, count, squeeze=False)
         for row, (label, pictures) in enumerate(
             (("original", images), ("reconstruction", reconstructions))
@@ -108,7 +121,8 @@ def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
         canvas[top : top + 28, left : left + 28] = np.reshape(image, (28, 28)) / scale
     with matplotlib.rc_context(STYLE):
         inches = (min(columns * 0.75, 20.0), min(rows * 0.75, 20.0))
-        figure = Figure(figsize=(inches[0] + 0.2, inches[1] + 0.5), layout="constrained")
+        width = max(inches[0] + 0.2, _width_of(title))
+        figure = Figure(figsize=(width, inches[1] + 0.5), layout="constrained")
         axes = figure.subplots()
         axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=1)
         axes.axis("off")
@@ -136,7 +150,8 @@ def plot_confusion(
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = max(4.5, 0.62 * count + 1.4)
-        figure = Figure(figsize=(size + 0.4, size), layout="constrained")
+        width = max(size + 0.4, _width_of(title) + 1.2)
+        figure = Figure(figsize=(width, size), layout="constrained")
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
         for row in range(count):
@@ -201,6 +216,11 @@ def _picture(axis: Any, image: np.ndarray) -> None:
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.grid(visible=False)
+
+
+def _width_of(title: str) -> float:
+    """Return the inches that a title takes, nearly."""
+    return 0.11 * len(title) + 0.3
 
 
 def _marker(rows: Sequence[Any]) -> str:

@@ -57,9 +57,9 @@ class Recipe(Component):
     learning_rate: PositiveFloat = 1e-3
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"
-    warmup_epochs: float = Field(default=0.0, ge=0.0)
-    weight_decay: float = Field(default=0.0, ge=0.0)
-    clip_norm: PositiveFloat | None = None
+    warmup_epochs: float = Field(default=0.0, ge=0.0, le=100_000.0)
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1e3)
+    clip_norm: PositiveFloat | None = Field(default=None, le=1e9)
     batch_size: PositiveInt = Field(default=128, le=65_536)
     epochs: PositiveInt = Field(default=20, le=100_000)
     patience: PositiveInt | None = None

@@ -163,7 +163,7 @@ def _key(name: str, table: dict[str, Entry]) -> str | None:
 
 
 def _read_local(folder: Path) -> Entry:
-    if not (folder / SPEC_FILE).is_file():
+    if not os.path.isfile(folder / SPEC_FILE):
         raise UnknownModelError(f"{folder}: there is no {SPEC_FILE} in this folder")
     return Entry.read(folder)
 

@@ -125,11 +125,11 @@ def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str
     """Say for each broken rule: the source, the key, what was expected, what was received."""
     lines = []
     for problem in error.errors():
-        key = ".".join(_keys(problem["loc"])) or "(whole file)"
+        key = ".".join(_keys(problem["loc"]))
         expected = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             expected = "no such key" + _nearest_key(problem["loc"], model)
-        line = f"{source}: {key}: {expected}"
+        line = f"{source}: {key}: {expected}" if key else f"{source}: {expected}"
         if problem["type"] not in ("missing", "value_error"):
             received = re.sub(r"\s+", " ", repr(problem["input"]))
             line += f"; received {received[:120]}"

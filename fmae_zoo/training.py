@@ -15,17 +15,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fmae_zoo.accelerate import accelerated
-from fmae_zoo.arguments import check_seed
+from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.checkpoint import (
-    BEST_FILE,
     CHECKPOINT_FILE,
     Progress,
     copy_state,
     read_best,
     read_checkpoint,
     read_progress,
+    write_best,
     write_checkpoint,
     writing,
 )
@@ -41,7 +41,7 @@ from fmae_zoo.optimizer import make_optimizer
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, is_finite, named_variables, save_tensors
+from fmae_zoo.weights import assign_tensors, is_finite, named_variables
 
 HISTORY_FILE = "history.csv"
 LOCK_FILE = ".lock"
@@ -112,7 +112,9 @@ def train(
     """
     check_seed(seed)
     check_dataset(data)
-    if output == "" or (resume and output is None):
+    if output is not None:
+        check_folder("output", output)
+    elif resume:
         raise ArgumentError("Expected an output folder, with the checkpoint of the run to resume")
     spec = find_spec(source)
     if recipe:
@@ -207,7 +209,7 @@ class _Run:
             return
         with writing(self.folder, kept=progress.epoch - 1):
             if best is not None:
-                save_tensors(best, self.folder / BEST_FILE)
+                write_best(self.folder, best)
             write_checkpoint(self.folder, model, progress)
         with writing(self.folder, kept=progress.epoch):
             write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
@@ -306,7 +308,13 @@ class _Run:
             from fmae_zoo.plots import plot_curves
 
             with writing(self.folder, kept=progress.epoch):
-                plot_curves(progress.rows, self.folder / "curves.png", title=self.spec.name)
+                plot_curves(
+                    progress.rows,
+                    self.folder / "curves.png",
+                    title=self.spec.name,
+                    label=self.spec.objective.loss_label,
+                    kept=progress.best_epoch,
+                )
                 save(model, self.folder, training=record)
         return history
 

@@ -90,3 +90,21 @@ def test_a_batch_of_one_value_a_channel_trains():
     with accelerated(model):
         fast = ops.convert_to_numpy(model(inputs, training=True))
     np.testing.assert_allclose(plain, fast, atol=1e-6)
+
+
+def test_an_error_while_it_runs_leaves_a_model_its_weights():
+    model = model_of(layers.Conv2D(2, 3), layers.BatchNormalization())
+    model.compile("adam", "mse")
+    before = model.get_weights()
+
+    def breaks():
+        yield np.zeros((2, 8, 8, 3), "float32"), np.zeros((2, 6, 6, 2), "float32")
+        raise ValueError("broken")
+
+    for method in (model.predict, model.evaluate):
+        with pytest.raises(Exception, match="broken"), accelerated(model):
+            method(breaks(), verbose=0)
+        for one, other in zip(before, model.get_weights()):
+            np.testing.assert_array_equal(one, other)
+    with accelerated(model):
+        assert model.predict(np.zeros((3, 8, 8, 3)), verbose=0).shape == (3, 6, 6, 2)

@@ -101,6 +101,7 @@ def test_wrong_input_is_explained(encoder, few):
         (np.eye(4)[labels % 4], r"received shape \(240, 4\)"),
         (labels + 5, r"0\.\.9; received 5\.\.14"),
         (labels.astype(float), "dtype float64"),
+        ([[1], [1, 2]], "array of labels"),
     ):
         with pytest.raises(ValueError, match=words):
             classifier.fit(images, wrong)
@@ -214,6 +215,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_weights(encoder, few):
         {"num_classes": 2.5},
         {"hidden": 0},
         {"dropout": 2},
+        {"dropout": "a"},
         {"precision": "foo"},
         {"seed": -1},
     ],
@@ -229,7 +231,16 @@ def test_fit_refuses_what_it_cannot_use(encoder, few):
         {"batch_size": 0},
         {"epochs": -1},
         {"label_smoothing": 1.0},
+        {"label_smoothing": "a"},
+        {"learning_rate": -1.0},
+        {"learning_rate": "a"},
+        {"weight_decay": -1.0},
+        {"weight_decay": float("nan")},
+        {"seed": -1},
+        {"seed": 1.5},
         {"validation_data": (few.test_images,)},
+        {"validation_data": 5},
+        {"validation_data": (few.test_images[:0], few.test_labels[:0])},
     ):
         with pytest.raises(ArgumentError):
             classifier.fit(few.train_images, few.train_labels, **arguments)

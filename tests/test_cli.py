@@ -23,6 +23,9 @@ VAE = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
 def fmae(monkeypatch, capsys):
     """Run the command line in this process; return exit code, stdout and stderr."""
 
+    # Else an interrupt ended this process.
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["fmae", *map(str, words)])
         with pytest.raises(SystemExit) as stop:
@@ -103,6 +106,34 @@ def test_wrong_usage_is_2_and_an_error_is_1(fmae):
     assert fmae("nothing-like-it")[0] == 2
     assert fmae("embed", "conv-ae-bn")[0] == 2
     assert fmae("--version")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "kind"),
+    [
+        (["info", "conv-ae-bm"], 1, "UnknownModelError"),
+        (["verify", "conv-ae-bm"], 1, "UnknownModelError"),
+        (["evaluate", "conv-ae-bn", "--figure", "beauty"], 2, "BadParameter"),
+        (["list", "--sort", "beauty"], 2, "BadParameter"),
+    ],
+)
+def test_with_json_an_error_is_json_too(fmae, words, code, kind):
+    found, out, err = fmae(*words, "--json")
+    assert found == code
+    content = json.loads(out)["error"]
+    assert content["type"] == kind
+    assert content["message"]
+    assert err
+
+
+def test_a_classifier_reads_what_the_published_figures_read():
+    from fmae_zoo.evaluation.head import features_layer
+
+    conv = fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV))
+    spatial = tiny_spec(network=TINY_CONV, latent={"type": "spatial", "size": 196})
+    assert features_layer(conv.encoder) == "features"
+    assert features_layer(fmae_zoo.Autoencoder(spatial).encoder) is None
+    assert features_layer(fmae_zoo.Autoencoder(tiny_spec()).encoder) is None
 
 
 def test_the_figures_offered_are_the_figures_there_are():
@@ -283,7 +314,7 @@ def test_embed_without_a_readable_image_keeps_what_was_there(fmae, model, tmp_pa
     assert fmae("generate", model, "-o", tmp_path / "x.txt")[0] == 2
 
 
-def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):
+def test_reconstruct_and_generate_draw_pictures(fmae, model, idx, tmp_path, images):
     np.save(tmp_path / "images.npy", images)
     code, out, _ = fmae(
         "reconstruct", model, tmp_path / "images.npy", "-o", tmp_path / "pairs.png", "--json"
@@ -292,11 +323,13 @@ def test_reconstruct_and_generate_draw_pictures(fmae, model, tmp_path, images):
     assert json.loads(out)["images"] == 12
     assert (tmp_path / "pairs.png").read_bytes()[:4] == b"\x89PNG"
     vae = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(**VAE)), tmp_path / "vae")
-    code, out, _ = fmae("generate", f"local:{vae}", "-n", 5, "-o", tmp_path / "samples.png")
-    assert code == 0
-    assert re.search(r"images +5\b", out)
-    assert (tmp_path / "samples.png").exists()
-    code, _, err = fmae("generate", model, "-o", tmp_path / "none.png")
+    for sampler in ("mixture", "prior"):
+        options = ["--sampler", sampler, "--data", idx, "-o", tmp_path / f"{sampler}.png"]
+        code, out, err = fmae("generate", f"local:{vae}", "-n", 5, *options)
+        assert code == 0, err
+        assert re.search(r"images +5\b", out)
+        assert (tmp_path / f"{sampler}.png").exists()
+    code, _, err = fmae("generate", model, "--sampler", "prior", "-o", tmp_path / "none.png")
     assert code == 1
     assert "no prior" in err
     assert fmae("reconstruct", model, tmp_path / "none.npy", "-o", tmp_path / "x.png")[0] == 1
@@ -319,9 +352,15 @@ def test_list_is_a_command_of_its_own_and_imports_no_backend():
 def test_a_damaged_entry_of_another_package_hides_no_other(fmae, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     fmae_zoo.register(tmp_path)
-    for broken in ("{", '{"results": {"knn": 0.85}}'):
-        (tmp_path / "manifest.json").write_text(broken)
-        code, out, err = fmae("list")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for results in (
+        {"knn": 0.85},
+        {"knn": {"accuracy": "0.85"}},
+        {"frozen_head": {"features": 0.9}},
+        {"frozen_head": {"latent": {"accuracy": [1]}}},
+    ):
+        (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "results": results}))
+        code, out, err = fmae("list", "--sort", "knn")
         assert code == 0
         assert "dense-ae" in out
         assert "manifest.json" in err

@@ -10,7 +10,13 @@ import pytest
 import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.entry import record_files
-from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError, WeightsError
+from fmae_zoo.errors import (
+    ArgumentError,
+    NoWeightsError,
+    SpecError,
+    UnknownModelError,
+    WeightsError,
+)
 from fmae_zoo.files import sha256_of
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.weights import read_tensors, save_tensors
@@ -285,3 +291,18 @@ def test_arguments_of_models_are_checked(folder):
             model.generate(count)
     with pytest.raises(ArgumentError, match="figures"):
         fmae_zoo.evaluate(model, 5)
+
+
+def test_odd_folders_and_batch_sizes_are_refused(folder, tmp_path, images):
+    model = fmae_zoo.load(folder)
+    for wrong in (5, None, ""):
+        with pytest.raises(ArgumentError, match="folder"):
+            fmae_zoo.save(model, wrong)
+    with pytest.raises(UnknownModelError):
+        fmae_zoo.load("local:" + "a" * 5000)
+    for size in (2.5, 0, "x"):
+        with pytest.raises(ArgumentError, match="batch_size"):
+            model.encode(images, batch_size=size)
+    assert model.encode(images).shape == (len(images), model.spec.latent.size)
+    with pytest.raises(UnknownModelError, match="figure"):
+        fmae_zoo.evaluate(model, [[1]])

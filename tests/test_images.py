@@ -198,3 +198,33 @@ def test_images_beside_python_objects_in_an_archive_are_read(tmp_path, images):
     ((_, pictures),) = list(source)
     np.testing.assert_array_equal(pictures, images)
     assert source.unreadable == {}
+
+
+def test_pictures_are_turned_as_exif_says_and_transparent_is_background(tmp_path):
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[:14] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the stored picture is its right
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    clear = np.full((28, 28, 4), 255, np.uint8)
+    clear[:, 14:, 3] = 0
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    Image.fromarray(clear[..., [0, 3]]).save(tmp_path / "clear-grey.png")
+    found = dict(zip(*next(iter(ImageFiles([tmp_path])))))
+    named = {name.rsplit("/", 1)[-1]: image for name, image in found.items()}
+    np.testing.assert_array_equal(named["turned.png"], np.rot90(pixels, -1))
+    for name in ("clear.png", "clear-grey.png"):
+        np.testing.assert_array_equal(named[name][:, :14], 255)
+        np.testing.assert_array_equal(named[name][:, 14:], 0)
+
+
+def test_an_array_of_no_images_is_listed(tmp_path):
+    np.save(tmp_path / "none.npy", np.zeros((0, 28, 28), np.uint8))
+    files = ImageFiles([tmp_path / "none.npy"])
+    assert list(files) == []
+    assert "no images" in files.unreadable[str(tmp_path / "none.npy")]
+
+
+def test_a_masked_array_is_refused(images):
+    with pytest.raises(ImagesError, match="masked"):
+        as_images(np.ma.masked_array(images))

@@ -1,10 +1,12 @@
 import signal
 import threading
+import time
 
 import pytest
 
 import fmae_zoo
-from fmae_zoo.interrupts import deferred_interrupts
+from fmae_zoo import interrupts
+from fmae_zoo.interrupts import deferred_interrupts, insistent_interrupts
 from tests.conftest import tiny_spec
 
 
@@ -41,3 +43,37 @@ def test_in_another_thread_interrupts_are_left_alone(few):
     thread.start()
     thread.join()
     assert set(inside) == {before}
+
+
+def test_an_interrupt_after_the_last_check_is_raised_at_the_end(python_s_own_handler, few):
+    def stop(epoch, epochs, batch, batches, loss):
+        if (epoch + 1, batch) == (epochs, batches):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fmae_zoo.train(tiny_spec(), data=few, epochs=1, progress=stop)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_is_lost_is_raised_again(python_s_own_handler, monkeypatch):
+    monkeypatch.setattr(interrupts, "INSIST_AFTER", 0.05)
+
+    class Loses:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    @insistent_interrupts()
+    def loses_one():
+        Loses()
+        time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        loses_one()
+    assert signal.getsignal(signal.SIGINT) is python_s_own_handler
+
+
+def test_a_training_defers_what_the_command_line_insists_on(python_s_own_handler):
+    with insistent_interrupts(), deferred_interrupts() as check:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()

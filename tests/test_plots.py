@@ -18,7 +18,9 @@ def test_curves(tmp_path, epochs):
     rows = [
         {"epoch": e + 1, "loss": 10.0 / (e + 1), "val_loss": 11.0 / (e + 1)} for e in range(epochs)
     ]
-    drawn(plots.plot_curves(rows, tmp_path / "curves.png", "title"))
+    plain = drawn(plots.plot_curves(rows, tmp_path / "curves.png", "title"))
+    marked = drawn(plots.plot_curves(rows, tmp_path / "marked.png", "title", kept=epochs))
+    assert (plain != marked).any()
 
 
 def test_negative_figures_are_drawn_too(tmp_path):
@@ -52,6 +54,18 @@ def test_confusion(tmp_path, classes):
     matrix = np.random.default_rng(0).integers(0, 100, (classes, classes))
     drawn(plots.plot_confusion(matrix, tmp_path / "confusion.png", "title"))
     drawn(plots.plot_confusion(np.zeros((3, 3), int), tmp_path / "empty.png", "nothing"))
+
+
+def test_a_long_title_makes_a_wider_picture(tmp_path, images):
+    title = "a title of a good many words that is wider than one small picture"
+    for draw in (
+        lambda path, title: plots.plot_grid(images[:1], path, title),
+        lambda path, title: plots.plot_reconstructions(images[:1], images[:1], path, title),
+        lambda path, title: plots.plot_confusion(np.eye(2, dtype=int), path, title),
+    ):
+        narrow, wide = (drawn(draw(tmp_path / "p.png", text)) for text in ("short", title))
+        assert wide.shape[1] > narrow.shape[1]
+        assert (wide[:, -8:] == 255).all()
 
 
 def test_latent_map(tmp_path, sample):

@@ -1,3 +1,5 @@
+from datetime import date
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,14 @@ def test_a_spec_survives_toml(tmp_path):
             ["latent.size: 5", "size = 196"],
         ),
         ({"objective": {"type": "elbo"}}, ["latent.type = 'gaussian'"]),
+        ({"recipe": {"warmup_epochs": 1e308}}, ["recipe.warmup_epochs", "100000"]),
+        ({"recipe": {"weight_decay": 1e300}}, ["recipe.weight_decay", "1000"]),
+        ({"recipe": {"clip_norm": 1e300}}, ["recipe.clip_norm", "1000000000"]),
+        ({"recipe": {"epochs": date(2020, 1, 1)}}, ["recipe.epochs", "number", "2020, 1, 1"]),
+        (
+            {"network": TINY_CONV | {"encoder": [{"filters": [65536, 1], "pool": "max"}] * 2}},
+            ["network", "51,380,224 values", "2,000,000"],
+        ),
     ],
 )
 def test_errors_name_file_key_value_and_expectation(tmp_path, changes, words):

@@ -1,4 +1,5 @@
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -225,8 +226,7 @@ def test_a_full_disk_is_an_error_that_keeps_the_last_checkpoint(few, tmp_path, m
             raise OSError(28, "No space left on device")
         return save(tensors, path, metadata)
 
-    for module in (checkpoint, training):
-        monkeypatch.setattr(module, "save_tensors", full)
+    monkeypatch.setattr(checkpoint, "save_tensors", full)
     with pytest.raises(TrainingError, match=r"No space left.*epoch 1 is intact"):
         fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
     monkeypatch.undo()
@@ -326,8 +326,9 @@ def test_a_seed_out_of_range_is_refused(few, seed):
 
 
 def test_an_output_without_a_name_is_refused(few):
-    with pytest.raises(ArgumentError, match="output folder"):
-        fmae_zoo.train(tiny_spec(), data=few, output="")
+    for output in ("", 5):
+        with pytest.raises(ArgumentError, match="path of a folder"):
+            fmae_zoo.train(tiny_spec(), data=few, output=output)
 
 
 def test_a_second_run_is_kept_out_of_the_folder_while_one_is_training(few, tmp_path):
@@ -383,3 +384,26 @@ def test_images_of_bytes_train_as_those_in_the_unit_range(few):
         model.compile("adam")
         losses.append(model.fit(images, shuffle=False, verbose=0).history["loss"][-1])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("file", ["checkpoint.safetensors", "best.safetensors"])
+def test_a_checkpoint_with_a_flipped_bit_is_not_resumed(few, tmp_path, file):
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1)
+    content = bytearray((tmp_path / file).read_bytes())
+    content[-100] ^= 0x20
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(TrainingError, match="damaged or altered"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"epoch": "2"}, {"epoch": -2}, {"epoch": 99}, {"rows": 5}, {"best_epoch": 3}, {"x": 1}],
+)
+def test_progress_that_makes_no_sense_is_refused(few, tmp_path, change):
+    fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=2)
+    path = tmp_path / "checkpoint.safetensors"
+    metadata = json.loads(checkpoint._metadata(path)["progress"])
+    checkpoint._write(checkpoint._read(path), path, json.dumps({**metadata, **change}))
+    with pytest.raises(TrainingError, match="not a whole checkpoint"):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=2, resume=True)

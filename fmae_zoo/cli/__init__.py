@@ -1,14 +1,16 @@
 """The `fmae` command. Each subcommand calls one public function."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 import fmae_zoo
-from fmae_zoo.cli.output import fail
+from fmae_zoo.cli.output import emit_json, fail
 from fmae_zoo.errors import FmaeError
+from fmae_zoo.interrupts import insistent_interrupts
 
 COMMANDS = {
     "list": "models",
@@ -62,22 +64,39 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; turn the zoo's errors into a message and exit code 1."""
+    """Run the command line; turn the zoo's errors into a message and exit code 1.
+
+    With `--json` an error is also a JSON object on stdout: its type and its message.
+    """
     try:
-        code = cli.main(standalone_mode=False)
+        with insistent_interrupts():
+            code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.UsageError as error:
         error.show()
-        sys.exit(2)
+        sys.exit(_told(error, error.format_message(), 2))
     except click.ClickException as error:
-        error.show()
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        sys.exit(fail("Stopped."))
+        sys.exit(_told(error, error.format_message(), fail(error.format_message())))
+    except (click.Abort, KeyboardInterrupt) as stop:
+        message = str(stop) or "Stopped."
+        _leave(_told(KeyboardInterrupt(), message, fail(message)))
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except (FmaeError, OSError) as error:
-        sys.exit(fail(str(error)))
+        sys.exit(_told(error, str(error), fail(str(error))))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: BaseException, message: str, code: int) -> int:
+    if "--json" in sys.argv[1:]:
+        emit_json({"error": {"type": type(error).__name__, "message": message}})
+    return code
+
+
+def _leave(code: int) -> None:
+    """End the process at once: a framework stopped in its work can crash in its own tidying."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
-from fmae_zoo.cli.output import emit_json, emit_table, json_option, note, seed_option
+from fmae_zoo.cli.output import data_option, emit_json, emit_table, json_option, note, seed_option
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 
@@ -90,11 +90,27 @@ def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_jso
 @click.command("generate")
 @click.argument("name")
 @click.option("--count", "-n", type=click.IntRange(1, 10_000), default=64, show_default=True)
+@click.option(
+    "--sampler",
+    type=click.Choice(("mixture", "prior")),
+    default="mixture",
+    show_default=True,
+    help="mixture: fitted to the codes of training images, for any model; prior: a VAE's own.",
+)
 @seed_option
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
+@data_option
 @json_option
-def generate_command(name: str, count: int, seed: int, output: Path, as_json: bool) -> None:
-    """Draw images decoded from draws of the prior of a variational model.
+def generate_command(
+    name: str,
+    count: int,
+    sampler: str,
+    seed: int,
+    output: Path,
+    data_folder: str | None,
+    as_json: bool,
+) -> None:
+    """Draw new images, decoded from draws of codes.
 
     \b
     Example: fmae generate conv-vae-bn -n 64 -o samples.png
@@ -103,8 +119,15 @@ def generate_command(name: str, count: int, seed: int, output: Path, as_json: bo
     from fmae_zoo.plots import plot_grid
 
     model = fmae_zoo.load(name, pretrained=True)
-    plot_grid(model.generate(count, seed), output, title=f"{name}, seed {seed}")
-    _finish(output, {"images": count, "seed": seed}, as_json)
+    if sampler == "prior":
+        images = model.generate(count, seed)
+    else:
+        data = fmae_zoo.load_data(data_folder)
+        if data.is_sample:
+            note("The mixture is fitted to the small sample, not to Fashion-MNIST.")
+        images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(count, seed)
+    plot_grid(images, output, title=f"{name}: {sampler}, seed {seed}")
+    _finish(output, {"images": count, "sampler": sampler, "seed": seed}, as_json)
 
 
 def _first(source: ImageFiles) -> np.ndarray:

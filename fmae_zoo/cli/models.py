@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from fmae_zoo import registry
-from fmae_zoo.cli.output import emit_json, emit_table, flat_figures, json_option, note
+from fmae_zoo.cli.output import emit_json, emit_table, fail, flat_figures, json_option, note
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.summary import summary_of
@@ -127,7 +127,7 @@ def verify_command(name: str | None, as_json: bool) -> None:
         )
     failed = [c for checks in results.values() for c in checks if c.passed is False]
     if failed:
-        raise click.ClickException(f"{len(failed)} of the checks failed")
+        raise SystemExit(fail(f"{len(failed)} of the checks failed"))
 
 
 def _verified(name: str) -> list[Any]:

@@ -10,7 +10,6 @@ from fmae_zoo.cli.output import (
     data_option,
     emit_json,
     emit_table,
-    fail,
     flat_figures,
     json_option,
     note,
@@ -63,7 +62,7 @@ def train_command(
                 name, seed=seed, output=folder, resume=resume, data=data, progress=bar, **recipe
             )
     except KeyboardInterrupt:
-        raise SystemExit(fail(_how_to_resume(name, folder, seed, recipe, data_folder))) from None
+        raise click.Abort(_how_to_resume(name, folder, seed, recipe, data_folder)) from None
     last = history.rows[history.record.best_epoch - 1]
     if as_json:
         emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
@@ -150,7 +149,10 @@ def evaluate_command(
 @click.command("classify")
 @click.argument("name")
 @click.option("--fine-tune", is_flag=True, help="Then train the encoder too.")
-@click.option("--layer", help="Layer of the encoder to read, e.g. features. [its output]")
+@click.option(
+    "--layer",
+    help="Layer of the encoder to read. [features where the encoder is convolutional, else latent]",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of the head. [as published]")
 @click.option("--tune-epochs", type=click.IntRange(min=1), help="Of both. [as published]")
 @seed_option
@@ -175,13 +177,14 @@ def classify_command(
     It is trained as for the published figures, which `fmae info` gives.
 
     \b
-    Example: fmae classify conv-ae-bn --layer features --fine-tune -o runs/classifier
+    Example: fmae classify conv-ae-bn --fine-tune -o runs/classifier
     """
     import fmae_zoo
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
     # It imports Keras, so only after load, which explains a backend that is missing.
-    from fmae_zoo.evaluation.head import head_plan, tuning_plan
+    from fmae_zoo.evaluation.head import features_layer, head_plan, tunable, tuning_plan
+    from fmae_zoo.registry import find_spec
 
     data = fmae_zoo.load_data(data_folder)
     folder = Path(output) if output else None
@@ -190,6 +193,7 @@ def classify_command(
     fit, validation = data.split
     images, labels = data.train_images, data.train_labels
     held_out = (images[validation], labels[validation])
+    layer = layer or features_layer(encoder)
     classifier = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed)
     common: dict[str, Any] = {"validation_data": held_out, "seed": seed, "verbose": 1}
     note("training the head on the frozen encoder")
@@ -197,9 +201,10 @@ def classify_command(
     reports = {"frozen": classifier.report(data.test_images, data.test_labels)}
     if fine_tune:
         note("training the encoder too")
-        classifier = classifier.unfreeze()
+        classifier = tunable(classifier, find_spec(name).recipe)
         plan = tuning_plan(classifier)
         classifier.fit(images[fit], labels[fit], **plan.options(tune_epochs), **common)
+        classifier = classifier.in_float32()
         reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
     if as_json:
         emit_json({**_about(name, data), "reports": reports})

@@ -10,7 +10,7 @@ from typing import Any
 from fmae_zoo.arguments import check_seed
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.data import Dataset, check_dataset, load_data
-from fmae_zoo.errors import ArgumentError, UnknownModelError
+from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
 from fmae_zoo.evaluation.elbo import elbo
 from fmae_zoo.evaluation.head import fine_tuned, frozen_head
 from fmae_zoo.evaluation.knn import knn
@@ -57,7 +57,7 @@ def evaluate(
         UnknownModelError: there is no figure of a name.
         ArgumentError: the model is no `Autoencoder`, data no `Dataset`, figures no names, or
             the seed out of range.
-        DataError: there are fewer than two training images.
+        DataError: there are fewer than two training images, or no test images.
     """
     if not isinstance(model, Autoencoder):
         raise ArgumentError(
@@ -70,11 +70,13 @@ def evaluate(
         raise ArgumentError(f"Expected names of figures; received {figures!r}")
     names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)
     for name in names:
-        if name not in FIGURES:
+        if not isinstance(name, str) or name not in FIGURES:
             raise UnknownModelError(
                 f"There is no figure {name!r}; expected some of {', '.join(FIGURES)}"
             )
     subject = Subject(model, data or load_data(), seed)
+    if not len(subject.data.test_images):
+        raise DataError(f"{subject.data.name}: no test images to measure on")
     results: dict[str, Any] = {}
     for name in names:
         progress(name)

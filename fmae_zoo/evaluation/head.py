@@ -8,6 +8,7 @@ import numpy as np
 
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+from fmae_zoo.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def frozen_head(subject: Subject) -> dict[str, Any]:
     The epoch is chosen on validation; the head is trained on the other 50,000 images.
     """
     results = {"latent": _report(_trained_head(subject, None), subject)}
-    if features_layer(subject) is not None:
+    if features_layer(subject.model.encoder) is not None:
         results["features"] = _report(_trained_head(subject, "features"), subject)
     return results
 
@@ -72,19 +73,25 @@ def fine_tuned(subject: Subject) -> dict[str, Any]:
     The head reads the features where the encoder is convolutional, else the latent. Images
     are augmented in training; the epoch is chosen on validation.
     """
-    head = _trained_head(subject, features_layer(subject)).classifier
-    precision = subject.model.spec.recipe.precision
-    if keras.backend.backend() != "torch":
-        precision = "float32"
-    classifier = head.unfreeze(precision=precision)
+    head = _trained_head(subject, features_layer(subject.model.encoder)).classifier
+    classifier = tunable(head, subject.model.spec.recipe)
     tuned = _train(classifier, tuning_plan(classifier), subject)
     return _report(replace(tuned, classifier=classifier.in_float32()), subject)
 
 
-def features_layer(subject: Subject) -> str | None:
+def tunable(head: Classifier, recipe: Recipe) -> Classifier:
+    """Return a classifier with a trained head whose encoder is trained too.
+
+    On PyTorch it computes in the recipe's precision, which is as good there and faster.
+    """
+    fast = keras.backend.backend() == "torch"
+    return head.unfreeze(precision=recipe.precision if fast else "float32")
+
+
+def features_layer(encoder: Any) -> str | None:
     """Return `features` where they are a map that is not the code itself, else None."""
-    features = subject.model.encoder.get_layer("features").output
-    is_code = int(np.prod(features.shape[1:])) == subject.latent_size
+    features = encoder.get_layer("features").output
+    is_code = int(np.prod(features.shape[1:])) == int(np.prod(encoder.output_shape[1:]))
     return "features" if len(features.shape) == 4 and not is_code else None
 
 

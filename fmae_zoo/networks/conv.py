@@ -1,12 +1,13 @@
 """Convolutional encoder with BatchNorm, and a decoder that upsamples."""
 
 import math
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, SIDE, Component, Width
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, MAX_MAP, SIDE, Component, Width
 
 
 class EncoderStage(Component):
@@ -58,7 +59,23 @@ class ConvNetwork(Component):
                 f"base and decoder: {self.base[0]} x {self.base[1]} upsampled {scale} times "
                 f"makes images of {made[0]} x {made[1]}; expected {SIDE} x {SIDE}"
             )
+        largest = max(self._maps())
+        if largest > MAX_MAP:
+            raise ValueError(f"filters: {largest:,} values in a map; expected at most {MAX_MAP:,}")
         return self
+
+    def _maps(self) -> Iterator[int]:
+        """Give the number of values in the widest map of each stage."""
+        side = SIDE
+        for stage in self.encoder:
+            yield side * side * max(stage.filters)
+            side >>= stage.pool != "none"
+        yield math.prod(self.base)
+        pixels, width = self.base[0] * self.base[1], self.base[2]
+        for step in self.decoder:
+            pixels *= 4 if step.upsample else 1
+            yield pixels * max(width, *step.filters, 1)
+            width = step.filters[-1] if step.filters else width
 
     @property
     def features_size(self) -> int:

@@ -1,7 +1,7 @@
 """Objectives: named terms in, one scalar out.
 
-To add one: a file with a `Component` that has `needs_posterior`, `term_names`, `terms` and
-`weights`, as `squared_error.py` has them, and its class in `Objective`.
+To add one: a file with a `Component` that has `needs_posterior`, `loss_label`, `term_names`,
+`terms` and `weights`, as `squared_error.py` has them, and its class in `Objective`.
 """
 
 from typing import Annotated

@@ -35,6 +35,11 @@ class ELBO(Component):
         return True
 
     @property
+    def loss_label(self) -> str:
+        """What the loss is, and its unit."""
+        return "negative ELBO, nats"
+
+    @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms, in the order they are reported."""
         return ("reconstruction", "kl")

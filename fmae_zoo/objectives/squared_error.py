@@ -16,6 +16,11 @@ class SquaredError(Component):
         return False
 
     @property
+    def loss_label(self) -> str:
+        """What the loss is, and its unit."""
+        return "squared error, summed over pixels"
+
+    @property
     def term_names(self) -> tuple[str, ...]:
         """Names of the terms, in the order they are reported."""
         return ("reconstruction",)
