@@ -150,7 +150,7 @@ def plot_confusion(
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = max(4.5, 0.62 * count + 1.4)
-        width = max(size + 0.4, _width_of(title) + 1.2)
+        width = max(size + 0.4, _width_of(title))
         figure = Figure(figsize=(width, size), layout="constrained")
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -172,7 +172,8 @@ def plot_confusion(
         axes.set_yticks(range(count), names)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set(xlabel="predicted", ylabel="true", title=title)
+        axes.set(xlabel="predicted", ylabel="true")
+        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
         return _save(figure, path)
 
 
