@@ -19,6 +19,8 @@ from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
 logger = logging.getLogger(__name__)
 _building = threading.RLock()
+_unfinished: list[dict[str, Entry]] = []
+"""The table while it is built: what an entry point registers itself is added to it."""
 
 ENTRY_POINT_GROUP = "fmae_zoo.registries"
 LOCAL_PREFIX = "local:"
@@ -170,17 +172,21 @@ def _read_local(folder: Path) -> Entry:
 
 def _table() -> dict[str, Entry]:
     with _building:
-        return _built_table()
+        return _unfinished[-1] if _unfinished else _built_table()
 
 
 @cache
 def _built_table() -> dict[str, Entry]:
     table: dict[str, Entry] = {}
     table.update({entry.spec.full_name: entry for entry in _entries_in(BUNDLED)})
-    for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
-        for source in _attempted(point, _given_by, point):
-            for one in _attempted(point, _sources_in, source):
-                _attempted(point, _add, one, table)
+    _unfinished.append(table)
+    try:
+        for point in metadata.entry_points(group=ENTRY_POINT_GROUP):
+            for source in _attempted(point, _given_by, point):
+                for one in _attempted(point, _sources_in, source):
+                    _attempted(point, _add, one, table)
+    finally:
+        _unfinished.pop()
     return table
 
 

@@ -164,6 +164,18 @@ def test_entry_points_may_give_specs(monkeypatch):
     assert {"a-ae.fmnist", "b-ae.fmnist"} <= registry._built_table.__wrapped__().keys()
 
 
+def test_an_entry_point_may_register_by_itself(monkeypatch):
+    class Point:
+        name, value = "own", "package:register"
+
+        def load(self):
+            fmae_zoo.register(tiny_spec(name="own-ae"))
+            return []
+
+    monkeypatch.setattr(registry.metadata, "entry_points", lambda group: [Point()])
+    assert {"own-ae.fmnist", "dense-ae.fmnist"} <= registry._built_table.__wrapped__().keys()
+
+
 def test_listing_imports_no_backend():
     code = (
         "import sys, fmae_zoo; fmae_zoo.list_models();"
