@@ -22,7 +22,7 @@ from fmae_zoo.registry import find_entry
 
 MODEL, SCRATCH = "conv-ae-bn", "dense-ae"
 FIGURES = ("reconstruction", "linear_probe", "knn")
-HEAD_EPOCHS, SCRATCH_EPOCHS, MAP_IMAGES = 10, 4, 3000
+HEAD_EPOCHS, SCRATCH_EPOCHS, MAP_IMAGES = 10, 3, 2000
 
 console = Console(stderr=True, highlight=False)
 
