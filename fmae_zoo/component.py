@@ -45,8 +45,9 @@ class Component(BaseModel):
         """
         for key, value in _unknown(content):
             raise TypeError(f"{key}: expected text, a number, a list or a table; received {value}")
-        # As JSON, because strictness would otherwise refuse a list where a tuple is meant.
-        return cls.model_validate_json(json.dumps(content, default=_plain))
+        # As JSON, because strictness would otherwise refuse a list where a tuple is meant;
+        # what is left that JSON has no form for are numpy's scalars.
+        return cls.model_validate_json(json.dumps(content, default=lambda value: value.item()))
 
 
 def _unknown(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
@@ -57,10 +58,3 @@ def _unknown(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _unknown(part, f"{key}.{name}" if key else str(name))
     elif not isinstance(content, (str, int, float, type(None))) and not hasattr(content, "item"):
         yield key, repr(content)
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy's scalars as Python's."""
-    if hasattr(value, "item"):
-        return value.item()
-    raise TypeError(f"expected text, numbers, lists and tables; received {value!r}")

@@ -105,7 +105,7 @@ def plot_reconstructions(
             for column in range(count):
                 _picture(axes[row, column], pictures[column])
             axes[row, 0].set_ylabel(label, fontsize=9)
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        _entitle(figure, title)
         return _save(figure, path)
 
 
@@ -126,7 +126,7 @@ def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
         axes = figure.subplots()
         axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=1)
         axes.axis("off")
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        _entitle(figure, title)
         return _save(figure, path)
 
 
@@ -173,7 +173,7 @@ def plot_confusion(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
-        figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
+        _entitle(figure, title)
         return _save(figure, path)
 
 
@@ -217,6 +217,10 @@ def _picture(axis: Any, image: np.ndarray) -> None:
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.grid(visible=False)
+
+
+def _entitle(figure: Any, title: str) -> None:
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 
 def _width_of(title: str) -> float:

@@ -353,13 +353,15 @@ def test_a_damaged_entry_of_another_package_hides_no_other(fmae, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     fmae_zoo.register(tmp_path)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
-    for results in (
+    wrong = (
         {"knn": 0.85},
         {"knn": {"accuracy": "0.85"}},
         {"frozen_head": {"features": 0.9}},
         {"frozen_head": {"latent": {"accuracy": [1]}}},
-    ):
-        (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "results": results}))
+    )
+    damaged = [json.dumps({**manifest, "results": results}) for results in wrong]
+    for broken in ("{", '{"results": {"knn": 0.85}}', *damaged):
+        (tmp_path / "manifest.json").write_text(broken)
         code, out, err = fmae("list", "--sort", "knn")
         assert code == 0
         assert "dense-ae" in out

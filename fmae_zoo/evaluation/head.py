@@ -39,7 +39,7 @@ CONVOLUTIONAL_TUNING = Plan(
 
 def head_plan(classifier: Classifier) -> Plan:
     """Return how a head on the frozen encoder is trained."""
-    return WIDE_HEAD if _width(classifier) > MAX_PROBE_WIDTH else HEAD
+    return WIDE_HEAD if _width(classifier.encoder) > MAX_PROBE_WIDTH else HEAD
 
 
 def tuning_plan(classifier: Classifier) -> Plan:
@@ -91,7 +91,7 @@ def tunable(head: Classifier, recipe: Recipe) -> Classifier:
 def features_layer(encoder: Any) -> str | None:
     """Return `features` where they are a map that is not the code itself, else None."""
     features = encoder.get_layer("features").output
-    is_code = int(np.prod(features.shape[1:])) == int(np.prod(encoder.output_shape[1:]))
+    is_code = int(np.prod(features.shape[1:])) == _width(encoder)
     return "features" if len(features.shape) == 4 and not is_code else None
 
 
@@ -123,10 +123,10 @@ def _report(trained: Trained, subject: Subject) -> dict[str, Any]:
         **classifier.report(subject.data.test_images, subject.data.test_labels),
         "validation_accuracy": trained.validation_accuracy,
         **trained.plan.options(),
-        "input_size": _width(classifier),
+        "input_size": _width(classifier.encoder),
         "head_parameters": int(classifier.head.count_params()),
     }
 
 
-def _width(classifier: Classifier) -> int:
-    return int(np.prod(classifier.encoder.output_shape[1:]))
+def _width(encoder: Any) -> int:
+    return int(np.prod(encoder.output_shape[1:]))
