@@ -97,6 +97,7 @@ def _fast_call(layer: Any) -> Callable[..., Any] | None:
 
 
 def _conv(layer: Any) -> Callable[..., Any]:
+    import torch
     from torch.nn.functional import conv2d
 
     padding = tuple(size // 2 for size in layer.kernel_size)
@@ -104,6 +105,9 @@ def _conv(layer: Any) -> Callable[..., Any]:
     def call(inputs: Any) -> Any:
         kernel = layer.kernel
         kernel = getattr(kernel, "value", kernel).permute(3, 2, 0, 1)
+        if kernel.dtype == torch.float16:
+            # Where the CPU has no fast convolution in float16, torch's slow one asks for this.
+            kernel = kernel.contiguous()
         bias = layer.bias.value if layer.use_bias else None
         outputs = conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
         return layer.activation(outputs.permute(0, 2, 3, 1))

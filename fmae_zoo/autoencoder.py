@@ -85,10 +85,14 @@ class Autoencoder(keras.Model):
     ) -> Any:
         """Return the weighted sum of the objective's terms, and track each of them.
 
-        The target is `y` where one is given (the whole image of a masked one), else `x`.
+        The target is `y` where one is given (the whole image of a masked one), else `x`. A
+        dictionary as `y` holds it as `image`, and beside it what the objective asked for.
         """
-        target = ops.cast(in_unit_range(x if y is None else y), "float32")
+        target = x if y is None else y
+        annotations = dict(target) if isinstance(target, dict) else {"image": target}
+        target = ops.cast(in_unit_range(annotations.pop("image")), "float32")
         outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
+        outputs |= annotations
         terms = self.spec.objective.terms(target, outputs)
         step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)

@@ -37,8 +37,8 @@ class Recipe(Component):
 
     Attributes:
         optimizer: the Keras optimizer of that name. `muon` (Jordan 2024; Liu et al. 2025,
-            arXiv 2502.16982) orthogonalises the updates of dense kernels and gives every other
-            variable Adam's.
+            arXiv 2502.16982) orthogonalises the updates of dense and convolution kernels and
+            gives every other variable Adam's.
         momentum: of `rmsprop` and `sgd`.
         learning_rate: at its highest.
         schedule: `constant`, or `cosine` down to zero over all epochs.

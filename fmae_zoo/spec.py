@@ -56,6 +56,12 @@ class ModelSpec(Component):
                 f"objective {self.objective.type} needs a latent with a posterior: "
                 "latent.type = 'gaussian'"
             )
+        least = self.objective.least_latent_size
+        if self.latent.size < least:
+            raise ValueError(
+                f"latent.size: {self.latent.size}, but objective {self.objective.type} needs codes "
+                f"of at least {least} values"
+            )
         return self
 
     @model_validator(mode="after")

@@ -37,6 +37,7 @@ from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
+from fmae_zoo.objectives.base import Annotations
 from fmae_zoo.optimizer import make_optimizer
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
@@ -145,6 +146,7 @@ class _Run:
             "backend": keras.backend.backend(),
         }
         self.environment = environment()
+        self.annotations: Annotations = {}
         self.check_interrupt: Callable[[], None] = lambda: None
 
     def __call__(self, resume: bool) -> History:
@@ -185,7 +187,9 @@ class _Run:
             progress = self._open_folder(model, progress, resume)
             if progress.best_epoch:
                 best = read_best(self.folder)
-        validation = as_images(self.validation)
+        annotate = self.spec.objective.annotations
+        self.annotations, others = annotate(self.images, self.validation, self.seed)
+        validation = {"image": as_images(self.validation), **others}
         while not self._finished(progress):
             self.check_interrupt()
             row = self._epoch(model, progress, validation)
@@ -242,23 +246,27 @@ class _Run:
         return progress.epoch >= self.recipe.epochs or (stopped and progress.epoch > 0)
 
     def _epoch(
-        self, model: Autoencoder, progress: Progress, validation: np.ndarray
+        self, model: Autoencoder, progress: Progress, validation: dict[str, np.ndarray]
     ) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, progress.epoch])
-        inputs, targets = epoch_of(self.images, self.recipe, rng, progress.epoch)
+        order = rng.permutation(len(self.images))
+        inputs, targets = epoch_of(self.images[order], self.recipe, rng, progress.epoch)
+        annotations = {name: values[order] for name, values in self.annotations.items()}
         watch = _Watch(self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs)
         began = time.perf_counter()
         with accelerated(model):
             logs = model.fit(
                 inputs,
-                targets,
+                {"image": targets, **annotations},
                 batch_size=self.recipe.batch_size,
                 shuffle=False,
                 verbose=0,
                 callbacks=[watch],
             ).history
             self._check_finite(model, progress)
-            checks = model.evaluate(validation, batch_size=500, verbose=0, return_dict=True)
+            checks = model.evaluate(
+                validation["image"], validation, batch_size=500, verbose=0, return_dict=True
+            )
         seconds = time.perf_counter() - began
         progress.seconds += seconds
         row = {"epoch": progress.epoch + 1.0}
@@ -334,15 +342,14 @@ def _weights_of(model: Autoencoder) -> dict[str, Any]:
 def epoch_of(
     images: np.ndarray, recipe: Recipe, rng: np.random.Generator, epoch: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one epoch's inputs and targets: shuffled, mirrored and masked by the recipe.
+    """Return one epoch's inputs and targets: mirrored, binarised and masked by the recipe.
 
     Args:
-        images: uint8 `(n, 28, 28)`.
+        images: uint8 `(n, 28, 28)`, in the order of the epoch.
         recipe: of the training.
         rng: numpy's, so that an epoch is the same on every backend.
         epoch: from 0; masks end with `recipe.mask.until`.
     """
-    images = images[rng.permutation(len(images))]
     if recipe.augment:
         images = mirrored(images, rng)
     if recipe.binarise:

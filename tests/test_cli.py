@@ -349,6 +349,13 @@ def test_list_is_a_command_of_its_own_and_imports_no_backend():
     assert len(json.loads(result.stdout)) >= 5
 
 
+def test_the_module_is_the_command():
+    words = [sys.executable, "-m", "fmae_zoo", "info", "conv-ae-bm"]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 1
+    assert "Did you mean" in result.stderr
+
+
 def test_a_damaged_entry_of_another_package_hides_no_other(fmae, tmp_path):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path)
     fmae_zoo.register(tmp_path)

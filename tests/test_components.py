@@ -6,9 +6,9 @@ import pytest
 from keras import ops
 
 import fmae_zoo
-from fmae_zoo.errors import FmaeError
+from fmae_zoo.errors import DataError, FmaeError, SpecError
 from fmae_zoo.latents.sampling import GaussianSampling, spaced
-from fmae_zoo.objectives import ELBO, SquaredError
+from fmae_zoo.objectives import ELBO, ClusteredSquaredError, SquaredError
 from tests.conftest import tiny_spec
 
 VAE = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
@@ -37,6 +37,60 @@ def test_squared_error_is_summed_over_pixels_and_averaged_over_the_batch(batch):
     expected = ((sigmoid(outputs["logits"]) - images) ** 2).sum() / 5
     terms = SquaredError(type="squared_error").terms(images, outputs)
     assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-5)
+
+
+CLUSTERED = {"type": "clustered_squared_error", "clusters": 3, "cluster_weight": 0.5}
+
+
+def test_clusters_are_the_cross_entropy_of_the_first_values_of_the_code(batch):
+    images, outputs = batch
+    objective = ClusteredSquaredError(**CLUSTERED)
+    truth = np.array([0, 2, 1, 1, 0], np.int32)
+    e = np.exp(outputs["mean"][:, :3].astype("float64"))
+    expected = -np.log(e[np.arange(5), truth] / e.sum(axis=1)).mean()
+    terms = objective.terms(images, outputs | {"cluster": truth})
+    assert number(terms["clusters"]) == pytest.approx(expected, rel=1e-5)
+    plain = SquaredError(type="squared_error").terms(images, outputs)["reconstruction"]
+    assert number(terms["reconstruction"]) == number(plain)
+    assert objective.weights() == {"reconstruction": 1.0, "clusters": 0.5}
+    assert number(objective.terms(images, outputs)["clusters"]) == 0.0
+
+
+def test_clusters_divide_the_images_alike_each_time_and_need_no_label(few):
+    objective = ClusteredSquaredError(**CLUSTERED | {"clusters": 10})
+    fit, validation = few.split
+    images = few.train_images
+    one, others = objective.annotations(images[fit], images[validation], seed=0)
+    again, _ = objective.annotations(images[fit], images[validation], seed=0)
+    np.testing.assert_array_equal(one["cluster"], again["cluster"])
+    assert set(one["cluster"]) == set(range(10))
+    assert others["cluster"].shape == (len(validation),)
+    labels = few.train_labels[fit]
+    pure = sum(np.bincount(labels[one["cluster"] == k]).max() for k in range(10)) / len(fit)
+    assert pure > 0.4
+    copies, _ = objective.annotations(images[fit], images[fit], seed=0)[::-1]
+    np.testing.assert_array_equal(copies["cluster"], one["cluster"])
+
+
+def test_clusters_must_fit_the_code_and_the_images(few):
+    with pytest.raises(SpecError, match=r"latent\.size: 4, but .* at least 5 values"):
+        tiny_spec(objective=CLUSTERED | {"clusters": 5})
+    with pytest.raises(DataError, match="2 training images cannot be divided into 3 clusters"):
+        ClusteredSquaredError(**CLUSTERED).annotations(few.train_images[:2], few.train_images, 0)
+
+
+def test_a_code_of_clusters_tells_them_apart(few):
+    spec = tiny_spec(objective=CLUSTERED | {"cluster_weight": 100.0}, recipe={"epochs": 8})
+    history = fmae_zoo.train(spec, data=few, optimizer="muon", learning_rate=1e-2, batch_size=16)
+    first, last = history.rows[0], history.rows[-1]
+    assert last["clusters"] < first["clusters"] < 3
+    assert last["val_clusters"] < np.log(3)
+    assert last["loss"] == pytest.approx(last["reconstruction"] + 100 * last["clusters"], rel=1e-4)
+    fit, validation = few.split
+    images = few.train_images
+    truth, _ = spec.objective.annotations(images[fit], images[validation], seed=0)
+    found = history.model.encode(images[fit])[:, :3].argmax(axis=1)
+    assert (found == truth["cluster"]).mean() > 0.8
 
 
 def test_bernoulli_is_the_cross_entropy(batch):

@@ -61,3 +61,25 @@ def test_adamw_without_decay_does_not_decay_and_constant_rates_warm_up():
     schedule = make_optimizer(recipe, 10)._learning_rate
     rates = [float(keras.ops.convert_to_numpy(schedule(step))) for step in (0, 5, 10, 29)]
     assert rates == pytest.approx([0.0, 5e-3, 1e-2, 1e-2])
+
+
+def test_muon_moves_a_convolution_kernel_by_an_orthogonal_matrix():
+    """Its singular values are near 1 for any gradient; Adam keeps those with one channel."""
+    kernel = keras.Variable(np.zeros((3, 3, 2, 4), "float32"), name="kernel")
+    image = keras.Variable(np.zeros((3, 3, 1, 4), "float32"), name="kernel_of_images")
+    muon = make_optimizer(Recipe(optimizer="muon", learning_rate=1.0, schedule="constant"), 1)
+    muon.build([kernel, image])
+    rng = np.random.default_rng(0)
+    gradients = [rng.standard_normal(v.shape).astype("float32") for v in (kernel, image)]
+    muon.apply_gradients(
+        [(keras.ops.convert_to_tensor(g), v) for g, v in zip(gradients, (kernel, image))]
+    )
+    moved = -keras.ops.convert_to_numpy(kernel.value).reshape(18, 4)
+    scale = 0.2 * np.sqrt(18)
+    values = np.linalg.svd(moved / scale, compute_uv=False)
+    assert values.min() > 0.6
+    assert values.max() < 1.3
+    assert np.sum(moved * gradients[0].reshape(18, 4)) > 0
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(image.value), -np.sign(gradients[1]), atol=1e-3
+    )

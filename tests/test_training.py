@@ -64,6 +64,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(few):
 
 RESUMED = {
     "dense": {},
+    "clusters": {"objective": {"type": "clustered_squared_error", "clusters": 4}},
     "conv": {"network": TINY_CONV},
     "vae": VAE,
     "bfloat16": {

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fmae_zoo.component import IMAGE_SIZE, Component
+from fmae_zoo.component import IMAGE_SIZE
+from fmae_zoo.objectives.base import ObjectiveComponent
 
 
-class ELBO(Component):
+class ELBO(ObjectiveComponent):
     """Negative ELBO: expected negative log-likelihood plus the KL to a standard normal.
 
     Source: Kingma and Welling 2013, arXiv 1312.6114; the KL warm-up is Sonderby et al.

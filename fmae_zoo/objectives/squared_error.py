@@ -2,10 +2,10 @@
 
 from typing import Any, Literal
 
-from fmae_zoo.component import Component
+from fmae_zoo.objectives.base import ObjectiveComponent
 
 
-class SquaredError(Component):
+class SquaredError(ObjectiveComponent):
     """Squared error on [0, 1] images, summed over pixels, averaged over the batch."""
 
     type: Literal["squared_error"]
@@ -27,11 +27,15 @@ class SquaredError(Component):
 
     def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
         """Return the scalar terms for images `(n, 28, 28, 1)` and the model's outputs."""
-        from keras import ops
-
-        error = ops.square(ops.sigmoid(outputs["logits"]) - images)
-        return {"reconstruction": ops.mean(ops.sum(error, axis=(1, 2, 3)))}
+        return {"reconstruction": squared_error(images, outputs["logits"])}
 
     def weights(self, step: Any = None) -> dict[str, Any]:
         """Return the weight of each term after `step` training steps."""
         return {"reconstruction": 1.0}
+
+
+def squared_error(images: Any, logits: Any) -> Any:
+    """Return the squared error of images `(n, 28, 28, 1)`, summed over pixels, mean over n."""
+    from keras import ops
+
+    return ops.mean(ops.sum(ops.square(ops.sigmoid(logits) - images), axis=(1, 2, 3)))
