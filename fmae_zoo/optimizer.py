@@ -31,9 +31,28 @@ class ConvMuon(keras.optimizers.Muon):
         return ops.reshape(super().lr_adjust(matrix), x.shape)
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """Return the recipe's optimizer with its schedule laid out over all epochs."""
-    total = recipe.epochs * steps_per_epoch
+class Restarted(keras.optimizers.schedules.LearningRateSchedule):
+    """One schedule for so many steps, then another from its beginning."""
+
+    def __init__(self, first: Any, steps: int, second: Any) -> None:
+        self.first, self.steps, self.second = first, steps, second
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate at a step."""
+        later = ops.maximum(step - self.steps, 0)
+        return ops.where(step < self.steps, self.first(step), self.second(later))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"first": self.first, "steps": self.steps, "second": self.second}
+
+
+def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
+    """Return the recipe's learning rate: a number, or a schedule over all epochs."""
+    restart = recipe.restart
+    if restart is not None and restart.epoch >= recipe.epochs:
+        restart = None
+    total = (restart.epoch if restart else recipe.epochs) * steps_per_epoch
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
     rate: Any = recipe.learning_rate
     if recipe.schedule == "cosine" or warmup:
@@ -44,6 +63,16 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
             warmup_target=rate if warmup else None,
             warmup_steps=warmup,
         )
+    if restart:
+        rest = recipe.epochs * steps_per_epoch - total
+        again = keras.optimizers.schedules.CosineDecay(restart.learning_rate, rest)
+        rate = Restarted(rate, total, again)
+    return rate
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+    """Return the recipe's optimizer with its schedule laid out over all epochs."""
+    rate = make_schedule(recipe, steps_per_epoch)
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:
         options["momentum"] = recipe.momentum

@@ -32,6 +32,20 @@ class PatchMask(Component):
     until: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
+class Restart(Component):
+    """The cosine schedule begins again, from another rate, and ends with the last epoch.
+
+    Source: Loshchilov and Hutter 2016, SGDR, arXiv 1608.03983.
+
+    Attributes:
+        epoch: finished epochs after which it begins again; not at all in a run of no more epochs.
+        learning_rate: that it begins from.
+    """
+
+    epoch: PositiveInt = Field(le=100_000)
+    learning_rate: PositiveFloat
+
+
 class Recipe(Component):
     """The training recipe of a spec.
 
@@ -42,6 +56,7 @@ class Recipe(Component):
         momentum: of `rmsprop` and `sgd`.
         learning_rate: at its highest.
         schedule: `constant`, or `cosine` down to zero over all epochs.
+        restart: of the cosine schedule.
         warmup_epochs: linear rise of the learning rate from zero.
         weight_decay: decoupled, of every optimizer; none by default.
         clip_norm: gradients are scaled so that their global norm is at most this.
@@ -57,6 +72,7 @@ class Recipe(Component):
     learning_rate: PositiveFloat = 1e-3
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"
+    restart: Restart | None = None
     warmup_epochs: float = Field(default=0.0, ge=0.0, le=100_000.0)
     weight_decay: float = Field(default=0.0, ge=0.0, le=1e3)
     clip_norm: PositiveFloat | None = Field(default=None, le=1e9)
@@ -72,4 +88,10 @@ class Recipe(Component):
     def _momentum_has_an_optimizer(self) -> Self:
         if self.momentum and self.optimizer not in ("rmsprop", "sgd"):
             raise ValueError(f"momentum: {self.optimizer} has none; expected rmsprop or sgd")
+        return self
+
+    @model_validator(mode="after")
+    def _restart_is_within_a_cosine(self) -> Self:
+        if self.restart and self.schedule != "cosine":
+            raise ValueError("restart: only a cosine schedule can begin again; expected none")
         return self

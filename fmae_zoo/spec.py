@@ -151,7 +151,7 @@ def _keys(location: tuple[int | str, ...]) -> Iterator[str]:
 
 
 def _nearest_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    known = {name for part in _models_of(model) for name in part.model_fields}
+    known = {name for part in _models_of(model) for name in part.model_fields} - {location[-1]}
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
 

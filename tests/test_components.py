@@ -56,6 +56,14 @@ def test_clusters_are_the_cross_entropy_of_the_first_values_of_the_code(batch):
     assert number(objective.terms(images, outputs)["clusters"]) == 0.0
 
 
+def test_the_weight_of_the_clusters_is_the_final_one_after_its_steps():
+    objective = ClusteredSquaredError(**CLUSTERED, final_weight=0.125, final_after_steps=100)
+    weights = [
+        number(objective.weights(ops.cast(step, "float32"))["clusters"]) for step in (0, 99, 100)
+    ]
+    assert [*weights, objective.weights()["clusters"]] == [0.5, 0.5, 0.125, 0.125]
+
+
 def test_clusters_divide_the_images_alike_each_time_and_need_no_label(few):
     objective = ClusteredSquaredError(**CLUSTERED | {"clusters": 10})
     fit, validation = few.split

@@ -78,6 +78,7 @@ def test_training_moves_every_parameter_and_lowers_the_loss(name, sample):
     recipe = spec.recipe.model_copy(
         update={
             "schedule": "constant",
+            "restart": None,
             "warmup_epochs": 0,
             "learning_rate": 1e-3,
             "weight_decay": 0.0,
@@ -132,7 +133,9 @@ def test_mixed_precision_runs_and_keeps_float32_weights(name, policy, images):
     assert np.isfinite(keras.ops.convert_to_numpy(outputs["logits"])).all()
     assert {v.dtype for v in named_variables(model.encoder).values()} == {"float32"}
     model.compile(optimizer=make_optimizer(model.spec.recipe, 1))
-    assert np.isfinite(model.fit(inputs, verbose=0).history["loss"]).all()
+    # As the zoo trains: plain Keras on PyTorch cannot where a CPU has no fast float16.
+    with accelerated(model):
+        assert np.isfinite(model.fit(inputs, verbose=0).history["loss"]).all()
 
 
 def test_weights_of_this_backend_give_equal_outputs_on_the_others(models, images, tmp_path):

@@ -83,3 +83,20 @@ def test_muon_moves_a_convolution_kernel_by_an_orthogonal_matrix():
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(image.value), -np.sign(gradients[1]), atol=1e-3
     )
+
+
+def test_a_cosine_schedule_can_begin_again_lower():
+    recipe = Recipe(learning_rate=0.1, epochs=6, restart={"epoch": 4, "learning_rate": 0.02})
+    rate = make_optimizer(recipe, 10)._learning_rate
+    values = [float(keras.ops.convert_to_numpy(rate(step))) for step in (0, 20, 39, 40, 50, 60)]
+    np.testing.assert_allclose(values, [0.1, 0.05, 0.000154, 0.02, 0.01, 0.0], atol=1e-5)
+
+
+def test_a_restart_needs_a_cosine_and_a_shorter_run_has_none():
+    short = {"learning_rate": 0.1, "epochs": 4}
+    with_it = make_optimizer(Recipe(**short, restart={"epoch": 4, "learning_rate": 0.02}), 10)
+    without = make_optimizer(Recipe(**short), 10)
+    for step in (0, 25, 39):
+        assert float(with_it._learning_rate(step)) == float(without._learning_rate(step))
+    with pytest.raises(ValueError, match="only a cosine schedule"):
+        Recipe(schedule="constant", restart={"epoch": 4, "learning_rate": 0.02})

@@ -64,7 +64,15 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(few):
 
 RESUMED = {
     "dense": {},
-    "clusters": {"objective": {"type": "clustered_squared_error", "clusters": 4}},
+    "clusters": {
+        "objective": {
+            "type": "clustered_squared_error",
+            "clusters": 4,
+            "final_weight": 0.1,
+            "final_after_steps": 12,
+        },
+        "recipe": spec_dict()["recipe"] | {"restart": {"epoch": 2, "learning_rate": 1e-4}},
+    },
     "conv": {"network": TINY_CONV},
     "vae": VAE,
     "bfloat16": {

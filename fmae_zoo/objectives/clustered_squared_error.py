@@ -30,11 +30,16 @@ class ClusteredSquaredError(ObjectiveComponent):
         clusters: number of clusters; at most the values of the code.
         cluster_weight: of the cross-entropy, in nats, beside the squared error summed over
             pixels.
+        final_weight: the weight after `final_after_steps` training steps, and in validation;
+            `cluster_weight` by default. A lower one polishes the reconstruction.
+        final_after_steps: training steps with `cluster_weight`.
     """
 
     type: Literal["clustered_squared_error"]
     clusters: int = Field(default=32, ge=2, le=1024)
     cluster_weight: float = Field(default=0.3, gt=0.0, le=1e6)
+    final_weight: float | None = Field(default=None, ge=0.0, le=1e6)
+    final_after_steps: int = Field(default=0, ge=0, le=10**9)
 
     @property
     def needs_posterior(self) -> bool:
@@ -101,8 +106,16 @@ class ClusteredSquaredError(ObjectiveComponent):
         return {"reconstruction": squared_error(images, outputs["logits"]), "clusters": clusters}
 
     def weights(self, step: Any = None) -> dict[str, Any]:
-        """Return the weight of each term after `step` training steps."""
-        return {"reconstruction": 1.0, "clusters": self.cluster_weight}
+        """Return the weight of each term after `step` (a float tensor) training steps.
+
+        Without a step, as in validation, the final ones.
+        """
+        from keras import ops
+
+        final = self.cluster_weight if self.final_weight is None else self.final_weight
+        if step is not None and final != self.cluster_weight:
+            final = ops.where(step < self.final_after_steps, self.cluster_weight, final)
+        return {"reconstruction": 1.0, "clusters": final}
 
 
 def gradient_histograms(images: np.ndarray) -> np.ndarray:
