@@ -90,9 +90,13 @@ class Autoencoder(keras.Model):
         """
         target = x if y is None else y
         annotations = dict(target) if isinstance(target, dict) else {"image": target}
+        if "image" not in annotations:
+            raise ArgumentError(
+                f"Expected a target with an 'image'; received {sorted(annotations)}"
+            )
         target = ops.cast(in_unit_range(annotations.pop("image")), "float32")
         outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
-        outputs |= annotations
+        outputs = annotations | outputs
         terms = self.spec.objective.terms(target, outputs)
         step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)

@@ -66,6 +66,7 @@ class Classifier(keras.Model):
         if precision not in PRECISIONS:
             raise ArgumentError(f"precision is {precision!r}; expected one of {PRECISIONS}")
         super().__init__(**kwargs)
+        seed = int(seed)
         self._config: dict[str, Any] = {
             "num_classes": num_classes,
             "layer": layer,

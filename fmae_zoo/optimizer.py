@@ -1,6 +1,6 @@
 """The optimizer and the learning-rate schedule of a recipe."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -8,6 +8,7 @@ from keras import ops
 from fmae_zoo.recipe import Recipe
 
 
+@keras.saving.register_keras_serializable(package="fmae_zoo")
 class ConvMuon(keras.optimizers.Muon):
     """Muon that orthogonalises the updates of convolution kernels too, as Jordan 2024 does.
 
@@ -31,6 +32,7 @@ class ConvMuon(keras.optimizers.Muon):
         return ops.reshape(super().lr_adjust(matrix), x.shape)
 
 
+@keras.saving.register_keras_serializable(package="fmae_zoo")
 class Restarted(keras.optimizers.schedules.LearningRateSchedule):
     """One schedule for so many steps, then another from its beginning."""
 
@@ -44,7 +46,20 @@ class Restarted(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"first": self.first, "steps": self.steps, "second": self.second}
+        serialize = keras.optimizers.schedules.serialize
+        return {
+            "first": serialize(self.first),
+            "steps": self.steps,
+            "second": serialize(self.second),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Build the schedule again from `get_config`'s dictionary."""
+        first, second = (
+            keras.optimizers.schedules.deserialize(config[name]) for name in ("first", "second")
+        )
+        return cls(first, config["steps"], second)
 
 
 def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:

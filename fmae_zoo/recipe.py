@@ -43,7 +43,7 @@ class Restart(Component):
     """
 
     epoch: PositiveInt = Field(le=100_000)
-    learning_rate: PositiveFloat
+    learning_rate: PositiveFloat = Field(le=1e38)
 
 
 class Recipe(Component):
@@ -54,7 +54,7 @@ class Recipe(Component):
             arXiv 2502.16982) orthogonalises the updates of dense and convolution kernels and
             gives every other variable Adam's.
         momentum: of `rmsprop` and `sgd`.
-        learning_rate: at its highest.
+        learning_rate: at its highest, up to a restart, which has its own.
         schedule: `constant`, or `cosine` down to zero over all epochs.
         restart: of the cosine schedule.
         warmup_epochs: linear rise of the learning rate from zero.
@@ -69,7 +69,7 @@ class Recipe(Component):
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = Field(default=1e-3, le=1e38)
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"
     restart: Restart | None = None
@@ -93,5 +93,7 @@ class Recipe(Component):
     @model_validator(mode="after")
     def _restart_is_within_a_cosine(self) -> Self:
         if self.restart and self.schedule != "cosine":
-            raise ValueError("restart: only a cosine schedule can begin again; expected none")
+            raise ValueError(
+                "restart: only a cosine schedule can begin again: take restart away too"
+            )
         return self

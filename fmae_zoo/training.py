@@ -104,7 +104,7 @@ def train(
     Raises:
         UnknownModelError: there is no such name or folder.
         SpecError: the spec is not valid; or a recipe field does not exist or has a wrong value.
-        DataError: there are fewer than two training images.
+        DataError: there are fewer than two training images, or fewer than the objective needs.
         TrainingError: the loss became NaN or infinite; the checkpoint cannot be written
             or resumed; another process is training in the folder. The last good checkpoint is
             kept.
@@ -112,6 +112,7 @@ def train(
             Dataset, or the output folder holds another spec.
     """
     check_seed(seed)
+    seed = int(seed)
     check_dataset(data)
     if output is not None:
         check_folder("output", output)
@@ -150,9 +151,13 @@ class _Run:
         self.check_interrupt: Callable[[], None] = lambda: None
 
     def __call__(self, resume: bool) -> History:
-        with self._alone(resume), deferred_interrupts() as check:
-            self.check_interrupt = check
-            return self._train(resume)
+        with self._alone(resume):
+            annotate = self.spec.objective.annotations
+            self.annotations, others = annotate(self.images, self.validation, self.seed)
+            validation = {"image": as_images(self.validation), **others}
+            with deferred_interrupts() as check:
+                self.check_interrupt = check
+                return self._train(resume, validation)
 
     @contextmanager
     def _alone(self, resume: bool) -> Iterator[None]:
@@ -179,7 +184,7 @@ class _Run:
         finally:
             lock.release()
 
-    def _train(self, resume: bool) -> History:
+    def _train(self, resume: bool, validation: dict[str, np.ndarray]) -> History:
         model = self._compiled_model()
         progress = Progress(self.fingerprint)
         best: dict[str, np.ndarray] = {}
@@ -187,9 +192,6 @@ class _Run:
             progress = self._open_folder(model, progress, resume)
             if progress.best_epoch:
                 best = read_best(self.folder)
-        annotate = self.spec.objective.annotations
-        self.annotations, others = annotate(self.images, self.validation, self.seed)
-        validation = {"image": as_images(self.validation), **others}
         while not self._finished(progress):
             self.check_interrupt()
             row = self._epoch(model, progress, validation)
@@ -287,8 +289,11 @@ class _Run:
         if self.recipe.precision == "mixed_float16":
             cause = "an overflow of float16: train with precision mixed_bfloat16 or float32"
         else:
+            restart = self.recipe.restart
+            again = restart is not None and progress.epoch >= restart.epoch
+            rate = restart.learning_rate if restart and again else self.recipe.learning_rate
             cause = (
-                f"a learning rate of {self.recipe.learning_rate:g} that is too high: "
+                f"a learning rate of {rate:g} that is too high: "
                 "try a tenth of it, or clip_norm = 1.0"
             )
         kept = "No epoch had been finished."

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import fmae_zoo
-from fmae_zoo.errors import DataError, FmaeError, SpecError
+from fmae_zoo.errors import ArgumentError, DataError, FmaeError, SpecError
 from fmae_zoo.latents.sampling import GaussianSampling, spaced
 from fmae_zoo.objectives import ELBO, ClusteredSquaredError, SquaredError
 from tests.conftest import tiny_spec
@@ -54,6 +54,18 @@ def test_clusters_are_the_cross_entropy_of_the_first_values_of_the_code(batch):
     assert number(terms["reconstruction"]) == number(plain)
     assert objective.weights() == {"reconstruction": 1.0, "clusters": 0.5}
     assert number(objective.terms(images, outputs)["clusters"]) == 0.0
+    column = objective.terms(images, outputs | {"cluster": truth[:, None]})
+    assert number(column["clusters"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_target_must_hold_an_image_and_replaces_no_output(batch):
+    images, outputs = batch
+    model = fmae_zoo.Autoencoder(tiny_spec())
+    plain = number(model.compute_loss(x=images, y_pred=outputs, training=False))
+    target = {"image": images, "logits": 0 * outputs["logits"]}
+    assert number(model.compute_loss(y=target, y_pred=outputs, training=False)) == plain
+    with pytest.raises(ArgumentError, match=r"an 'image'; received \['cluster'\]"):
+        model.compute_loss(y={"cluster": 0}, y_pred=outputs, training=False)
 
 
 def test_the_weight_of_the_clusters_is_the_final_one_after_its_steps():

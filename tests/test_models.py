@@ -99,6 +99,21 @@ def test_training_moves_every_parameter_and_lowers_the_loss(name, sample):
     assert losses[-1] < losses[0]
 
 
+def test_a_model_compiled_by_its_recipe_serialises_and_returns(images, tmp_path):
+    model = Autoencoder(fmae_zoo.load("conv-ae-bn").spec)
+    model.compile(optimizer=make_optimizer(model.spec.recipe, 2))
+    with accelerated(model):
+        model.fit(images[..., None], verbose=0)
+    model.save(tmp_path / "model.keras")
+    returned = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(returned.encode(images), model.encode(images))
+    rates = [
+        [float(m.optimizer._learning_rate(step)) for step in (0, 39, 40, 44)]
+        for m in (model, returned)
+    ]
+    assert rates[0] == pytest.approx(rates[1])
+
+
 @every_entry
 def test_serialises_and_returns(models, name, images, tmp_path):
     model = models[name]

@@ -217,6 +217,18 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint
     assert len(resumed.rows) == 3
 
 
+def test_the_rate_of_a_restart_can_be_the_cause(few):
+    restart = {"epoch": 1, "learning_rate": 1e30}
+    with pytest.raises(TrainingError, match=r"\(epoch [23]\).*rate of 1e\+30"):
+        fmae_zoo.train(tiny_spec(**VAE), data=few, restart=restart)
+
+
+def test_a_seed_of_numpys_is_one(few):
+    one = fmae_zoo.train(tiny_spec(), data=few, epochs=1, seed=np.int64(3))
+    other = fmae_zoo.train(tiny_spec(), data=few, epochs=1, seed=3)
+    assert_same_bits(weights(one.model), weights(other.model))
+
+
 def test_a_learning_rate_that_is_too_high_is_the_likely_cause(few):
     with pytest.raises(TrainingError, match=r"infinite at step \d+ .*rate of 1e\+20"):
         fmae_zoo.train(

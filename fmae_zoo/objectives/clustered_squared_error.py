@@ -101,7 +101,7 @@ class ClusteredSquaredError(ObjectiveComponent):
         clusters = ops.zeros(())
         if "cluster" in outputs:
             logits = outputs["mean"][:, : self.clusters]
-            truth = ops.one_hot(ops.cast(outputs["cluster"], "int32"), self.clusters)
+            truth = ops.one_hot(ops.reshape(outputs["cluster"], (-1,)), self.clusters)
             clusters = -ops.mean(ops.sum(truth * ops.log_softmax(logits), axis=-1))
         return {"reconstruction": squared_error(images, outputs["logits"]), "clusters": clusters}
 
