@@ -1,11 +1,13 @@
 """An entry is a folder: read one, write one, build the model in it."""
 
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,16 @@ import numpy as np
 
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
-from fmae_zoo.files import SAVING, sha256_of, write_text
+from fmae_zoo.files import SAVING, has_digest, sha256_of, write_text
+from fmae_zoo.hub.options import DEFAULT_OPTIONS, HubOptions
 from fmae_zoo.manifest import MANIFEST_FILE, FileRecord, Manifest, TrainingRecord
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.hub.repo import Repo
+
+logger = logging.getLogger(__name__)
 
 ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
@@ -26,7 +32,19 @@ GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
 PARTS = ("encoder", "decoder")
 TRAINING_FILES = ("history.csv", "curves.png")
-RECORDED_FILES = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE, *TRAINING_FILES)
+KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
+"""The encoder in Keras' own format, which `push` adds."""
+RECONSTRUCTIONS_FILE = "reconstructions.png"
+CARD_FILE = "README.md"
+RECORDED_FILES = (
+    ENCODER_FILE,
+    DECODER_FILE,
+    GOLDEN_FILE,
+    *TRAINING_FILES,
+    *KERAS_FILES,
+    RECONSTRUCTIONS_FILE,
+)
+"""The files whose digests the manifest holds, where they are there."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +54,12 @@ class Entry:
     Attributes:
         spec: what a person wrote.
         folder: where weights and manifest are, or None for a spec without a folder.
+        options: how the Hub is asked for what the folder does not have.
     """
 
     spec: ModelSpec
     folder: Path | None = None
+    options: HubOptions = DEFAULT_OPTIONS
 
     @classmethod
     def read(cls, folder: str | Path) -> "Entry":
@@ -78,16 +98,55 @@ class Entry:
             )
         return manifest
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written into the folder."""
+        return False
+
+    def record(self, name: str) -> FileRecord:
+        """Return size and digest that a file of the entry must have.
+
+        Raises:
+            NoWeightsError: the manifest records no such file.
+        """
+        record = self.manifest.files.get(name)
+        if record is None:
+            raise NoWeightsError(f"{self.spec.full_name}: its manifest records no {name}")
+        return record
+
     def file(self, name: str) -> tuple[Path, str]:
         """Return the path of a file of the entry, and the digest that it must have.
 
         Raises:
             NoWeightsError: the manifest records no such file.
         """
-        record = self.manifest.files.get(name)
-        if record is None or self.folder is None:
-            raise NoWeightsError(f"{self.spec.full_name}: its manifest records no {name}")
+        record = self.record(name)
+        assert self.folder is not None
         return self.folder / name, record.sha256
+
+    def obtain(self, name: str) -> tuple[Path, str]:
+        """Return as `file`, but from the Hub where the folder's copy is not as recorded.
+
+        The Hub is asked for the commit that the manifest pins, and for nothing where the entry
+        is not published; a copy that is as recorded costs no request.
+
+        Raises:
+            NoWeightsError: the manifest records no such file.
+            HubError: the Hub does not give it.
+        """
+        path, digest = self.file(name)
+        if not self.manifest.hub.commit or has_digest(path, digest):
+            return path, digest
+        logger.info("%s is not as recorded; %s serves instead", path, self._published.address)
+        return self._published.file(name, self.record(name)), digest
+
+    @cached_property
+    def _published(self) -> "Repo":
+        from fmae_zoo.hub.address import HubAddress
+        from fmae_zoo.hub.repo import Repo
+
+        pin = self.manifest.hub
+        return Repo.open(HubAddress(pin.repo, pin.commit), self.options)
 
     def build(self, pretrained: bool = False, part: str | None = None, seed: int = 0) -> Any:
         """Build the model, or one part of it, and read its weights where asked to.
@@ -106,9 +165,9 @@ class Entry:
         model = Autoencoder(self.spec, seed=seed, dtype="float32")
         if pretrained:
             if part in (None, "encoder"):
-                load_weights(model.posterior, *self.file(ENCODER_FILE))
+                load_weights(model.posterior, *self.obtain(ENCODER_FILE))
             if part in (None, "decoder"):
-                load_weights(model.decoder, *self.file(DECODER_FILE))
+                load_weights(model.decoder, *self.obtain(DECODER_FILE))
         return model if part is None else getattr(model, part)
 
 
@@ -177,7 +236,7 @@ def prepared(folder: Path) -> Iterator[Path]:
         new = Path(temporary)
         yield new
         (folder / MANIFEST_FILE).unlink(missing_ok=True)
-        for name in (SPEC_FILE, *RECORDED_FILES, MANIFEST_FILE):
+        for name in (SPEC_FILE, *RECORDED_FILES, CARD_FILE, MANIFEST_FILE):
             if (new / name).is_file():
                 os.replace(new / name, folder / name)
 

@@ -54,3 +54,73 @@ class TrainingError(FmaeError, RuntimeError):
 
 class BackendError(FmaeError, ImportError):
     """No Keras backend is installed, or the one named is not."""
+
+
+class HubError(FmaeError, OSError):
+    """The Hugging Face Hub could not do what was asked of it."""
+
+
+class HubConnectionError(HubError, ConnectionError):
+    """The Hub cannot be reached, the connection was lost, or what answers is not the Hub."""
+
+
+class HubTimeoutError(HubError, TimeoutError):
+    """The Hub took longer than the time limit."""
+
+
+class HubServerError(HubError):
+    """The Hub failed (HTTP 5xx), and went on failing when asked again."""
+
+
+class RateLimitError(HubError):
+    """The Hub wants fewer requests.
+
+    Attributes:
+        retry_after: seconds that it asks to wait, where it says so.
+    """
+
+    retry_after: float | None = None
+
+
+class RepoNotFoundError(HubError, LookupError):
+    """There is no such repo, or it is private and the token, if any, may not read it."""
+
+
+class RevisionNotFoundError(HubError, LookupError):
+    """The repo has no such branch, tag or commit."""
+
+
+class RepoFileNotFoundError(HubError, FileNotFoundError):
+    """The repo has no such file: it holds no model of the zoo."""
+
+
+class HubPermissionError(HubError, PermissionError):
+    """The token is wrong or missing, or may not do this."""
+
+
+class GatedRepoError(HubPermissionError):
+    """The repo is gated: its owner has not given access to it."""
+
+
+class HubConflictError(HubError):
+    """Somebody else changed the repo, or a tag stands on another commit."""
+
+
+class NotCachedError(HubError, FileNotFoundError):
+    """Offline, and the cache has no copy."""
+
+
+class CacheError(HubError):
+    """The cache folder cannot be written, or its disk is full."""
+
+
+class DigestError(HubError, WeightsError):
+    """A file from the Hub has another size or SHA-256 than it must have."""
+
+
+class PushRefusedError(FmaeError, ValueError):
+    """The folder is not fit to be published; nothing was sent."""
+
+
+class StaleCacheWarning(UserWarning):
+    """A copy in the cache serves because the Hub did not give the newest."""

@@ -56,3 +56,11 @@ def remove_leftovers(folder: Path) -> None:
 def sha256_of(content: bytes) -> str:
     """Return the SHA-256 of the content, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
+
+
+def has_digest(path: Path, sha256: str) -> bool:
+    """Return whether a file is there, can be read, and has this SHA-256."""
+    try:
+        return sha256_of(path.read_bytes()) == sha256
+    except OSError:
+        return False

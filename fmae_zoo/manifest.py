@@ -56,10 +56,15 @@ class SeedRecord(Component):
 
 
 class HubRecord(Component):
-    """Where the entry is published; empty until it is."""
+    """Where the entry is published; empty until it is.
 
-    repo: str = ""
-    commit: str = ""
+    Attributes:
+        repo: `NAMESPACE/NAME` on the Hugging Face Hub.
+        commit: the one that holds these files.
+    """
+
+    repo: str = Field(default="", pattern=r"^([A-Za-z0-9][\w.-]*/[\w.-]+)?$")
+    commit: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
 
 
 class Manifest(Component):

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DuplicateModelError, SpecError, UnknownModelError
+from fmae_zoo.hub.address import HUB_PREFIX, HubAddress
+from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
 logger = logging.getLogger(__name__)
@@ -122,16 +125,32 @@ def short_name(entry: Entry) -> str:
     return entry.spec.full_name.removesuffix(f".{DEFAULT_TAG}")
 
 
-def find_entry(source: str | Path) -> Entry:
-    """Return the entry of a name (`conv-ae-bn`, `conv-ae-bn.fmnist`) or folder (`local:PATH`).
+def find_entry(source: str | Path, options: HubOptions | None = None) -> Entry:
+    """Return the entry of a name (`conv-ae-bn`), a folder (`local:PATH`) or a repo (`hf://...`).
 
-    A `Path`, or a string that is a folder with a spec.toml, is taken for a folder too.
+    A name may have its tag (`conv-ae-bn.fmnist`), and a repo its revision
+    (`hf://NAMESPACE/NAME@REVISION`). A `Path`, or a string that is a folder with a spec.toml, is
+    taken for a folder too.
+
+    Args:
+        source: any of these.
+        options: how the Hub is asked, for a repo, or for files of a name that are missing.
 
     Raises:
         UnknownModelError: there is none; the nearest names are suggested.
-        SpecError: the folder's spec is not valid.
+        SpecError: the spec is not valid.
+        HubError: the Hub does not give the repo.
         ArgumentError: the source is neither text nor a path.
     """
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        from fmae_zoo.hub.entry import HubEntry
+
+        return HubEntry.open(HubAddress.parse(source), options or HubOptions())
+    entry = _found(source)
+    return entry if options is None else replace(entry, options=options)
+
+
+def _found(source: str | Path) -> Entry:
     if isinstance(source, Path):
         return _read_local(source)
     if not isinstance(source, str):
@@ -282,6 +301,6 @@ def _unknown(source: str, table: dict[str, Entry]) -> str:
     if near:
         return f"There is no model {source!r}. Did you mean {' or '.join(near)}?"
     return (
-        f"There is no model {source!r}. It may be a registered name ({', '.join(known)}) "
-        "or local:FOLDER."
+        f"There is no model {source!r}. It may be a registered name ({', '.join(known)}), "
+        "local:FOLDER, or hf://NAMESPACE/NAME."
     )

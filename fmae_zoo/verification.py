@@ -10,7 +10,7 @@ from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.data import Dataset, check_dataset, find_data
 from fmae_zoo.entry import GOLDEN_FILE, Entry
-from fmae_zoo.errors import FmaeError, WeightsError
+from fmae_zoo.errors import FmaeError, HubError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
@@ -44,7 +44,8 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
     """Check an entry's files, goldens, reconstruction figures and ELBO.
 
     Args:
-        source: a registered name or `local:FOLDER`.
+        source: a registered name, `local:FOLDER` or `hf://NAMESPACE/NAME[@REVISION]`, whose files
+            are then fetched.
         data: Fashion-MNIST by default; where no source has it, the figures are not checked.
 
     Returns:
@@ -54,19 +55,29 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
     Raises:
         UnknownModelError, SpecError: there is no such entry, or its spec or manifest is damaged.
         NoWeightsError: the entry was never trained.
+        HubError: the Hub does not give spec and manifest.
         ArgumentError: data is no Dataset.
     """
     check_dataset(data)
     entry = find_entry(source)
+    checks, model = check_entry(entry)
+    return checks if model is None else checks + _figures(entry, model, data)
+
+
+def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | None]:
+    """Check licence and spec, files and goldens of an entry, but compute no figures.
+
+    Returns:
+        The checks, and the model, or None where it could not be built and compared.
+    """
     checks = [*_spec(entry), *_files(entry)]
     if any(check.passed is False for check in checks):
-        return checks
+        return checks, None
     try:
         model = entry.build(pretrained=True)
-        checks += _goldens(entry, model)
+        return checks + _goldens(entry, model), model
     except FmaeError as error:
-        return [*checks, Check("goldens", False, str(error))]
-    return checks + _figures(entry, model, data)
+        return [*checks, Check("goldens", False, str(error))], None
 
 
 def _spec(entry: Entry) -> list[Check]:
@@ -83,8 +94,8 @@ def _spec(entry: Entry) -> list[Check]:
 def _files(entry: Entry) -> list[Check]:
     checks = []
     for name, record in entry.manifest.files.items():
-        path, expected = entry.file(name)
         try:
+            path, expected = entry.file(name)
             if not path.is_file():
                 checks.append(Check(name, False, f"there is no file {path}"))
                 continue
@@ -94,6 +105,9 @@ def _files(entry: Entry) -> list[Check]:
                 checks.append(Check(name, False, detail))
                 continue
             received = sha256_of(path.read_bytes())
+        except HubError as error:
+            checks.append(Check(name, False, str(error)))
+            continue
         except OSError as error:
             checks.append(Check(name, False, f"cannot be read: {error}"))
             continue
@@ -112,7 +126,7 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
     Raises:
         WeightsError: the goldens are damaged, or not of this model's shapes.
     """
-    path, digest = entry.file(GOLDEN_FILE)
+    path, digest = entry.obtain(GOLDEN_FILE)
     golden = read_tensors(path, digest)
     count = len(golden.get("images", ()))
     expected = {

@@ -19,9 +19,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fmae_zoo import registry
+from fmae_zoo import cli, registry
 from fmae_zoo.data import Dataset, find_data, load_sample
 from fmae_zoo.spec import ModelSpec
+from tests.hub import LocalHub
+from tests.hub.running import HUB
 
 BACKENDS = ("tensorflow", "torch", "jax")
 ROOT = Path(__file__).parent.parent
@@ -63,8 +65,54 @@ def full_data() -> Dataset:
 
 
 @pytest.fixture
+def hub(tmp_path, monkeypatch) -> LocalHub:
+    """An empty Hub on this machine, that the client asks; and an empty cache."""
+    from huggingface_hub import constants
+
+    from fmae_zoo.hub import client
+
+    HUB.reset()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(client, "FIRST_WAIT", 0.01)
+    return HUB
+
+
+@pytest.fixture(scope="session")
+def repo_files(tmp_path_factory) -> dict[str, bytes]:
+    """The files that `push` writes for the small model of seed 3."""
+    from fmae_zoo import Autoencoder
+    from fmae_zoo.hub.client import HubClient
+    from fmae_zoo.hub.contents import stage
+    from fmae_zoo.hub.options import HubOptions
+    from fmae_zoo.hub.push import Publisher
+
+    folder = tmp_path_factory.mktemp("staged")
+    entry = stage(Autoencoder(tiny_spec(), seed=3), folder)
+    publisher = Publisher(HubClient(HubOptions()), "me/tiny", "main", entry, folder)
+    publisher.write_card(existing=None)
+    return publisher.contents()
+
+
+@pytest.fixture
 def images(sample: Dataset) -> np.ndarray:
     return sample.test_images[:16]
+
+
+@pytest.fixture
+def fmae(monkeypatch, capsys):
+    """Run the command line in this process; return exit code, stdout and stderr."""
+
+    # Else an interrupt ended this process.
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["fmae", *map(str, words)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -10,30 +10,13 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import cli, data, evaluation, registry
+from fmae_zoo import data, evaluation, registry
 from fmae_zoo.cli import COMMANDS
 from fmae_zoo.data import _write_idx
 from fmae_zoo.entry import spec_toml
 from tests.conftest import ROOT, TINY_CONV, tiny_spec
 
 VAE = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
-
-
-@pytest.fixture
-def fmae(monkeypatch, capsys):
-    """Run the command line in this process; return exit code, stdout and stderr."""
-
-    # Else an interrupt ended this process.
-    monkeypatch.setattr(cli, "_leave", sys.exit)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["fmae", *map(str, words)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, tiny_spec
 def tool(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     yield importlib.import_module
-    for name in ("publish", "add_seed", "make_readme"):
+    for name in ("add_run", "add_seed", "make_readme"):
         sys.modules.pop(name, None)
 
 
@@ -29,13 +29,13 @@ def spec_folder(tmp_path):
 
 
 def test_a_run_is_published_beside_its_spec(tool, few, tmp_path, spec_folder, monkeypatch):
-    publish = tool("publish")
-    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
+    add_run = tool("add_run")
+    monkeypatch.setattr(add_run, "FASHION_MNIST_DIGEST", few.digest)
     fmae_zoo.register(spec_folder)
     with pytest.raises(NoWeightsError):
         fmae_zoo.load(spec_folder, pretrained=True)
     history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
-    assert publish.publish(tmp_path / "run") == spec_folder
+    assert add_run.add_run(tmp_path / "run") == spec_folder
     published = fmae_zoo.load(spec_folder, pretrained=True)
     for one, other in zip(published.get_weights(), history.model.get_weights()):
         assert (one == other).all()
@@ -46,12 +46,12 @@ def test_a_run_is_published_beside_its_spec(tool, few, tmp_path, spec_folder, mo
 
 
 def test_a_run_by_another_spec_is_not_published(tool, few, tmp_path, spec_folder, monkeypatch):
-    publish = tool("publish")
-    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
+    add_run = tool("add_run")
+    monkeypatch.setattr(add_run, "FASHION_MNIST_DIGEST", few.digest)
     fmae_zoo.register(spec_folder)
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1)
     with pytest.raises(SystemExit, match="another spec"):
-        publish.publish(tmp_path / "run")
+        add_run.add_run(tmp_path / "run")
     assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
 
 
@@ -59,17 +59,17 @@ def test_a_run_on_other_data_is_not_published(tool, few, tmp_path, spec_folder):
     fmae_zoo.register(spec_folder)
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
     with pytest.raises(SystemExit, match="not trained on Fashion-MNIST"):
-        tool("publish").publish(tmp_path / "run")
+        tool("add_run").add_run(tmp_path / "run")
     assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
 
 
 def test_other_seeds_are_measured_into_the_manifest(tool, few, tmp_path, spec_folder, monkeypatch):
-    publish, add_seed = tool("publish"), tool("add_seed")
-    monkeypatch.setattr(publish, "FASHION_MNIST_DIGEST", few.digest)
+    add_run, add_seed = tool("add_run"), tool("add_seed")
+    monkeypatch.setattr(add_run, "FASHION_MNIST_DIGEST", few.digest)
     monkeypatch.setattr(fmae_zoo, "load_data", lambda: replace(few, is_sample=False))
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
     fmae_zoo.register(spec_folder)
-    publish.publish(tmp_path / "run")
+    add_run.add_run(tmp_path / "run")
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "other", seed=1)
     with pytest.raises(SystemExit, match="another seed"):
         add_seed.add_seed(tmp_path / "run")

@@ -23,6 +23,10 @@ COMMANDS = {
     "embed": "images",
     "reconstruct": "images",
     "generate": "images",
+    "push": "hub",
+    "pull": "hub",
+    "search": "hub",
+    "publish": "hub",
 }
 
 

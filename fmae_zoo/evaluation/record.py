@@ -5,7 +5,7 @@ from typing import Any
 
 from fmae_zoo.data import Dataset
 from fmae_zoo.entry import Entry
-from fmae_zoo.errors import DataError
+from fmae_zoo.errors import ArgumentError, DataError
 from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
 
@@ -54,7 +54,13 @@ def check_data(entry: Entry, data: Dataset) -> None:
 
     Raises:
         DataError, NoWeightsError: as `record_results`.
+        ArgumentError: the entry lies on the Hub.
     """
+    if entry.read_only:
+        raise ArgumentError(
+            f"{entry.folder}: a copy of what is on the Hub; nothing is written into it. Get one of "
+            "your own with: fmae pull hf://NAMESPACE/NAME -o FOLDER"
+        )
     if data.is_sample:
         raise DataError("figures of the sample are not written into a manifest")
     training = entry.manifest.training

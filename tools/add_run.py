@@ -1,16 +1,16 @@
-"""Copy a finished training run into the registry: `python tools/publish.py runs/NAME-seed0`."""
+"""Copy a finished training run into the registry: `python tools/add_run.py runs/NAME-seed0`."""
 
 import shutil
 import sys
 from pathlib import Path
 
 from fmae_zoo.data import FASHION_MNIST_DIGEST
-from fmae_zoo.entry import RECORDED_FILES, Entry, prepared, record_files
+from fmae_zoo.entry import Entry, prepared, record_files
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry
 
 
-def publish(run: Path) -> Path:
+def add_run(run: Path) -> Path:
     """Copy the weights, goldens, history and manifest of a run beside the spec it was trained by.
 
     Raises:
@@ -26,7 +26,7 @@ def publish(run: Path) -> Path:
     if manifest.training is None or manifest.training.data_digest != FASHION_MNIST_DIGEST:
         raise SystemExit(f"{run} was not trained on Fashion-MNIST")
     with prepared(folder) as new:
-        for name in RECORDED_FILES:
+        for name in manifest.files:
             shutil.copy(run / name, new / name)
         manifest = manifest.model_copy(update={"spec_sha256": trained.spec.digest})
         record_files(new, manifest).write(new)
@@ -36,6 +36,6 @@ def publish(run: Path) -> Path:
 if __name__ == "__main__":
     try:
         for argument in sys.argv[1:]:
-            print(publish(Path(argument)))
+            print(add_run(Path(argument)))
     except (FmaeError, OSError) as error:
         raise SystemExit(str(error)) from error

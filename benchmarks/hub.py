@@ -1,0 +1,169 @@
+"""What loading from the Hub costs: requests, bytes, seconds. `python benchmarks/hub.py`.
+
+The real client asks a Hub on this machine (tests/hub). Each backend has a process of its own;
+`benchmarks/hub.json` holds the figures and `benchmarks/hub.md` shows them.
+
+Protocol: requests and bytes are what the Hub was asked and sent, for `conv-ae-bn`. Seconds are of
+`load` by commit with a warm cache, and of building the same model without weights, alternating in
+one process after a warm-up of each: median of 15 and the span from the lowest to the highest.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "hub.json"
+TABLE = ROOT / "benchmarks" / "hub.md"
+MODEL = "conv-ae-bn"
+BACKENDS = ("tensorflow", "torch", "jax")
+ROUNDS = 15
+
+
+def measure() -> None:
+    """Print the figures of this process's backend as JSON."""
+    sys.path.insert(0, str(ROOT))
+    from tests.hub import LocalHub
+
+    with LocalHub() as hub, tempfile.TemporaryDirectory() as home:
+        os.environ.update(
+            HF_ENDPOINT=hub.url, HF_HOME=home, HF_HUB_DISABLE_TELEMETRY="1", NO_PROXY="127.0.0.1"
+        )
+        print(json.dumps(_figures(hub)))
+
+
+def _figures(hub: Any) -> dict[str, Any]:
+    import fmae_zoo
+    from fmae_zoo.manifest import environment
+
+    repo = f"zoo/{MODEL}"
+    pushed = fmae_zoo.push(MODEL, repo, tag="v1", token="hf_writer")
+    by_tag, by_commit = f"hf://{repo}@v1", f"hf://{repo}@{pushed.commit}"
+
+    def asked(source: str, **options: Any) -> tuple[int, int]:
+        hub.clear_log()
+        fmae_zoo.load(source, pretrained=True, **options)
+        content = [r for r in hub.log if r.method == "GET" and "/api/" not in r.path]
+        return len(hub.log), sum(record.bytes_sent for record in content)
+
+    with tempfile.TemporaryDirectory() as cache:
+        encoder = asked(by_tag, part="encoder", cache_dir=cache)
+    cold = asked(by_tag)
+    warm = {"tag": asked(by_tag)[0], "commit": asked(by_commit)[0], "bundled": asked(MODEL)[0]}
+    loads, builds = [], []
+    for _ in range(ROUNDS + 1):
+        loads.append(_seconds(lambda: fmae_zoo.load(by_commit)))
+        builds.append(_seconds(lambda: fmae_zoo.load(MODEL, pretrained=False)))
+    return {
+        "model": MODEL,
+        "environment": environment() | {"cores": str(os.cpu_count())},
+        "requests": {"cold": cold[0], "cold_encoder": encoder[0], **warm},
+        "bytes": {"whole": cold[1], "encoder": encoder[1], "repo": sum(pushed.sizes.values())},
+        "seconds": {"warm_load": _spread(loads[1:]), "build": _spread(builds[1:])},
+    }
+
+
+def _seconds(function: Any) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {
+        "median": statistics.median(values),
+        "lowest": min(values),
+        "highest": max(values),
+    }
+
+
+def failure_cases() -> dict[str, int]:
+    """Return the number of tests in which something goes wrong on purpose, by suite."""
+    counts = {}
+    for suite in ("failures", "hostile", "push", "load"):
+        words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "failure"]
+        result = subprocess.run(
+            [*words, f"tests/test_hub_{suite}.py"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        counts[suite] = sum("::" in line for line in result.stdout.splitlines())
+    return counts
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    some = next(iter(results["backends"].values()))
+    requests, size = some["requests"], some["bytes"]
+    lines = [
+        f"# Loading `{some['model']}` from the Hub",
+        "",
+        "Written by `python benchmarks/hub.py`, whose first lines give the protocol.",
+        "",
+        "| load | requests |",
+        "| --- | ---: |",
+        f"| cold, by tag | {requests['cold']} |",
+        f'| cold, by tag, `part="encoder"` | {requests["cold_encoder"]} |',
+        f"| warm, by tag | {requests['tag']} |",
+        f"| warm, by commit | {requests['commit']} |",
+        f"| bundled | {requests['bundled']} |",
+        "",
+        "| downloaded | bytes |",
+        "| --- | ---: |",
+        f'| `part="encoder"` | {size["encoder"]:,} |',
+        f"| the whole model | {size['whole']:,} |",
+        f"| (all files of the repo) | {size['repo']:,} |",
+        "",
+        "| backend | warm load, ms | building without weights, ms | ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for backend, row in results["backends"].items():
+        load, build = row["seconds"]["warm_load"], row["seconds"]["build"]
+        ratio = load["median"] / build["median"]
+        lines.append(f"| {backend} | {_cell(load)} | {_cell(build)} | {ratio:.2f} |")
+    cases = results["failure_cases"]
+    lines += [
+        "",
+        f"Failures tested, each with its own assertion: {sum(cases.values())} "
+        f"({', '.join(f'{count} in {suite}' for suite, count in cases.items())}).",
+        "",
+        "Measured with "
+        + "; ".join(
+            " ".join(f"{key} {value}" for key, value in row["environment"].items())
+            for row in results["backends"].values()
+        )
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(spread: dict[str, float]) -> str:
+    low, high = spread["lowest"] * 1e3, spread["highest"] * 1e3
+    return f"{spread['median'] * 1e3:.0f} ({low:.0f} to {high:.0f})"
+
+
+def main() -> None:
+    """Measure every backend and write the results."""
+    results: dict[str, Any] = {"failure_cases": failure_cases(), "backends": {}}
+    for backend in BACKENDS:
+        env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        words = [sys.executable, __file__, "--measure"]
+        answer = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+        if answer.returncode:
+            raise SystemExit(f"{backend}: {answer.stderr}")
+        results["backends"][backend] = json.loads(answer.stdout.splitlines()[-1])
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    TABLE.write_text(table(results), encoding="utf-8")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    measure() if "--measure" in sys.argv else main()

@@ -1,0 +1,259 @@
+"""What people read on a card: every number from the spec or the manifest, none typed."""
+
+import re
+from collections.abc import Iterator, Sequence
+
+import tomli_w
+
+from fmae_zoo.card.figures import CLASSIFICATION, figures_of
+from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, plain, table
+from fmae_zoo.card.metadata import data_name, is_of_fashion_mnist
+from fmae_zoo.card.results import environment_words, results_section
+from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE
+from fmae_zoo.data import FASHION_MNIST_DIGEST, VALIDATION_SIZE
+from fmae_zoo.entry import (
+    DECODER_FILE,
+    ENCODER_FILE,
+    GOLDEN_FILE,
+    KERAS_FILES,
+    RECONSTRUCTIONS_FILE,
+    TRAINING_FILES,
+)
+from fmae_zoo.hub.address import HUB_PREFIX
+from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
+from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
+
+_HISTORY_FILE, _CURVES_FILE = TRAINING_FILES
+_FILE_WORDS = {
+    ENCODER_FILE: "weights of the encoder",
+    DECODER_FILE: "weights of the decoder",
+    GOLDEN_FILE: "images, with the codes and reconstructions that every backend must give",
+    _HISTORY_FILE: "loss and its terms, epoch by epoch",
+    _CURVES_FILE: "the loss as a picture",
+    RECONSTRUCTIONS_FILE: "test images and their reconstructions",
+    **dict.fromkeys(KERAS_FILES, "the encoder in Keras' own format"),
+}
+_PICTURE_WORDS = {
+    RECONSTRUCTIONS_FILE: "Test images over their reconstructions by {}",
+    _CURVES_FILE: "Loss of {} over the epochs",
+}
+_SHAPE = ", ".join(map(str, IMAGE_SHAPE))
+_GREY_SHAPE = ", ".join(map(str, IMAGE_SHAPE[:2]))
+_SIDES = "x".join(map(str, IMAGE_SHAPE[:2]))
+_TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
+
+FASHION_MNIST_CITATION = """\
+@misc{xiao2017fashionmnist,
+  title = {Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
+  author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
+  year = {2017},
+  eprint = {1708.07747},
+  archivePrefix = {arXiv}
+}"""
+
+
+def body_of(spec: ModelSpec, manifest: Manifest, repo: str, pictures: Sequence[str]) -> str:
+    """Return the card's text as Markdown, without metadata and markers.
+
+    Raises:
+        SpecError: a figure in the manifest is no number.
+    """
+    of_training = [name for name in pictures if name in TRAINING_FILES]
+    sections = (
+        _introduction(spec, manifest),
+        _pictures([name for name in pictures if name not in TRAINING_FILES], spec),
+        _use(spec, repo),
+        results_section(manifest),
+        _training(spec, manifest),
+        _pictures(of_training, spec),
+        _limitations(spec, manifest),
+        _files(manifest),
+        _references(spec),
+        _licence(manifest),
+    )
+    return "\n\n".join(part for section in sections for part in section)
+
+
+def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
+    yield f"# {_name(spec)}"
+    yield plain(spec.summary)
+    parts = manifest.parameters
+    detail = enumeration(f"{inline(part)} {number:,}" for part, number in parts.items())
+    sizes = [
+        f"{_count(sum(parts.values()), 'parameter')} ({detail})" if parts else "",
+        f"codes of {_count(spec.latent.size, 'value')}",
+        f"{_SIDES} grey images",
+    ]
+    yield (
+        f"{enumeration(sizes)}. A model of fmae_zoo, for Keras 3 with TensorFlow, PyTorch or JAX."
+    )
+
+
+def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
+    address, size = f"{HUB_PREFIX}{repo}", spec.latent.size
+    draw = f"new = ae.generate(16)  # (16, {_SHAPE}): decoded draws of the prior\n"
+    yield "## Use"
+    yield fenced("bash", 'pip install "fmae-zoo[jax]" huggingface-hub  # or [torch], [tensorflow]')
+    yield fenced(
+        "python",
+        "import fmae_zoo\n\n"
+        f"images = fmae_zoo.load_data().test_images  # (n, {_GREY_SHAPE}) uint8, or your own\n"
+        f'ae = fmae_zoo.load("{address}")  # a keras.Model\n'
+        f"z = ae.encode(images)  # (n, {size}) float32, deterministic\n"
+        f"x = ae.reconstruct(images)  # (n, {_SHAPE}) float32 in [0, 1]\n"
+        f"{draw if spec.latent.has_prior else ''}\n"
+        "# A plain Functional model; only the encoder's file is read.\n"
+        f'encoder = fmae_zoo.load("{address}", part="encoder")\n',
+    )
+    yield (
+        "Every file is compared with its SHA-256 before it is read; "
+        f"`{address}@COMMIT` pins one commit. Without fmae_zoo, plain Keras reads the encoder:"
+    )
+    yield fenced(
+        "python",
+        "import keras\nimport numpy as np\n\n"
+        f'encoder = keras.saving.load_model("{address}")\n'
+        f'images = np.zeros((4, {_SHAPE}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
+        f"z = encoder.predict(images)  # (4, {size})\n",
+    )
+
+
+def _training(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
+    yield "## Training"
+    if manifest.training is None:
+        yield "The manifest does not record how these weights were trained, nor on what data."
+        yield "The spec says of architecture, objective and recipe:"
+    else:
+        yield table(("", ""), _training_rows(spec, manifest, manifest.training))
+        yield "Architecture, objective and recipe, as the spec has them:"
+    parts = {"network", "latent", "objective", "recipe"}
+    content = spec.model_dump(mode="json", exclude_none=True, include=parts)
+    toml = _TOML_LIST.sub(
+        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
+    )
+    # Within a string of TOML this is the same text, and outside of one it does not occur.
+    yield fenced("toml", toml.replace("<!--", "\\u003c!--"))
+
+
+def _training_rows(
+    spec: ModelSpec, manifest: Manifest, training: TrainingRecord
+) -> Iterator[tuple[str, str]]:
+    data = inline(data_name(manifest, training.data_digest))
+    if is_of_fashion_mnist(manifest):
+        data += (
+            f": its training images without the {VALIDATION_SIZE:,} held out for validation, and "
+            "no labels"
+        )
+    yield "objective", f"{spec.objective.loss_label} ({code(spec.objective.type)})"
+    yield "data", data
+    yield "SHA-256 of the data's arrays", code(training.data_digest)
+    if manifest.spec_sha256:
+        yield "SHA-256 of the spec's content", code(manifest.spec_sha256)
+    yield "seed", str(training.seed)
+    yield "epochs", f"{training.epochs}; epoch {training.best_epoch}, best on validation, is kept"
+    yield "time", _duration(training.seconds)
+    yield "environment", environment_words(training.environment) or "not recorded"
+
+
+def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
+    yield "## Limitations"
+    yield bullets(_limits(spec, manifest))
+
+
+def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
+    figures = figures_of(manifest)
+    of_clothes = is_of_fashion_mnist(manifest)
+    kind = "of single garments, shoes and bags, bright on black" if of_clothes else "like its data"
+    yield (
+        f"It is for {_SIDES} grey images {kind}. Any other image of that size gets a code too, "
+        "which means nothing."
+    )
+    if figures:
+        seed = f", with seed {manifest.training.seed}" if manifest.training else ""
+        yield (
+            f"Its figures are of the test set and of one training{seed}. Another seed gives "
+            "others; how far apart they are is known only where a deviation is shown."
+        )
+    if any(figure.protocol.task == CLASSIFICATION for figure in figures):
+        yield (
+            "The classifiers and the fine-tuned encoders that were measured are not in this repo, "
+            "and whether their probabilities are calibrated was not measured."
+        )
+    if spec.latent.has_prior:
+        yield (
+            "It can decode draws of its prior, but the codes of images need not fill the prior: "
+            "such draws may look like nothing in the data."
+        )
+    else:
+        yield (
+            "It is no generative model: there is no prior to draw codes from, and a code that is "
+            "not an image's may decode to nothing sensible. A code does not say how certain it is."
+        )
+    if spec.latent.size >= IMAGE_SIZE:
+        yield (
+            f"A code has {_count(spec.latent.size, 'value')}, and an image {IMAGE_SIZE:,}: nothing "
+            "is compressed, and a low reconstruction error is no surprise."
+        )
+    if of_clothes:
+        yield (
+            "Fashion-MNIST is made of catalogue photos of one online shop, Zalando, shrunk, turned "
+            "grey and inverted, and without white products. It says little of what people wear "
+            "elsewhere or at other times, and of photos that are no catalogue's; its classes are "
+            "the shop's, and some look alike. What is learned from it has the same limits."
+        )
+    else:
+        yield "Which biases its training data have is not recorded."
+
+
+def _files(manifest: Manifest) -> Iterator[str]:
+    yield "## Files"
+    if not manifest.files:
+        yield "The manifest records no files."
+        return
+    rows = (
+        (code(name), _FILE_WORDS.get(name, "-"), f"{record.size:,}", code(record.sha256))
+        for name, record in manifest.files.items()
+    )
+    yield table(("file", "what", "bytes", "SHA-256"), rows, right=(2,))
+    yield (
+        f"`{SPEC_FILE}` says what the model is, and `{MANIFEST_FILE}` has these digests, the "
+        "figures, and how both came to be."
+    )
+
+
+def _references(spec: ModelSpec) -> Iterator[str]:
+    references = [plain(reference) for reference in spec.references]
+    if any(references):
+        yield "## References"
+        yield bullets(reference for reference in references if reference)
+
+
+def _licence(manifest: Manifest) -> Iterator[str]:
+    yield "## Licence and citation"
+    yield f"The weights are under {inline(manifest.licence)}."
+    measured_on = {figure.data_digest for figure in figures_of(manifest)}
+    if is_of_fashion_mnist(manifest) or FASHION_MNIST_DIGEST in measured_on:
+        yield "Fashion-MNIST is under the MIT licence, and is cited as:"
+        yield fenced("bibtex", FASHION_MNIST_CITATION)
+
+
+def _pictures(names: Sequence[str], spec: ModelSpec) -> Iterator[str]:
+    for name in names:
+        stem = name.rpartition(".")[0] or name
+        words = _PICTURE_WORDS.get(name, f"{inline(stem.replace('_', ' '))} of {{}}")
+        yield f"![{words.format(_name(spec))}]({name})"
+
+
+def _name(spec: ModelSpec) -> str:
+    return spec.full_name.removesuffix(f".{DEFAULT_TAG}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "less than a second"

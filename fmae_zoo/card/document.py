@@ -1,0 +1,202 @@
+"""A card as a document: metadata, what a person wrote, and the block that is generated."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import yaml  # type: ignore[import-untyped]
+
+from fmae_zoo.errors import SpecError
+
+BEGIN = "<!-- fmae_zoo: begin -->"
+END = "<!-- fmae_zoo: end -->"
+"""What is between these two lines is generated; the rest of a card is its owner's."""
+
+_BOM = "\ufeff"
+_MARKER = re.compile(r"<!--\s*fmae_zoo:\s*(begin|end)\s*-->")
+_ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
+"""What PyYAML raises for a text that is no YAML, and for a value that is no date."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """The text of a README.md, taken apart.
+
+    Attributes:
+        opening: what comes before the metadata, up to its first line.
+        header: the metadata, as YAML, with its last line break.
+        closing: the line that ends it.
+        body: all that follows.
+        newline: of the person's text: what we write has the same.
+        source: what an error calls the text.
+    """
+
+    opening: str
+    header: str
+    closing: str
+    body: str
+    newline: str
+    source: str
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Self:
+        """Take a text apart. A byte order mark is left out: it would hide the metadata.
+
+        Raises:
+            SpecError: the metadata begins and does not end, or its YAML is not valid.
+        """
+        from huggingface_hub.repocard import REGEX_YAML_BLOCK
+
+        text = text.removeprefix(_BOM)
+        match = REGEX_YAML_BLOCK.search(text)
+        body = text[match.end() :] if match else text
+        around = _MARKER.split(body)
+        newline = _newline_of(around[0] + around[-1]) or _newline_of(text) or "\n"
+        if match is None:
+            if text.lstrip().splitlines()[:1] == ["---"]:
+                raise SpecError(
+                    f"{source}: its metadata has no end: expected a line of three hyphens, lines "
+                    "of keys and values, and another line of three hyphens"
+                )
+            body = body if not body or body.startswith(("\r", "\n")) else newline + body
+            return cls(f"---{newline}", "", f"---{newline}", body, newline, source)
+        closing = match.group(3).lstrip("\r\n")
+        header = match.group(2) + match.group(3).removesuffix(closing)
+        if not closing.endswith(("\r", "\n")):
+            closing += newline
+        document = cls(match.group(1), header, closing, body, newline, source)
+        document.metadata()
+        return document
+
+    @property
+    def text(self) -> str:
+        """The text again."""
+        return self.opening + self.header + self.closing + self.body
+
+    def metadata(self, as_written: bool = False) -> dict[str, Any]:
+        """Return the metadata; `as_written` leaves every value text, `no` for example.
+
+        Raises:
+            SpecError: it is not valid YAML, or no table of keys, each once in a line of its own.
+        """
+        try:
+            for _ in self._segments():
+                pass
+            loader = yaml.BaseLoader if as_written else yaml.SafeLoader
+            return yaml.load(self.header, Loader=loader) or {}
+        except _ERRORS as error:
+            reason = " ".join(str(error).split())
+            raise SpecError(
+                f"{self.source}: its metadata is not valid YAML: {reason}. Mend it, or take the "
+                "lines between the first two lines of three hyphens out"
+            ) from None
+
+    def items(self, key: str) -> list[str]:
+        """Return the list that the metadata has under a key, as it is written.
+
+        Raises:
+            SpecError: it is no list of texts.
+        """
+        found = self.metadata(as_written=True).get(key) or []
+        found = [found] if isinstance(found, str) else found
+        if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+            raise SpecError(f"{self.source}: {key}: expected a list of texts; received {found!r}")
+        return found
+
+    def with_metadata(self, values: Mapping[str, Any], absent: tuple[str, ...]) -> Self:
+        """Return the document with other values; what is under other keys stays byte for byte.
+
+        Args:
+            values: by key; in the place of those that are there, or at the end.
+            absent: keys that are taken away, where `values` does not have them.
+
+        Raises:
+            SpecError: the person's keys would not be kept.
+        """
+        parts, written = [], set()
+        for key, segment in self._segments():
+            if key in values:
+                parts.append(self._dump(key, values[key]) + _trailing(segment))
+                written.add(key)
+            else:
+                parts.append(_trailing(segment) if key in absent else segment)
+        parts += [self._dump(key, values[key]) for key in values if key not in written]
+        document = replace(self, header="".join(parts))
+        ours = {*values, *absent}
+        before, after = (each.metadata(as_written=True) for each in (self, document))
+        kept = all(after.get(key) == value for key, value in before.items() if key not in ours)
+        found = document.metadata()
+        if not kept or any(found.get(key) != value for key, value in values.items()):
+            raise SpecError(
+                f"{self.source}: its metadata cannot be brought up to date without losing some. "
+                f"Take these keys out: {', '.join(values)}"
+            )
+        return document
+
+    def with_block(self, block: str) -> Self:
+        """Return the document with the generated block replaced, or appended.
+
+        Raises:
+            SpecError: the markers are damaged.
+        """
+        block = f"{BEGIN}\n{block.strip()}\n{END}".replace("\n", self.newline)
+        found = list(_MARKER.finditer(self.body))
+        kinds = [marker.group(1) for marker in found]
+        if kinds == ["begin", "end"]:
+            body = self.body[: found[0].start()] + block + self.body[found[1].end() :]
+            return replace(self, body=body)
+        if not kinds:
+            ends = re.search(r"(?:\r\n|\r|\n)*\Z", self.body)
+            breaks = len(ends.group().replace("\r\n", "\n")) if ends else 0
+            needed = max(0, (2 if self.body.strip() else 1) - breaks)
+            return replace(self, body=self.body + self.newline * needed + block + self.newline)
+        raise SpecError(
+            f"{self.source}: its markers are damaged: expected {BEGIN} and, after it, {END}, each "
+            f"once; received {', '.join(kinds)}. Put them around the generated text again, or take "
+            "that text and its markers out: it is then written at the end"
+        )
+
+    def _segments(self) -> Iterator[tuple[str, str]]:
+        """Give the lines before the first key, under no key; then the lines of each key."""
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(self.header)):
+            raise ValueError("a value refers to another (&, *); expected each written out")
+        node = yaml.compose(self.header, Loader=yaml.SafeLoader)
+        if node is None:
+            yield "", self.header
+            return
+        if not isinstance(node, yaml.MappingNode):
+            raise ValueError("expected keys and their values")
+        keys = [key for key, _ in node.value]
+        names = [str(key.value) for key in keys]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"there twice: {', '.join(twice)}")
+        if node.flow_style or any(key.start_mark.column for key in keys):
+            raise ValueError("expected each key at the beginning of a line of its own")
+        starts = [key.start_mark.index for key in keys]
+        yield "", self.header[: starts[0]]
+        for name, start, end in zip(names, starts, [*starts[1:], len(self.header)]):
+            yield name, self.header[start:end]
+
+    def _dump(self, key: str, value: Any) -> str:
+        from huggingface_hub.utils import yaml_dump
+
+        return yaml_dump({key: value}, sort_keys=False).replace("\n", self.newline)
+
+
+def _trailing(segment: str) -> str:
+    """Return the comments and empty lines at the end of a key's lines."""
+    lines = segment.splitlines(keepends=True)
+    count = 0
+    while count < len(lines) - 1 and re.match(r"#|\s*$", lines[-1 - count]):
+        count += 1
+    return "".join(lines[len(lines) - count :])
+
+
+def _newline_of(text: str) -> str:
+    """Return the commoner line break of a text, or nothing where it has none."""
+    pairs, all_breaks = text.count("\r\n"), text.count("\n")
+    if not all_breaks:
+        return ""
+    return "\r\n" if 2 * pairs > all_breaks else "\n"

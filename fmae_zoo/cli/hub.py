@@ -1,0 +1,194 @@
+"""`fmae push`, `fmae pull`, `fmae search`, `fmae publish`."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
+from fmae_zoo.hub.options import TIMEOUT, read_token
+
+
+def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that asks the Hub."""
+    token = click.option(
+        "--token-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="File with the token. [HF_TOKEN, or that of `hf auth login`]",
+    )
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=TIMEOUT,
+        show_default=True,
+        help="Seconds that may be spent on the Hub in total.",
+    )
+    return token(timeout(json_option(function)))
+
+
+@click.command("push")
+@click.argument("source")
+@click.argument("repo")
+@click.option("--private", is_flag=True, help="Make the repo private; refuse one that is public.")
+@click.option("--tag", help="Put on the commit; a tag is never moved.")
+@click.option("--branch", help="Commit to it; made from main where it is missing. [main]")
+@click.option("--create-pr", is_flag=True, help="Open a pull request in place of committing.")
+@click.option("--message", "-m", help="Of the commit.")
+@click.option("--dry-run", is_flag=True, help="Check all, list files and card, send nothing.")
+@hub_options
+def push_command(
+    source: str,
+    repo: str,
+    private: bool,
+    tag: str | None,
+    branch: str | None,
+    create_pr: bool,
+    message: str | None,
+    dry_run: bool,
+    token_file: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Publish a model, or local:FOLDER, to the Hugging Face Hub.
+
+    \b
+    Example: fmae push local:my-model me/conv-ae-bn-mine --private --tag v1
+    """
+    import fmae_zoo
+
+    pushed = fmae_zoo.push(
+        source,
+        repo,
+        private=private or None,
+        tag=tag,
+        branch=branch,
+        create_pr=create_pr,
+        message=message,
+        token=read_token(token_file) if token_file else None,
+        timeout=timeout,
+        dry_run=dry_run,
+    )
+    if as_json:
+        emit_json(_about(pushed) | ({"card": pushed.card} if dry_run else {}))
+        return
+    if dry_run:
+        emit_table(("file", "bytes"), list(pushed.sizes.items()), title=f"would go to {repo}")
+        click.echo(pushed.card)
+        note("Nothing was sent.")
+        return
+    click.echo(pushed)
+    done = "is commit" if pushed.changed else "held the same already, at commit"
+    note(f"{repo} {done} {pushed.commit}")
+
+
+@click.command("pull")
+@click.argument("name")
+@click.option(
+    "--output", "-o", type=click.Path(file_okay=False), help="Folder for a copy of one's own."
+)
+@hub_options
+def pull_command(
+    name: str, output: str | None, token_file: str | None, timeout: float, as_json: bool
+) -> None:
+    """Fetch and verify a model, or hf://NAMESPACE/NAME[@REVISION].
+
+    Without --output it goes into the cache, from where it loads without a network.
+
+    \b
+    Example: fmae pull hf://me/conv-ae-bn-mine@v1 -o my-model
+    """
+    import fmae_zoo
+
+    folder = fmae_zoo.pull(
+        name, output, token=read_token(token_file) if token_file else None, timeout=timeout
+    )
+    if as_json:
+        emit_json({"name": name, "folder": str(folder)})
+    else:
+        click.echo(folder)
+
+
+@click.command("search")
+@click.argument("text", required=False)
+@click.option("--author", help="User or organisation.")
+@click.option("--tag", multiple=True, help="Only models with this tag; may be given again.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
+@hub_options
+def search_command(
+    text: str | None,
+    author: str | None,
+    tag: tuple[str, ...],
+    limit: int,
+    token_file: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Find the zoo's models on the Hugging Face Hub.
+
+    \b
+    Example: fmae search conv --author me --tag variational
+    """
+    import fmae_zoo
+
+    found = fmae_zoo.search(
+        text,
+        author=author,
+        tag=tag,
+        limit=limit,
+        token=read_token(token_file) if token_file else None,
+        timeout=timeout,
+    )
+    if as_json:
+        emit_json([asdict(model) for model in found])
+    elif not found:
+        note("no model of the zoo on the Hub matches")
+    else:
+        emit_table(
+            ("model", "private", "downloads", "likes", "updated"),
+            [(m.source, m.private, m.downloads, m.likes, m.updated) for m in found],
+        )
+
+
+@click.command("publish")
+@click.argument("names", nargs=-1)
+@click.option("--org", required=True, help="User or organisation that the repos belong to.")
+@click.option("--private", is_flag=True, help="Make the repos private; refuse public ones.")
+@hub_options
+def publish_command(
+    names: tuple[str, ...],
+    org: str,
+    private: bool,
+    token_file: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Push registry entries to the Hub, and pin their commits in their manifests.
+
+    Without names, all that have weights.
+
+    \b
+    Example: fmae publish conv-ae-bn dense-ae --org fmae-zoo
+    """
+    import fmae_zoo
+
+    pushed = fmae_zoo.publish(
+        names,
+        org=org,
+        private=private or None,
+        token=read_token(token_file) if token_file else None,
+        timeout=timeout,
+        done=lambda name, one: note(f"{name}: {one} at commit {one.commit}"),
+    )
+    if as_json:
+        emit_json({name: _about(one) for name, one in pushed.items()})
+
+
+def _about(pushed: Any) -> dict[str, Any]:
+    return {
+        "url": str(pushed),
+        "repo": pushed.repo,
+        "commit": pushed.commit,
+        "changed": pushed.changed,
+        "bytes": pushed.sizes,
+    }

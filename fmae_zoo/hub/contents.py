@@ -1,0 +1,173 @@
+"""What a repo of the zoo holds: an entry's folder, made ready to be published, and checked."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from fmae_zoo.entry import (
+    CARD_FILE,
+    DECODER_FILE,
+    ENCODER_FILE,
+    GOLDEN_FILE,
+    KERAS_FILES,
+    RECONSTRUCTIONS_FILE,
+    RECORDED_FILES,
+    TRAINING_FILES,
+    Entry,
+    record_files,
+    save,
+)
+from fmae_zoo.errors import ArgumentError, PushRefusedError
+from fmae_zoo.files import write_text
+from fmae_zoo.manifest import MANIFEST_FILE, HubRecord
+from fmae_zoo.registry import find_entry
+from fmae_zoo.spec import SPEC_FILE
+from fmae_zoo.verification import check_entry
+
+REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
+"""The names of the files that `push` writes into a repo, and that it may remove from it."""
+
+_NEEDED = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE)
+_LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE)
+_PICTURED = 10
+_SECRETS = {
+    "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
+    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "an AWS key": rb"\bAKIA[0-9A-Z]{16}\b",
+    "a GitHub token": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})",
+    "an API key": rb"\bsk-[A-Za-z0-9_-]{40,}",
+}
+
+
+def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
+    """Write into an empty folder all that the repo of an entry holds but for its card.
+
+    Args:
+        source: an `Autoencoder`, a registered name or a folder.
+        folder: an empty folder.
+
+    Returns:
+        The entry in the folder. Its manifest has no pin: the commit is the pin.
+
+    Raises:
+        PushRefusedError: the entry is not whole, has unknown files, or is not what its manifest
+            says.
+        UnknownModelError, SpecError, NoWeightsError: there is no such entry with weights.
+    """
+    if isinstance(source, Autoencoder):
+        save(source, folder)
+        entry = Entry.read(folder)
+    else:
+        entry = find_entry(source)
+        if entry.read_only:
+            raise ArgumentError(f"{source} is on the Hub already; pull it into a folder first")
+        if entry.folder is not None:
+            _check_known(entry.folder)
+    manifest = entry.manifest
+    missing = [name for name in _NEEDED if name not in manifest.files]
+    if missing:
+        raise PushRefusedError(f"{entry.folder}: its manifest records no {', '.join(missing)}")
+    checks, model = check_entry(entry)
+    failed = [f"  {check.name}: {check.detail}" for check in checks if check.passed is False]
+    if failed or model is None:
+        raise PushRefusedError(
+            f"{entry.folder}: not what its manifest says; nothing was sent.\n" + "\n".join(failed)
+        )
+    assert entry.folder is not None
+    if entry.folder != folder:
+        for name in (SPEC_FILE, *_NEEDED, *TRAINING_FILES):
+            if name == SPEC_FILE or name in manifest.files:
+                shutil.copy(entry.folder / name, folder / name)
+    _write_keras(model.encoder, folder)
+    _draw(model, folder / RECONSTRUCTIONS_FILE)
+    record_files(folder, manifest.model_copy(update={"hub": HubRecord()})).write(folder)
+    return Entry.read(folder)
+
+
+def pictures_in(folder: Path) -> list[str]:
+    """Return the names of the pictures in a staged folder, for its card."""
+    return [name for name in (RECONSTRUCTIONS_FILE, TRAINING_FILES[1]) if (folder / name).is_file()]
+
+
+def check_secrets(folder: Path, token: str | None) -> None:
+    """Refuse a folder in which a file holds something that must stay secret.
+
+    Raises:
+        PushRefusedError: naming the file and the kind, never the secret.
+    """
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
+        if token and token.encode() in content:
+            found.append("the token in use")
+        if found:
+            raise PushRefusedError(f"{path.name} holds {', '.join(found)}; nothing was sent")
+
+
+def _check_known(folder: Path) -> None:
+    unknown = sorted(_unknown_in(folder))
+    if unknown:
+        raise PushRefusedError(
+            f"{folder}: {', '.join(unknown)}: not a file of an entry; nothing was sent. Take it "
+            "out of the folder, or push the model from another."
+        )
+
+
+def _unknown_in(folder: Path) -> Iterator[str]:
+    for path in folder.iterdir():
+        known = path.name in REPO_FILES or path.name in _LEFT_AT_HOME
+        hidden = path.name.startswith(".")
+        if not hidden and (not known or not path.is_file() or path.is_symlink()):
+            yield path.name
+
+
+def _write_keras(encoder: Any, folder: Path) -> None:
+    """Write the encoder in Keras' own format, the same bytes for the same weights.
+
+    Keras' writer puts the time, and numbers of this process's memory, into the files: with them
+    no push could be seen to repeat another.
+    """
+    import keras
+
+    new = folder / "native"
+    keras.saving.save_model(encoder, str(new), zipped=False)
+    config, metadata, weights = KERAS_FILES
+    known: dict[int, int] = {}
+    content = _renumbered(json.loads((new / config).read_text(encoding="utf-8")), known)
+    write_text(folder / config, json.dumps(content, indent=1) + "\n")
+    versions = {"keras_version": keras.version()}
+    write_text(folder / metadata, json.dumps(versions) + "\n")
+    (new / weights).rename(folder / weights)
+    shutil.rmtree(new)
+
+
+def _renumbered(content: Any, known: dict[int, int]) -> Any:
+    if isinstance(content, list):
+        return [_renumbered(part, known) for part in content]
+    if not isinstance(content, dict):
+        return content
+    return {
+        key: known.setdefault(part, len(known) + 1)
+        if key == "shared_object_id"
+        else _renumbered(part, known)
+        for key, part in content.items()
+    }
+
+
+def _draw(model: Autoencoder, path: Path) -> None:
+    """Draw an image of each class over its reconstruction."""
+    import numpy as np
+
+    from fmae_zoo.data import load_sample
+    from fmae_zoo.plots import plot_reconstructions
+
+    sample = load_sample()
+    labels = sample.test_labels
+    firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(_PICTURED)]
+    images = sample.test_images[firsts]
+    plot_reconstructions(images, model.reconstruct(images), path)

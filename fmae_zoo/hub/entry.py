@@ -1,0 +1,76 @@
+"""An entry whose folder is a repo on the Hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from fmae_zoo.entry import Entry
+from fmae_zoo.errors import DigestError, NoWeightsError, RepoFileNotFoundError
+from fmae_zoo.hub.address import HubAddress
+from fmae_zoo.hub.options import HubOptions
+from fmae_zoo.hub.repo import Repo
+from fmae_zoo.manifest import MANIFEST_FILE
+from fmae_zoo.spec import SPEC_FILE, ModelSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubEntry(Entry):
+    """An entry on the Hub. Its files are fetched when they are asked for, and verified.
+
+    Attributes:
+        repo: the repo at one commit.
+    """
+
+    repo: Repo
+
+    @classmethod
+    def open(cls, address: HubAddress, options: HubOptions) -> Self:
+        """Fetch spec and manifest, and check that they belong together.
+
+        Raises:
+            RepoFileNotFoundError: the repo holds no model of the zoo.
+            SpecError: its spec or manifest says something it may not say.
+            DigestError: the spec is not the one that the weights were trained by.
+            HubError: the Hub does not give them.
+        """
+        repo = Repo.open(address, options)
+        try:
+            repo.file(SPEC_FILE)
+        except RepoFileNotFoundError as error:
+            raise RepoFileNotFoundError(
+                f"{error}, so it holds no model of the zoo. A model of plain Keras is read with "
+                f'keras.saving.load_model("hf://{address.repo}")'
+            ) from None
+        try:
+            repo.file(MANIFEST_FILE)
+        except RepoFileNotFoundError:
+            raise NoWeightsError(f"{address}: no {MANIFEST_FILE}, so no weights") from None
+        repo.remember()
+        spec = ModelSpec.from_toml(repo.folder / SPEC_FILE)
+        entry = cls(spec=spec, folder=repo.folder, options=options, repo=repo)
+        trained_by = entry.manifest.spec_sha256
+        if trained_by and trained_by != entry.spec.digest:
+            raise DigestError(
+                f"{address}: {SPEC_FILE} is not the one that the weights were trained by.\n"
+                f"  expected {trained_by}\n  received {entry.spec.digest}"
+            )
+        return entry
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written into the folder."""
+        return True
+
+    def file(self, name: str) -> tuple[Path, str]:
+        """Return the path of a verified file, and its digest.
+
+        Raises:
+            NoWeightsError: the manifest records no such file.
+            HubError: the Hub does not give it.
+        """
+        record = self.record(name)
+        return self.repo.file(name, record), record.sha256
+
+    def obtain(self, name: str) -> tuple[Path, str]:
+        """Return as `file`."""
+        return self.file(name)

@@ -1,0 +1,79 @@
+"""How the Hub is asked: with which token, from which cache, for how long."""
+
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmae_zoo.arguments import check_folder, check_number
+from fmae_zoo.errors import ArgumentError
+
+TIMEOUT = 300.0
+"""Seconds that one public call may spend on the Hub, unless the user says otherwise."""
+
+_TOKEN = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How the Hub is asked.
+
+    Attributes:
+        token: of the user; by default the one in `HF_TOKEN` or that `hf auth login` saved.
+            False sends none.
+        cache_dir: by default the Hub client's own, which `HF_HUB_CACHE` names.
+        local_files_only: make no request; only the cache serves.
+        timeout: seconds that may be spent on the Hub in total. The default is 300.
+    """
+
+    token: str | bool | None = field(default=None, repr=False)
+    cache_dir: str | Path | None = None
+    local_files_only: bool = False
+    timeout: float = TIMEOUT
+
+    def __post_init__(self) -> None:
+        if isinstance(self.token, str) and not _TOKEN.fullmatch(self.token):
+            # The token itself is never shown.
+            raise ArgumentError("token is empty, or holds a space, a line break or a control code")
+        if not isinstance(self.token, (str, bool, type(None))):
+            raise ArgumentError(f"token is a {type(self.token).__name__}; expected text")
+        if self.cache_dir is not None:
+            check_folder("cache_dir", self.cache_dir)
+        if not isinstance(self.local_files_only, bool):
+            raise ArgumentError(
+                f"local_files_only is {self.local_files_only!r}; expected True or False"
+            )
+        if self.timeout != math.inf:
+            check_number("timeout", self.timeout, zero=False)
+
+    @property
+    def offline(self) -> bool:
+        """Whether no request may be made."""
+        from huggingface_hub import constants
+
+        return self.local_files_only or constants.is_offline_mode()
+
+    @property
+    def cache(self) -> Path:
+        """The folder of the cache."""
+        from huggingface_hub import constants
+
+        return Path(self.cache_dir or constants.HF_HUB_CACHE).expanduser()
+
+
+DEFAULT_OPTIONS = HubOptions()
+
+
+def read_token(path: str | Path) -> str:
+    """Return the token in a file.
+
+    Raises:
+        ArgumentError: the file cannot be read, or holds no token.
+    """
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArgumentError(f"{path}: the token cannot be read: {error}") from None
+    if not _TOKEN.fullmatch(token):
+        raise ArgumentError(f"{path}: expected one token and nothing else")
+    return token

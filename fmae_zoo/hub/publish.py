@@ -1,0 +1,60 @@
+"""`publish`: registry entries go to the Hub, and their manifests pin the commits."""
+
+from collections.abc import Callable, Iterable
+
+from fmae_zoo.errors import ArgumentError
+from fmae_zoo.hub.address import check_repo
+from fmae_zoo.hub.options import TIMEOUT
+from fmae_zoo.hub.push import Pushed, push
+from fmae_zoo.manifest import HubRecord
+from fmae_zoo.registry import find_entry, is_registered, list_models
+
+
+def publish(
+    names: str | Iterable[str] = (),
+    *,
+    org: str,
+    private: bool | None = None,
+    token: str | bool | None = None,
+    timeout: float = TIMEOUT,
+    done: Callable[[str, Pushed], None] | None = None,
+) -> dict[str, Pushed]:
+    """Push registry entries, each to `ORG/NAME`, and write repo and commit into its manifest.
+
+    An entry whose repo holds the same already is not pushed again, only pinned. If one fails,
+    those before it stay published and pinned.
+
+    Args:
+        names: registered names; all that have weights by default.
+        org: the namespace: an organisation, or a user.
+        private, token: as of `push`.
+        timeout: seconds that may be spent on the Hub for each entry.
+        done: called after each entry with its name and what was pushed.
+
+    Returns:
+        What was pushed, by name.
+
+    Raises:
+        ArgumentError: a name is not registered, or org is no namespace.
+        UnknownModelError, NoWeightsError, HubError, PushRefusedError: as `push`.
+    """
+    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = wanted or list_models(pretrained=True)
+    repos = {name: f"{org}/{name}" for name in wanted}
+    for name, repo in repos.items():
+        find_entry(name)
+        if not is_registered(name):
+            raise ArgumentError(f"{name!r} is no registered name, so it has no pin: push it")
+        check_repo(repo)
+    results = {}
+    for name, repo in repos.items():
+        pushed = push(name, repo, private=private, token=token, timeout=timeout)
+        entry = find_entry(name)
+        assert entry.folder is not None
+        pin = HubRecord(repo=repo, commit=pushed.commit)
+        if entry.manifest.hub != pin:
+            entry.manifest.model_copy(update={"hub": pin}).write(entry.folder)
+        results[name] = pushed
+        if done is not None:
+            done(name, pushed)
+    return results

@@ -1,0 +1,63 @@
+"""`pull`: the files of an entry, from the Hub or the package, into a folder of the user's."""
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from fmae_zoo.arguments import check_folder
+from fmae_zoo.entry import CARD_FILE, RECORDED_FILES, check_folder_for, prepared
+from fmae_zoo.errors import RepoFileNotFoundError
+from fmae_zoo.hub.entry import HubEntry
+from fmae_zoo.hub.options import TIMEOUT, HubOptions
+from fmae_zoo.manifest import MANIFEST_FILE
+from fmae_zoo.registry import find_entry
+from fmae_zoo.spec import SPEC_FILE
+
+
+def pull(
+    source: str | Path,
+    folder: str | Path | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    timeout: float = TIMEOUT,
+) -> Path:
+    """Fetch and verify all files of an entry; copy them into a folder where one is given.
+
+    Args:
+        source: a registered name or `hf://NAMESPACE/NAME[@REVISION]`. A registered name's files
+            come from the package where they are as recorded, else from the Hub.
+        folder: made where it does not exist. It is a `local:FOLDER` then, to be loaded, trained
+            on or pushed. Without one the files are in the cache, for use without a network.
+        token, cache_dir, local_files_only, timeout: as of `load`.
+
+    Returns:
+        The folder, or the one in the cache or the package.
+
+    Raises:
+        ArgumentError: the folder is a file, or of another spec.
+        NoWeightsError: the entry was never trained.
+        HubError: the Hub does not give the files, or they are not what they must be.
+        OSError: the folder cannot be written.
+    """
+    if folder is not None:
+        check_folder("folder", folder)
+    entry = find_entry(source, HubOptions(token, cache_dir, local_files_only, timeout))
+    names = [name for name in entry.manifest.files if name in RECORDED_FILES]
+    paths = {name: entry.obtain(name)[0] for name in names}
+    if isinstance(entry, HubEntry):
+        # It is no part of the model, and a repo may be without.
+        with suppress(RepoFileNotFoundError):
+            paths[CARD_FILE] = entry.repo.file(CARD_FILE)
+    assert entry.folder is not None
+    if folder is None:
+        return entry.folder
+    folder = Path(folder).expanduser()
+    check_folder_for(entry.spec, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths |= {name: entry.folder / name for name in (SPEC_FILE, MANIFEST_FILE)}
+    with prepared(folder) as new:
+        for name, path in paths.items():
+            shutil.copyfile(path, new / name)
+    return folder

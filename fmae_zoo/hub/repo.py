@@ -1,0 +1,219 @@
+"""Files of a repo at one commit: from the cache or the Hub, and verified either way."""
+
+import hashlib
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from fmae_zoo.component import MAX_PARAMETERS
+from fmae_zoo.errors import (
+    CacheError,
+    DigestError,
+    GatedRepoError,
+    HubError,
+    NotCachedError,
+    RepoFileNotFoundError,
+    RepoNotFoundError,
+    StaleCacheWarning,
+)
+from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.hub.address import HubAddress
+from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RepoState
+from fmae_zoo.hub.options import HubOptions
+from fmae_zoo.manifest import FileRecord
+
+TEXT_SUFFIXES = (".toml", ".json", ".csv", ".md")
+MAX_TEXT_BYTES = 4 << 20
+MAX_FILE_BYTES = 4 * MAX_PARAMETERS + (1 << 20)
+"""A larger file is refused before it is downloaded: no spec that is allowed needs one."""
+
+_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass
+class Repo:
+    """A repo at one commit.
+
+    Attributes:
+        address: as the user gave it.
+        commit: that the revision stands for.
+        client: that asks the Hub.
+        state: what the Hub lists; None as long as it was not asked.
+    """
+
+    address: HubAddress
+    commit: str
+    client: HubClient
+    state: RepoState | None = None
+
+    @classmethod
+    def open(cls, address: HubAddress, options: HubOptions) -> Self:
+        """Find the commit of a revision.
+
+        A commit needs no request. For a branch or a tag the Hub is asked, or, where it does not
+        answer or has lost the repo, the cache, with a warning.
+
+        Raises:
+            NotCachedError: offline, and the cache does not know the revision.
+            HubError: the Hub cannot be asked, and the cache does not know it either.
+        """
+        client = HubClient(options)
+        if address.is_commit:
+            return cls(address, address.revision, client)
+        cached = _cached_commit(address, options)
+        if options.offline:
+            if cached is None:
+                raise _not_cached(address, "the revision")
+            return cls(address, cached, client)
+        try:
+            # What the cache has is not worth a wait.
+            attempts = ATTEMPTS if cached is None else 1
+            state = client.state(address.repo, address.revision, attempts)
+        except (*TRANSIENT, RepoNotFoundError, GatedRepoError) as error:
+            if cached is None:
+                raise
+            warnings.warn(
+                f"{error}. The copy in the cache serves, of commit {cached}; it may not be the "
+                "newest.",
+                StaleCacheWarning,
+                stacklevel=2,
+            )
+            return cls(address, cached, client)
+        return cls(address, state.commit, client, state)
+
+    @property
+    def folder(self) -> Path:
+        """Where the cache keeps the files of this commit."""
+        return _cache_of(self.address.repo, self.client.options) / "snapshots" / self.commit
+
+    def file(self, name: str, record: FileRecord | None = None) -> Path:
+        """Return the path of a verified file.
+
+        Its bytes are compared with the digest under which the Hub and the cache keep it, and with
+        that in the manifest. Bytes that differ are fetched once more, then refused.
+
+        Args:
+            name: of the file.
+            record: size and SHA-256 that the manifest gives it.
+
+        Raises:
+            DigestError: it is not what it must be; both digests are named.
+            NotCachedError: offline, and the cache does not have it.
+            HubError: the Hub does not give it.
+        """
+        path = self.folder / name
+        cached = path.is_file()
+        if not cached:
+            if self.client.options.offline:
+                raise _not_cached(self.address, name)
+            self._check_listed(name, record)
+            path = self._download(name)
+        try:
+            wrong = _wrong_digest(path, record)
+            if wrong is None:
+                return path
+            if not self.client.options.offline:
+                path = self._download(name, force=True)
+                wrong = _wrong_digest(path, record)
+        except OSError as error:
+            raise CacheError(f"{path}: cannot be read: {error}") from None
+        if wrong is None:
+            return path
+        once_more = (
+            "offline, so it is not fetched again"
+            if self.client.options.offline
+            else "it was fetched once more, and is the same"
+        )
+        raise DigestError(
+            f"{self.address}: {name}: the file is damaged or altered; {once_more}.\n"
+            f"  expected {wrong[0]}\n  received {wrong[1]}\n  in {path}"
+        )
+
+    def remember(self) -> None:
+        """Note in the cache, as the Hub's client does, which commit the revision stands for."""
+        if self.state is None or self.address.is_commit or self.client.options.offline:
+            return
+        path = _ref_of(self.address, self.client.options)
+        try:
+            if not path.is_file() or path.read_text(encoding="utf-8") != self.commit:
+                write_text(path, self.commit)
+        except OSError:
+            # A cache that cannot be written still serves.
+            return
+
+    def listed(self) -> RepoState:
+        """Return what the Hub lists at this commit; it is asked once."""
+        if self.state is None:
+            self.state = self.client.state(self.address.repo, self.commit)
+        return self.state
+
+    def _check_listed(self, name: str, record: FileRecord | None) -> None:
+        """Refuse, before a byte of it is fetched, a file that cannot be the right one."""
+        listed = self.listed().files.get(name)
+        if listed is None:
+            raise RepoFileNotFoundError(f"{self.address}: there is no {name} in this repo")
+        limit = MAX_TEXT_BYTES if name.endswith(TEXT_SUFFIXES) else MAX_FILE_BYTES
+        if listed.size is not None and listed.size > limit:
+            raise DigestError(
+                f"{self.address}: {name}: {listed.size:,} bytes; expected at most {limit:,}"
+            )
+        if record is None:
+            return
+        if listed.size is not None and listed.size != record.size:
+            raise DigestError(
+                f"{self.address}: {name}: the Hub has {listed.size:,} bytes, the manifest says "
+                f"{record.size:,}"
+            )
+        if listed.sha256 is not None and listed.sha256 != record.sha256:
+            raise DigestError(
+                f"{self.address}: {name}: the Hub's file is not the manifest's.\n"
+                f"  expected SHA-256 {record.sha256}\n  received SHA-256 {listed.sha256}"
+            )
+
+    def _download(self, name: str, force: bool = False) -> Path:
+        return self.client.download(self.address.repo, self.commit, name, force)
+
+
+def _wrong_digest(path: Path, record: FileRecord | None) -> tuple[str, str] | None:
+    """Return the digest that a file must have and the one it has, where they differ."""
+    content = path.read_bytes()
+    sha256 = sha256_of(content)
+    key = path.resolve().name
+    if record is not None and sha256 != record.sha256:
+        return f"SHA-256 {record.sha256}", f"SHA-256 {sha256}"
+    if _SHA256.fullmatch(key) and sha256 != key:
+        return f"SHA-256 {key}", f"SHA-256 {sha256}"
+    if _GIT_BLOB.fullmatch(key) and git_blob_of(content) != key:
+        return f"git blob {key}", f"git blob {git_blob_of(content)}"
+    return None
+
+
+def git_blob_of(content: bytes) -> str:
+    """Return the SHA-1 under which git, and so the Hub, keeps a small file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _cache_of(repo: str, options: HubOptions) -> Path:
+    return options.cache / f"models--{repo.replace('/', '--')}"
+
+
+def _ref_of(address: HubAddress, options: HubOptions) -> Path:
+    return _cache_of(address.repo, options) / "refs" / address.revision
+
+
+def _cached_commit(address: HubAddress, options: HubOptions) -> str | None:
+    try:
+        commit = _ref_of(address, options).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return commit if _GIT_BLOB.fullmatch(commit) else None
+
+
+def _not_cached(address: HubAddress, what: str) -> HubError:
+    return NotCachedError(
+        f"{address}: offline, and the cache does not have {what}. Where the network is: "
+        f"fmae pull {address}"
+    )

@@ -1,0 +1,119 @@
+"""`fmae push`, `pull`, `search`, `publish`, and `hf://` wherever a name is taken."""
+
+import json
+import shutil
+
+import pytest
+
+import fmae_zoo
+from fmae_zoo import registry
+from fmae_zoo.entry import Entry
+from tests.conftest import tiny_spec
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=3), tmp_path / "mine")
+
+
+@pytest.fixture
+def token(tmp_path):
+    path = tmp_path / "token"
+    path.write_text("hf_writer\n")
+    return path
+
+
+def test_push_search_pull_and_verify(fmae, hub, folder, token, tmp_path):
+    push = ("push", f"local:{folder}", "me/tiny", "--private", "--tag", "v1")
+    code, out, err = fmae(*push, "-m", "first", "--token-file", token)
+    assert code == 0, err
+    assert out == f"{hub.url}/me/tiny\n"
+    assert "me/tiny is commit" in err
+    code, _, err = fmae(*push, "--token-file", token)
+    assert code == 0
+    assert "held the same already" in err
+    code, out, _ = fmae("search", "tiny", "--author", "me", "--token-file", token)
+    assert code == 0
+    assert "hf://me/tiny" in out
+    assert fmae("search")[2] == "no model of the zoo on the Hub matches\n"
+    code, out, _ = fmae("pull", "hf://me/tiny@v1", "-o", tmp_path / "copy", "--token-file", token)
+    assert (code, out) == (0, f"{tmp_path / 'copy'}\n")
+    code, out, _ = fmae("verify", tmp_path / "copy", "--json")
+    assert code == 0
+    assert {row["passed"] for row in json.loads(out)[str(tmp_path / "copy")]} <= {True, None}
+
+
+def test_a_dry_run_shows_files_and_card_and_sends_nothing(fmae, hub, folder):
+    code, out, err = fmae("push", folder, "me/tiny", "--dry-run")
+    assert code == 0
+    assert "encoder.safetensors" in out
+    assert "library_name: keras" in out
+    assert "Nothing was sent" in err
+    content = json.loads(fmae("push", folder, "me/tiny", "--dry-run", "--json")[1])
+    assert content["bytes"]["encoder.safetensors"] > 0
+    assert content["card"].startswith("---")
+    assert not hub.log
+
+
+def test_branch_and_pull_request(fmae, hub, folder, token):
+    code, out, _ = fmae("push", folder, "me/tiny", "--branch", "b", "--token-file", token, "--json")
+    assert code == 0
+    assert json.loads(out)["changed"]
+    code, out, _ = fmae("push", folder, "me/tiny", "--create-pr", "--token-file", token)
+    assert code == 0
+    assert "/discussions/1" in out
+
+
+def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path):
+    hub.seed("me/tiny", repo_files)
+    assert "A model for the tests" in fmae("info", "hf://me/tiny")[1]
+    code, _, err = fmae("verify", "hf://me/tiny@main")
+    assert code == 0, err
+    assert fmae("generate", "hf://me/tiny", "-o", tmp_path / "x.png", "--sampler", "prior")[0] == 1
+    assert fmae("train", "hf://me/tiny", "--epochs", "0")[0] == 2
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("pull", "hf://me/none"), 1, "no repo me/none"),
+        (("info", "hf://me/none"), 1, "no repo me/none"),
+        (("verify", "hf://me/none"), 1, "no repo me/none"),
+        (("pull", "hf://me"), 1, "is no repo on the Hub"),
+        (("push", "dense-ae", "me"), 1, "is no repo on the Hub"),
+        (("push", "dense-ae", "me/x"), 1, "a token is needed"),
+        (("push", "dense-ae", "me/x", "--token-file", "nowhere"), 2, "does not exist"),
+        (("push", "dense-ae", "me/x", "--timeout", "0"), 2, "timeout"),
+        (("push", "nothing", "me/x", "--dry-run"), 1, "no model 'nothing'"),
+        (("publish", "nothing", "--org", "zoo"), 1, "no model 'nothing'"),
+        (("publish",), 2, "--org"),
+        (("search", "--limit", "0"), 2, "limit"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_line(fmae, hub, words, code, message):
+    got, out, err = fmae(*words)
+    assert got == code
+    assert message in err
+    assert "Traceback" not in err
+    assert not out
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("content", ["", "two words", "\x00"])
+def test_a_token_file_without_a_token(fmae, hub, folder, tmp_path, content):
+    (tmp_path / "bad").write_text(content)
+    code, _, err = fmae("push", folder, "me/tiny", "--token-file", tmp_path / "bad")
+    assert code == 1
+    assert "expected one token" in err
+    assert "words" not in err
+    assert not hub.log
+
+
+def test_publish_pins(fmae, hub, token, tmp_path):
+    copy = shutil.copytree(registry.find_entry("dense-vae").folder, tmp_path / "dense-vae")
+    registry._table()["dense-vae.fmnist"] = Entry.read(copy)
+    code, out, err = fmae("publish", "dense-vae", "--org", "zoo", "--token-file", token, "--json")
+    assert code == 0, err
+    pinned = json.loads((copy / "manifest.json").read_text())["hub"]
+    assert pinned == {"repo": "zoo/dense-vae", "commit": json.loads(out)["dense-vae"]["commit"]}
