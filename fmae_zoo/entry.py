@@ -140,6 +140,20 @@ class Entry:
         logger.info("%s is not as recorded; %s serves instead", path, self._published.address)
         return self._published.file(name, self.record(name)), digest
 
+    def card(self) -> str | None:
+        """Return the text of the model card, or None where there is none.
+
+        Raises:
+            SpecError: it cannot be read.
+        """
+        path = self.folder / CARD_FILE if self.folder else None
+        if path is None or not path.is_file():
+            return None
+        try:
+            return path.read_bytes().decode("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(f"{path}: cannot be read: {error}") from None
+
     @cached_property
     def _published(self) -> "Repo":
         from fmae_zoo.hub.address import HubAddress

@@ -9,7 +9,7 @@ import numpy as np
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.data import Dataset, check_dataset, find_data
-from fmae_zoo.entry import GOLDEN_FILE, Entry
+from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
 from fmae_zoo.errors import FmaeError, HubError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.registry import find_entry
@@ -49,8 +49,8 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
         data: Fashion-MNIST by default; where no source has it, the figures are not checked.
 
     Returns:
-        A check for each promise, in the order licence and spec, files, goldens, figures. After
-        one of the first two that is not as recorded the rest is not checked.
+        A check for each promise: licence, spec, each file, card, goldens, figures. Where one
+        before the goldens is not as recorded, these and the figures are not checked.
 
     Raises:
         UnknownModelError, SpecError: there is no such entry, or its spec or manifest is damaged.
@@ -65,12 +65,12 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
 
 
 def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | None]:
-    """Check licence and spec, files and goldens of an entry, but compute no figures.
+    """Check licence and spec, files, card and goldens of an entry, but compute no figures.
 
     Returns:
         The checks, and the model, or None where it could not be built and compared.
     """
-    checks = [*_spec(entry), *_files(entry)]
+    checks = [*_spec(entry), *_files(entry), *_card(entry)]
     if any(check.passed is False for check in checks):
         return checks, None
     try:
@@ -115,6 +115,20 @@ def _files(entry: Entry) -> list[Check]:
         detail = expected if same else f"SHA-256 expected {expected}, received {received}"
         checks.append(Check(name, same, f"{record.size:,} bytes, {detail}"))
     return checks
+
+
+def _card(entry: Entry) -> list[Check]:
+    """Compare the figures of a model card with the manifest's, where there is a card."""
+    from fmae_zoo.card import check_card
+
+    try:
+        text = entry.card()
+        if text is None:
+            return []
+        check_card(text, entry.manifest)
+    except FmaeError as error:
+        return [Check(CARD_FILE, False, str(error))]
+    return [Check(CARD_FILE, True, "its figures are the manifest's")]
 
 
 def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:

@@ -13,6 +13,7 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
+from fmae_zoo.card import card_of
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     ArgumentError,
@@ -373,7 +374,8 @@ def test_evaluate_does_not_write_into_the_cache(hub, commit, few):
 def test_verify_checks_what_is_on_the_hub(hub, commit, repo_files, few):
     checks = fmae_zoo.verify("hf://me/tiny@v1", data=few)
     assert {check.passed for check in checks} <= {True, None}
-    assert {"encoder.safetensors", "model.weights.h5", "golden codes"} <= {c.name for c in checks}
+    names = {check.name for check in checks}
+    assert {"encoder.safetensors", "model.weights.h5", "README.md", "golden codes"} <= names
     manifest = json.loads(repo_files["manifest.json"])
     manifest["files"]["config.json"]["sha256"] = "0" * 64
     hub.seed("me/wrong", {**repo_files, "manifest.json": json.dumps(manifest).encode()})
@@ -386,3 +388,17 @@ def test_the_cache_of_the_options_is_used(hub, commit, tmp_path):
     fmae_zoo.load("hf://me/tiny@v1", cache_dir=tmp_path / "elsewhere", token="hf_reader")
     assert (tmp_path / "elsewhere" / "models--me--tiny" / "snapshots" / commit).is_dir()
     assert not Path(os.environ["HF_HOME"], "hub").exists()
+
+
+def test_verify_finds_a_card_whose_figures_were_edited(hub, tmp_path, few):
+    folder = fmae_zoo.pull("dense-ae", tmp_path / "dense")
+    (folder / "README.md").write_text(card_of(registry.find_entry("dense-ae"), "me/dense"))
+    assert all(check.passed is not False for check in fmae_zoo.verify(folder, data=few))
+    text = (folder / "README.md").read_text()
+    mse = str(registry.find_entry("dense-ae").manifest.results["reconstruction"]["mse"])
+    assert mse in text
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    hub.seed("me/dense", {**files, "README.md": text.replace(mse, "0.0001").encode()})
+    failed = [c for c in fmae_zoo.verify("hf://me/dense", data=few) if c.passed is False]
+    assert [check.name for check in failed] == ["README.md"]
+    assert mse in failed[0].detail

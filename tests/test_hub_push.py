@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, ModelCard
 import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.card import BEGIN, END
-from fmae_zoo.entry import Entry
+from fmae_zoo.entry import Entry, golden_of, record_files
 from fmae_zoo.errors import (
     ArgumentError,
     HubConflictError,
@@ -26,6 +26,7 @@ from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.contents import REPO_FILES
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.verification import GOLDEN_TOLERANCE, golden_differences
+from fmae_zoo.weights import save_tensors
 from tests.conftest import tiny_spec
 
 REPO = "me/tiny"
@@ -36,9 +37,23 @@ def model():
     return fmae_zoo.Autoencoder(tiny_spec(), seed=3)
 
 
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    """Folders of two models of one spec."""
+    folder = tmp_path_factory.mktemp("saved")
+    fmae_zoo.save(model, folder / "mine")
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=9), folder / "other")
+    return folder
+
+
 @pytest.fixture
-def folder(model, tmp_path):
-    return fmae_zoo.save(model, tmp_path / "mine")
+def folder(saved, tmp_path):
+    return shutil.copytree(saved / "mine", tmp_path / "mine")
+
+
+@pytest.fixture
+def other(saved):
+    return saved / "other"
 
 
 @pytest.fixture
@@ -112,9 +127,9 @@ def test_the_same_again_is_no_commit_and_says_so(push, hub, folder, model, caplo
     assert len(sent(hub)) == 1
 
 
-def test_another_model_of_the_same_name_is_a_second_commit(push, hub, folder, api):
+def test_another_model_of_the_same_name_is_a_second_commit(push, hub, folder, api, other):
     first = push(folder)
-    second = push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
+    second = push(other)
     assert second.changed
     assert second.commit != first.commit
     assert fmae_zoo.load(f"hf://{REPO}@{first.commit}")
@@ -142,7 +157,7 @@ def test_a_repo_of_something_else_is_not_written_over(push, hub, folder, repo_fi
     assert api.model_info(REPO).sha == before
 
 
-def test_a_card_that_a_person_edited_is_kept(push, hub, folder, api):
+def test_a_card_that_a_person_edited_is_kept(push, hub, folder, api, other):
     push(folder)
     text = Path(api.hf_hub_download(REPO, "README.md")).read_text(encoding="utf-8")
     edited = text.replace(BEGIN, f"My words before.\n\n{BEGIN}").replace(
@@ -150,13 +165,13 @@ def test_a_card_that_a_person_edited_is_kept(push, hub, folder, api):
     )
     edited = edited.replace("---\n", "---\nlanguage: en\n", 1)
     hub.seed(REPO, {"README.md": edited.encode()})
-    push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
+    push(other)
     now = Path(api.hf_hub_download(REPO, "README.md")).read_text(encoding="utf-8")
     assert "My words before." in now
     assert "My words after." in now
     assert ModelCard(now).data.language == "en"
     assert now.count(BEGIN) == now.count(END) == 1
-    assert not push(fmae_zoo.Autoencoder(tiny_spec(), seed=9)).changed
+    assert not push(other).changed
 
 
 def test_a_branch_is_made_and_committed_to(push, api, folder):
@@ -177,10 +192,9 @@ def test_a_pull_request_leaves_main_as_it_is(push, api, folder):
         push(folder, create_pr=True, tag="v1")
 
 
-def test_a_tag_is_put_on_the_commit_and_never_moved(push, hub, folder, api):
+def test_a_tag_is_put_on_the_commit_and_never_moved(push, hub, folder, api, other):
     first = push(folder, tag="v1")
     assert push(folder, tag="v1").commit == first.commit
-    other = fmae_zoo.Autoencoder(tiny_spec(), seed=9)
     with pytest.raises(HubConflictError, match=f"v1 is on commit {first.commit}.*Nothing was sent"):
         push(other, tag="v1")
     assert api.model_info(REPO).sha == first.commit
@@ -192,11 +206,11 @@ def test_a_tag_is_put_on_the_commit_and_never_moved(push, hub, folder, api):
 
 
 @pytest.mark.failure
-def test_private_is_not_pushed_into_a_public_repo(push, folder, api):
+def test_private_is_not_pushed_into_a_public_repo(push, folder, api, other):
     push(folder)
     before = api.model_info(REPO).sha
     with pytest.raises(PushRefusedError, match="is public"):
-        push(fmae_zoo.Autoencoder(tiny_spec(), seed=9), private=True)
+        push(other, private=True)
     assert api.model_info(REPO).sha == before
 
 
@@ -221,10 +235,8 @@ def spoil_digest(folder):
 
 def spoil_golden(folder):
     """Goldens of another model, with a manifest that agrees with them."""
-    from fmae_zoo.entry import record_files
-
-    other = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=9), folder.parent / "other")
-    shutil.copy(other / "golden.safetensors", folder)
+    spoilt = fmae_zoo.Autoencoder(tiny_spec(), seed=9)
+    save_tensors(golden_of(spoilt), folder / "golden.safetensors")
     record_files(folder, Manifest.read(folder)).write(folder)
 
 
@@ -325,27 +337,27 @@ def test_offline_a_push_says_so(push, hub, folder, monkeypatch):
 
 
 @pytest.mark.failure
-def test_a_token_without_the_right_to_write(push, folder):
+def test_a_token_without_the_right_to_write(push, folder, other):
     with pytest.raises(HubPermissionError, match="may not write"):
         push(folder, token="hf_reader")
     push(folder)
     with pytest.raises(HubPermissionError, match="may not write"):
-        push(fmae_zoo.Autoencoder(tiny_spec(), seed=9), token="hf_other")
+        push(other, token="hf_other")
 
 
 @pytest.mark.failure
-def test_another_publisher_in_between_is_a_conflict(push, hub, folder, api):
+def test_another_publisher_in_between_is_a_conflict(push, hub, folder, api, other):
     push(folder)
     hub.fail("conflict", "/commit/")
     with pytest.raises(HubConflictError, match=r"somebody else committed.*nothing of yours"):
-        push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
-    assert push(fmae_zoo.Autoencoder(tiny_spec(), seed=9)).changed
+        push(other)
+    assert push(other).changed
 
 
 @pytest.mark.parametrize("create_pr", [False, True])
 @pytest.mark.failure
-def test_a_lost_answer_is_resolved_by_looking(push, hub, folder, api, create_pr):
-    push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
+def test_a_lost_answer_is_resolved_by_looking(push, hub, folder, api, create_pr, other):
+    push(other)
     hub.fail("lose_answer", "/commit/")
     url = push(folder, create_pr=create_pr)
     assert url.changed
@@ -363,23 +375,23 @@ def test_a_commit_that_failed_on_the_way_is_sent_again(push, hub, folder, kind):
 
 
 @pytest.mark.failure
-def test_a_hub_that_goes_on_failing_leaves_the_repo_as_it_was(push, hub, folder, api):
+def test_a_hub_that_goes_on_failing_leaves_the_repo_as_it_was(push, hub, folder, api, other):
     first = push(folder)
     hub.fail("status", "/commit/", times=None, code=500)
     with pytest.raises(HubServerError, match=r"HTTP 500.*is as it was"):
-        push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
+        push(other)
     assert 1 < len(sent(hub)) - 1 < 6
     assert api.model_info(REPO).sha == first.commit
 
 
 @pytest.mark.failure
-def test_a_hub_that_is_gone_after_the_commit_leaves_it_open(push, hub, folder):
+def test_a_hub_that_is_gone_after_the_commit_leaves_it_open(push, hub, folder, other):
     push(folder)
     hub.fail("lose_answer", "/commit/")
     # The state is asked for twice before the commit.
     hub.fail("reset", "/revision/", times=None, skip=2)
     with pytest.raises(HubConnectionError, match="Whether it was done is not known"):
-        push(fmae_zoo.Autoencoder(tiny_spec(), seed=9))
+        push(other)
 
 
 @pytest.mark.failure
@@ -443,7 +455,8 @@ def test_the_whole_circle(hub, tmp_path):
     pushed = fmae_zoo.publish(org="zoo", token="hf_writer")
     assert set(pushed) == set(names)
     assert all(one.changed for one in pushed.values())
-    assert not any(one.changed for one in fmae_zoo.publish(org="zoo", token="hf_writer").values())
+    again = fmae_zoo.publish("dense-ae", org="zoo", token="hf_writer")["dense-ae"]
+    assert (again.changed, again.commit) == (False, pushed["dense-ae"].commit)
     for name in names:
         entry = registry.find_entry(name)
         assert entry.manifest.hub.repo == f"zoo/{name}"

@@ -131,12 +131,22 @@ def _environments(manifest: Manifest, figures: Sequence[Figure]) -> str:
         versions = environment_words(how.environment) if how else ""
         groups.setdefault(versions or "versions that are not recorded", []).append(name)
     if len(groups) == 1:
-        return f"Measured with {next(iter(groups))}."
-    measured = (
-        f"{enumeration(name.replace('_', ' ') for name in names)} with {versions}"
-        for versions, names in groups.items()
+        text = f"Measured with {next(iter(groups))}."
+    else:
+        measured = (
+            f"{enumeration(name.replace('_', ' ') for name in names)} with {versions}"
+            for versions, names in groups.items()
+        )
+        text = f"Measured: {'; '.join(measured)}."
+    repetitions = {
+        environment_words(how.environment): None
+        for record in manifest.seeds.values()
+        for how in record.evaluations.values()
+    }
+    others = [versions for versions in repetitions if versions and versions not in groups]
+    return text + (
+        f" Those with other seeds were measured with {'; '.join(others)}." if others else ""
     )
-    return f"Measured: {'; '.join(measured)}."
 
 
 def environment_words(environment: dict[str, str]) -> str:

@@ -1,10 +1,11 @@
 """An entry whose folder is a repo on the Hub."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fmae_zoo.entry import Entry
+from fmae_zoo.entry import CARD_FILE, Entry
 from fmae_zoo.errors import DigestError, NoWeightsError, RepoFileNotFoundError
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.options import HubOptions
@@ -70,6 +71,16 @@ class HubEntry(Entry):
         """
         record = self.record(name)
         return self.repo.file(name, record), record.sha256
+
+    def card(self) -> str | None:
+        """Return as of an entry in a folder; the card is fetched.
+
+        Raises:
+            HubError: the Hub does not give it.
+        """
+        with suppress(RepoFileNotFoundError):
+            self.repo.file(CARD_FILE)
+        return super().card()
 
     def obtain(self, name: str) -> tuple[Path, str]:
         """Return as `file`."""

@@ -1,13 +1,10 @@
 """`pull`: the files of an entry, from the Hub or the package, into a folder of the user's."""
 
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.entry import CARD_FILE, RECORDED_FILES, check_folder_for, prepared
-from fmae_zoo.errors import RepoFileNotFoundError
-from fmae_zoo.hub.entry import HubEntry
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry
@@ -46,11 +43,9 @@ def pull(
     entry = find_entry(source, HubOptions(token, cache_dir, local_files_only, timeout))
     names = [name for name in entry.manifest.files if name in RECORDED_FILES]
     paths = {name: entry.obtain(name)[0] for name in names}
-    if isinstance(entry, HubEntry):
-        # It is no part of the model, and a repo may be without.
-        with suppress(RepoFileNotFoundError):
-            paths[CARD_FILE] = entry.repo.file(CARD_FILE)
     assert entry.folder is not None
+    if entry.card() is not None:
+        paths[CARD_FILE] = entry.folder / CARD_FILE
     if folder is None:
         return entry.folder
     folder = Path(folder).expanduser()
