@@ -309,6 +309,18 @@ def test_what_a_training_leaves_stays_at_home(push, folder, api):
     assert set(files_in(api)) <= set(REPO_FILES)
 
 
+def test_the_folders_of_a_machine_are_not_published(push, hub, few, tmp_path):
+    """A training on data of one's own records where they lie."""
+    folder = fmae_zoo.pull("dense-ae", tmp_path / "dense")
+    manifest = Manifest.read(folder)
+    training = manifest.training.model_copy(update={"data_source": "/home/alice/secret/photos"})
+    manifest.model_copy(update={"training": training}).write(folder)
+    pushed = push(folder, "me/dense")
+    text = (fmae_zoo.pull(f"hf://me/dense@{pushed.commit}") / "manifest.json").read_text()
+    assert '"data_source": "photos"' in text
+    assert "alice" not in text + pushed.card
+
+
 @pytest.mark.failure
 def test_without_a_token_nothing_is_asked(push, hub, folder):
     with pytest.raises(HubPermissionError, match=r"(?s)hf auth login.*--token-file"):

@@ -24,7 +24,7 @@ from fmae_zoo.entry import (
 )
 from fmae_zoo.errors import ArgumentError, PushRefusedError
 from fmae_zoo.files import write_text
-from fmae_zoo.manifest import MANIFEST_FILE, HubRecord
+from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
 from fmae_zoo.registry import find_entry
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.verification import check_entry
@@ -85,8 +85,17 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
                 shutil.copy(entry.folder / name, folder / name)
     _write_keras(model.encoder, folder)
     _draw(model, folder / RECONSTRUCTIONS_FILE)
-    record_files(folder, manifest.model_copy(update={"hub": HubRecord()})).write(folder)
+    record_files(folder, _public(manifest)).write(folder)
     return Entry.read(folder)
+
+
+def _public(manifest: Manifest) -> Manifest:
+    """Return the manifest without its pin, and without the folders of the user's machine."""
+    training = manifest.training
+    if training is not None:
+        source = training.data_source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+        training = training.model_copy(update={"data_source": source})
+    return manifest.model_copy(update={"hub": HubRecord(), "training": training})
 
 
 def pictures_in(folder: Path) -> list[str]:
