@@ -1,13 +1,11 @@
 """An entry is a folder: read one, write one, build the model in it."""
 
-import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +20,6 @@ from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
-    from fmae_zoo.hub.repo import Repo
-
-logger = logging.getLogger(__name__)
 
 ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
@@ -124,7 +119,7 @@ class Entry:
         assert self.folder is not None
         return self.folder / name, record.sha256
 
-    def obtain(self, name: str) -> tuple[Path, str]:
+    def obtain(self, *names: str) -> list[tuple[Path, str]]:
         """Return as `file`, but from the Hub where the folder's copy is not as recorded.
 
         The Hub is asked for the commit that the manifest pins, and for nothing where the entry
@@ -134,11 +129,18 @@ class Entry:
             NoWeightsError: the manifest records no such file.
             HubError: the Hub does not give it.
         """
-        path, digest = self.file(name)
-        if not self.manifest.hub.commit or has_digest(path, digest):
-            return path, digest
-        logger.info("%s is not as recorded; %s serves instead", path, self._published.address)
-        return self._published.file(name, self.record(name)), digest
+        found = [self.file(name) for name in names]
+        if not self.manifest.hub.commit or all(has_digest(*each) for each in found):
+            return found
+        from fmae_zoo.hub.address import HubAddress
+        from fmae_zoo.hub.repo import Repo
+
+        pin = self.manifest.hub
+        published = Repo.open(HubAddress(pin.repo, pin.commit), self.options)
+        return [
+            (path if has_digest(path, digest) else published.file(name, self.record(name)), digest)
+            for name, (path, digest) in zip(names, found)
+        ]
 
     def card(self) -> str | None:
         """Return the text of the model card, or None where there is none.
@@ -153,14 +155,6 @@ class Entry:
             return path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from None
-
-    @cached_property
-    def _published(self) -> "Repo":
-        from fmae_zoo.hub.address import HubAddress
-        from fmae_zoo.hub.repo import Repo
-
-        pin = self.manifest.hub
-        return Repo.open(HubAddress(pin.repo, pin.commit), self.options)
 
     def build(self, pretrained: bool = False, part: str | None = None, seed: int = 0) -> Any:
         """Build the model, or one part of it, and read its weights where asked to.
@@ -178,10 +172,11 @@ class Entry:
             _ = self.manifest
         model = Autoencoder(self.spec, seed=seed, dtype="float32")
         if pretrained:
-            if part in (None, "encoder"):
-                load_weights(model.posterior, *self.obtain(ENCODER_FILE))
-            if part in (None, "decoder"):
-                load_weights(model.decoder, *self.obtain(DECODER_FILE))
+            wanted = {ENCODER_FILE: model.posterior, DECODER_FILE: model.decoder}
+            if part is not None:
+                del wanted[DECODER_FILE if part == "encoder" else ENCODER_FILE]
+            for network, file in zip(wanted.values(), self.obtain(*wanted)):
+                load_weights(network, *file)
         return model if part is None else getattr(model, part)
 
 

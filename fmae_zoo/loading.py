@@ -64,11 +64,11 @@ def load(
     options = HubOptions(token, cache_dir, local_files_only, timeout)
     if pretrained is None:
         pretrained = not is_registered(source)
-    entry = _entry_of(source, revision, options)
+    entry = _at_revision(source, revision, options)
     return entry.build(pretrained=pretrained, part=part, seed=seed)
 
 
-def _entry_of(source: str | Path, revision: str | None, options: HubOptions) -> Entry:
+def _at_revision(source: str | Path, revision: str | None, options: HubOptions) -> Entry:
     if revision is None:
         return find_entry(source, options)
     if isinstance(source, str) and source.startswith(HUB_PREFIX):

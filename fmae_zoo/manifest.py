@@ -7,11 +7,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from fmae_zoo.component import Component
 from fmae_zoo.errors import SpecError
 from fmae_zoo.files import write_text
+from fmae_zoo.hub.address import check_repo
 from fmae_zoo.spec import describe
 
 MANIFEST_FILE = "manifest.json"
@@ -63,8 +64,15 @@ class HubRecord(Component):
         commit: the one that holds these files.
     """
 
-    repo: str = Field(default="", pattern=r"^([A-Za-z0-9][\w.-]*/[\w.-]+)?$")
+    repo: str = ""
     commit: str = Field(default="", pattern=r"^([0-9a-f]{40})?$")
+
+    @field_validator("repo")
+    @classmethod
+    def _is_a_repo(cls, repo: str) -> str:
+        if repo:
+            check_repo(repo)
+        return repo
 
 
 class Manifest(Component):

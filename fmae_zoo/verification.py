@@ -12,6 +12,7 @@ from fmae_zoo.data import Dataset, check_dataset, find_data
 from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
 from fmae_zoo.errors import FmaeError, HubError, WeightsError
 from fmae_zoo.files import sha256_of
+from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
 
@@ -40,13 +41,22 @@ class Check:
     detail: str
 
 
-def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
+def verify(
+    source: str | Path,
+    *,
+    data: Dataset | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    timeout: float = TIMEOUT,
+) -> list[Check]:
     """Check an entry's files, goldens, reconstruction figures and ELBO.
 
     Args:
         source: a registered name, `local:FOLDER` or `hf://NAMESPACE/NAME[@REVISION]`, whose files
             are then fetched.
         data: Fashion-MNIST by default; where no source has it, the figures are not checked.
+        token, cache_dir, local_files_only, timeout: as of `load`.
 
     Returns:
         A check for each promise: licence, spec, each file, card, goldens, figures. Where one
@@ -59,7 +69,8 @@ def verify(source: str | Path, *, data: Dataset | None = None) -> list[Check]:
         ArgumentError: data is no Dataset.
     """
     check_dataset(data)
-    entry = find_entry(source)
+    options = HubOptions(token, cache_dir, local_files_only, timeout)
+    entry = find_entry(source, options)
     checks, model = check_entry(entry)
     return checks if model is None else checks + _figures(entry, model, data)
 
@@ -140,7 +151,7 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
     Raises:
         WeightsError: the goldens are damaged, or not of this model's shapes.
     """
-    path, digest = entry.obtain(GOLDEN_FILE)
+    [(path, digest)] = entry.obtain(GOLDEN_FILE)
     golden = read_tensors(path, digest)
     count = len(golden.get("images", ()))
     expected = {

@@ -84,7 +84,7 @@ def repo_files(tmp_path_factory) -> dict[str, bytes]:
     from fmae_zoo.hub.client import HubClient
     from fmae_zoo.hub.contents import stage
     from fmae_zoo.hub.options import HubOptions
-    from fmae_zoo.hub.push import Publisher
+    from fmae_zoo.hub.publisher import Publisher
 
     folder = tmp_path_factory.mktemp("staged")
     entry = stage(Autoencoder(tiny_spec(), seed=3), folder)

@@ -93,7 +93,7 @@ def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
     address, size = f"{HUB_PREFIX}{repo}", spec.latent.size
     draw = f"new = ae.generate(16)  # (16, {_SHAPE}): decoded draws of the prior\n"
     yield "## Use"
-    yield fenced("bash", 'pip install "fmae-zoo[jax]" huggingface-hub  # or [torch], [tensorflow]')
+    yield fenced("bash", 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]')
     yield fenced(
         "python",
         "import fmae_zoo\n\n"

@@ -7,6 +7,9 @@ from typing import Self
 from fmae_zoo.errors import ArgumentError
 
 HUB_PREFIX = "hf://"
+ZOO_TAG = "fmae-zoo"
+"""The tag in the card of every model that `push` published."""
+
 DEFAULT_REVISION = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
@@ -76,3 +79,14 @@ def check_revision(name: str, revision: object) -> None:
     whole = isinstance(revision, str) and _REVISION.fullmatch(revision) is not None
     if not whole or any(set(part) == {"."} for part in str(revision).split("/")):
         raise ArgumentError(f"{name} is {revision!r}; expected a branch, a tag or a commit")
+
+
+def check_new_name(name: str, value: object) -> None:
+    """Refuse a name for a tag or a branch that could be taken for something else.
+
+    Raises:
+        ArgumentError: it is no such name, or looks like a commit or a reference.
+    """
+    check_revision(name, value)
+    if COMMIT.fullmatch(str(value)) or str(value).startswith("refs/"):
+        raise ArgumentError(f"{name} is {value!r}, which reads as a commit or a reference")

@@ -5,20 +5,22 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fmae_zoo.errors import (
     FmaeError,
     HubConnectionError,
-    HubError,
     HubPermissionError,
     HubServerError,
     HubTimeoutError,
     RateLimitError,
 )
-from fmae_zoo.hub.failures import Request, translated
+from fmae_zoo.hub.failures import Request, no_token, translated
 from fmae_zoo.hub.options import HubOptions
 
 logger = logging.getLogger(__name__)
@@ -28,11 +30,14 @@ ATTEMPTS = 4
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; each later wait is twice as long."""
 
+PATIENCE = 15.0
+"""Seconds after which a failure is final: the Hub's client has then tried again by itself."""
+
 REQUEST_TIMEOUT = 10.0
 """Seconds that the Hub may be silent in one request."""
 
-THREAD = "fmae-hub"
-"""Name of the threads in which the Hub is asked."""
+LONG_WAIT = 5.0
+"""Seconds of a wait of which the user is told."""
 
 TRANSIENT = (HubConnectionError, HubTimeoutError, HubServerError, RateLimitError)
 """What may be gone when one asks again."""
@@ -62,11 +67,60 @@ class RepoState:
     files: dict[str, RemoteFile]
 
 
+@dataclass
+class TimeLimit:
+    """Seconds that may still be spent on the Hub."""
+
+    left: float
+
+
+@dataclass
+class _Work:
+    """What a thread of ours does, for the hooks of the transport that run in it."""
+
+    request: Request
+    given_up: bool = False
+    response: Any = None
+
+
+_working = threading.local()
+"""Its `work` is the `_Work` of a thread of ours; other threads have none, and are left alone."""
+
+
+def _before_request(request: Any) -> None:
+    """Give a request of ours a time limit for each read, and a thread that is given up no more."""
+    work = getattr(_working, "work", None)
+    if work is None:
+        return
+    if work.given_up:
+        raise HubTimeoutError(f"{work.request.what}: given up")
+    limits = request.extensions.get("timeout") or {}
+    if limits.get("read") is None:
+        request.extensions["timeout"] = dict.fromkeys(
+            ("connect", "read", "write", "pool"), REQUEST_TIMEOUT
+        )
+
+
+def _after_response(response: Any) -> None:
+    """Raise the zoo's error for what the client would else wait for, in loops of its own."""
+    from huggingface_hub.utils import hf_raise_for_status
+
+    work = getattr(_working, "work", None)
+    if work is None:
+        return
+    work.response = response
+    if response.status_code == 429 or response.status_code >= 500:
+        try:
+            hf_raise_for_status(response)
+        except Exception as error:
+            raise translated(error, work.request) from None
+
+
 class _Quiet(logging.Filter):
-    """Drops what the Hub's client warns of in our requests: the zoo's own errors say it."""
+    """Drops what the Hub's client warns of in threads of ours: the zoo's own errors say it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.threadName != THREAD or record.levelno >= logging.ERROR
+        return not hasattr(_working, "work") or record.levelno >= logging.ERROR
 
 
 _quiet = _Quiet()
@@ -80,25 +134,53 @@ class HubClient:
 
     Attributes:
         options: token, cache and time limit.
-        left: seconds that may still be spent on the Hub.
+        limit: what is left of the time.
+        endpoint: URL of the Hub.
     """
 
     def __init__(self, options: HubOptions) -> None:
-        import huggingface_hub
-        from huggingface_hub.utils import get_token_to_send
-
-        import fmae_zoo
+        from huggingface_hub import constants
 
         for handler in logging.getLogger("huggingface_hub").handlers:
             handler.addFilter(_quiet)
         self.options = options
-        self.left = options.timeout
-        self.endpoint = huggingface_hub.constants.ENDPOINT
+        self.limit = TimeLimit(options.timeout)
+        self.endpoint = constants.ENDPOINT
+
+    def with_cache(self, folder: str | Path) -> "HubClient":
+        """Return a client that shares all but the cache, the time limit too."""
+        client = copy(self)
+        client.options = replace(self.options, cache_dir=folder)
+        return client
+
+    @cached_property
+    def token(self) -> str | None:
+        """The token that is sent, or None. To find it may take a request of the client's own.
+
+        Raises:
+            HubPermissionError: there should be one, and it cannot be had.
+        """
+        from huggingface_hub.utils import get_token_to_send
+
+        if isinstance(self.options.token, str):
+            return self.options.token
         try:
-            self.token = get_token_to_send(options.token)
-        except OSError as error:
-            raise translated(error, Request("read", self.endpoint)) from None
-        self.api = huggingface_hub.HfApi(
+            return self._limited(
+                get_token_to_send, (self.options.token,), {}, Request("read", self.endpoint)
+            )
+        except HubTimeoutError:
+            raise
+        except FmaeError as error:
+            raise HubPermissionError(f"The saved token cannot be had: {error}") from None
+
+    @cached_property
+    def api(self) -> Any:
+        """The Hub's own client."""
+        import huggingface_hub
+
+        import fmae_zoo
+
+        return huggingface_hub.HfApi(
             token=self.token or False,
             library_name="fmae_zoo",
             library_version=fmae_zoo.__version__,
@@ -111,9 +193,7 @@ class HubClient:
             HubPermissionError: there is none.
         """
         if self.token is None:
-            from huggingface_hub.errors import LocalTokenNotFoundError
-
-            raise translated(LocalTokenNotFoundError(), Request("write", self.endpoint))
+            raise HubPermissionError(no_token(self.endpoint))
 
     def state(self, repo: str, revision: str, attempts: int = ATTEMPTS) -> RepoState:
         """Return commit and files of a repo at a revision."""
@@ -140,7 +220,7 @@ class HubClient:
         """Return the path of a file in the cache, which is downloaded where it is not there."""
 
         def downloaded() -> str:
-            return self.api.hf_hub_download(
+            path: str = self.api.hf_hub_download(
                 repo,
                 file,
                 revision=commit,
@@ -149,9 +229,9 @@ class HubClient:
                 etag_timeout=REQUEST_TIMEOUT,
                 tqdm_class=_silent(),
             )
+            return path
 
-        request = self.request("read", repo, commit, file)
-        return Path(self.call(downloaded, request=request))
+        return Path(self.call(downloaded, request=self.request("read", repo, commit, file)))
 
     def request(self, task: str, repo: str = "", revision: str = "", file: str = "") -> Request:
         """Return what is being done, for the words of an error."""
@@ -171,55 +251,64 @@ class HubClient:
         Raises:
             FmaeError: as `failures.translated` says.
         """
-        for attempt in range(1, attempts + 1):
+        attempt = 1
+        while True:
+            start = time.monotonic()
             try:
                 return self._limited(function, args, kwargs, request)
             except TRANSIENT as error:
-                spent = self.left <= 0 or getattr(error, "tried_again", False)
-                if attempt == attempts or spent or not self.wait(attempt, error):
+                long = time.monotonic() - start > PATIENCE
+                if attempt >= attempts or long or not self.wait(attempt, error):
                     raise
-        raise HubError(f"{request.what}: nothing was asked")
+            attempt += 1
 
     def wait(self, attempt: int, error: FmaeError) -> bool:
         """Wait before the next attempt, as long as the Hub asks; return False without the time."""
         seconds = getattr(error, "retry_after", None)
         if seconds is None:
             seconds = FIRST_WAIT * 2 ** (attempt - 1)
-        if seconds >= self.left:
+        if seconds >= self.limit.left:
             return False
-        logger.info("%s; asking again in %.0f s", error, seconds)
+        level = logging.WARNING if seconds >= LONG_WAIT else logging.INFO
+        logger.log(level, "%s; asking again in %.0f s", error, seconds)
         time.sleep(seconds)
-        self.left -= seconds
+        self.limit.left -= seconds
         return True
 
     def _limited(
         self, function: Callable[..., Result], args: Any, kwargs: Any, request: Request
     ) -> Result:
         """Call a function in a thread of its own; leave it behind when the time is spent."""
-        from huggingface_hub import close_session
-
         results: list[Result] = []
         errors: list[BaseException] = []
+        work = _Work(request)
 
-        def work() -> None:
+        def run() -> None:
+            _working.work = work
             try:
+                _hook()
                 results.append(function(*args, **kwargs))
             except BaseException as error:
                 errors.append(error)
 
-        thread = threading.Thread(target=work, daemon=True, name=THREAD)
+        thread = threading.Thread(target=run, daemon=True, name="fmae-hub")
         start = time.monotonic()
         thread.start()
-        thread.join(max(self.left, 0) if self.left != math.inf else None)
-        self.left -= time.monotonic() - start
+        try:
+            left = self.limit.left
+            thread.join(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
+        finally:
+            work.given_up = thread.is_alive()
+            self.limit.left -= time.monotonic() - start
         if results:
             return results[0]
         if errors:
             logger.debug("%s: %s", request.what, type(errors[0]).__name__)
-            raise translated(errors[0], request)
-        self.left = 0.0
-        # It ends what was left behind, which may hold a lock of the cache.
-        close_session()
+            # Without the frames of the transport, in which it may have been made.
+            raise translated(errors[0], request).with_traceback(None) from None
+        # Its connection is closed, so that it ends, and gives back the lock that it may hold.
+        with suppress(Exception):
+            work.response.close()
         raise HubTimeoutError(
             f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
             "Set another: timeout=..., or --timeout"
@@ -230,10 +319,20 @@ def refuse_offline(options: HubOptions, task: str) -> None:
     """Refuse what needs the Hub where no request may be made.
 
     Raises:
-        HubPermissionError: HF_HUB_OFFLINE is set.
+        HubConnectionError: HF_HUB_OFFLINE is set.
     """
     if options.offline:
-        raise HubPermissionError(f"{task} needs the Hub, but HF_HUB_OFFLINE is set")
+        raise HubConnectionError(f"{task} needs the Hub, but HF_HUB_OFFLINE is set")
+
+
+def _hook() -> None:
+    """Put the two hooks on the client's session, which it makes anew after some failures."""
+    from huggingface_hub import get_session
+
+    hooks = get_session().event_hooks
+    for name, hook in (("request", _before_request), ("response", _after_response)):
+        if hook not in hooks[name]:
+            hooks[name].append(hook)
 
 
 def _silent() -> type:

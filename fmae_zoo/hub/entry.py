@@ -46,7 +46,6 @@ class HubEntry(Entry):
             repo.file(MANIFEST_FILE)
         except RepoFileNotFoundError:
             raise NoWeightsError(f"{address}: no {MANIFEST_FILE}, so no weights") from None
-        repo.remember()
         spec = ModelSpec.from_toml(repo.folder / SPEC_FILE)
         entry = cls(spec=spec, folder=repo.folder, options=options, repo=repo)
         trained_by = entry.manifest.spec_sha256
@@ -82,6 +81,8 @@ class HubEntry(Entry):
             self.repo.file(CARD_FILE)
         return super().card()
 
-    def obtain(self, name: str) -> tuple[Path, str]:
-        """Return as `file`."""
-        return self.file(name)
+    def obtain(self, *names: str) -> list[tuple[Path, str]]:
+        """Return as `file`; the cache then knows which commit the revision stands for."""
+        found = [self.file(name) for name in names]
+        self.repo.remember()
+        return found

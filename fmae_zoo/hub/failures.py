@@ -4,7 +4,7 @@ import errno
 import json
 import re
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fmae_zoo.errors import (
@@ -52,7 +52,7 @@ class Request:
     revision: str = ""
     file: str = ""
     cache: str = ""
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def what(self) -> str:
@@ -79,28 +79,27 @@ def translated(error: BaseException, request: Request) -> FmaeError:
     if isinstance(error, hub.OfflineModeIsEnabled):
         return NotCachedError(f"{request.what}: HF_HUB_OFFLINE is set, so the Hub is not asked")
     if isinstance(error, hub.LocalEntryNotFoundError):
-        return _translated_cause(error, request)
-    if _is_of_xet(error):
-        return HubConnectionError(
-            f"{request.what}: the Hub's Xet storage failed: {request.redacted(str(error))}. "
-            "Set HF_HUB_DISABLE_XET=1 to do without it."
-        )
+        if error.__cause__ is None:
+            return NotCachedError(f"{request.what}: not in the cache")
+        return translated(error.__cause__, request)
     if isinstance(error, hub.HfHubHTTPError):
         return _of_answer(error, request)
     if isinstance(error, hub.HFValidationError):
         return ArgumentError(f"{request.what}: {request.redacted(str(error))}")
     if isinstance(error, hub.LocalTokenNotFoundError):
-        return HubPermissionError(_no_token(request))
+        return HubPermissionError(no_token(request.endpoint))
     if isinstance(error, (hub.FileMetadataError, json.JSONDecodeError)):
         return _not_the_hub(request)
     if type(error).__module__.split(".")[0].startswith(("httpx", "httpcore")):
         return _of_transport(error, request)
     if isinstance(error, OSError):
         return _of_system(error, request)
-    if error.__cause__ is not None:
-        return translated(error.__cause__, request)
     if isinstance(error, ValueError) and "README.md" in str(error):
         return PushRefusedError(f"The Hub refuses the card: {request.redacted(str(error))}")
+    if error.__cause__ is not None:
+        return translated(error.__cause__, request)
+    if _is_of_xet(error):
+        return _of_xet(str(error), request)
     return HubError(
         f"{request.what}: the Hub's answer is not understood: {type(error).__name__}: "
         f"{request.redacted(str(error))}"
@@ -113,13 +112,11 @@ def _is_of_xet(error: BaseException) -> bool:
     return any("xet" in frame.f_code.co_name for frame, _ in frames)
 
 
-def _translated_cause(error: BaseException, request: Request) -> FmaeError:
-    """Return the error for why a file could not be located: the client has tried again already."""
-    if error.__cause__ is None:
-        return NotCachedError(f"{request.what}: not in the cache")
-    cause = translated(error.__cause__, request)
-    cause.tried_again = True  # type: ignore[attr-defined]
-    return cause
+def _of_xet(said: str, request: Request) -> FmaeError:
+    return HubConnectionError(
+        f"{request.what}: the Hub's Xet storage failed: {request.redacted(said)}. "
+        "Set HF_HUB_DISABLE_XET=1 to do without it."
+    )
 
 
 def _of_answer(error: Any, request: Request) -> FmaeError:
@@ -142,10 +139,13 @@ def _of_answer(error: Any, request: Request) -> FmaeError:
         )
     if isinstance(error, hub.RemoteEntryNotFoundError):
         return RepoFileNotFoundError(f"{request.what}: there is no such file")
+    if status == 404 and "/xet-" in error.response.request.url.path:
+        return _of_xet(str(error), request)
     if isinstance(error, hub.RepositoryNotFoundError) or (status == 404 and request.repo):
         who = "the token given may not read it" if request.token else "no token was given"
         return RepoNotFoundError(
-            f"There is no repo {request.repo} at {request.endpoint}, or it is private and {who}"
+            f"There is no repo {request.repo} at {request.endpoint}, or it is private and {who}."
+            f"{says}"
         )
     if status == 401 and request.token:
         return HubPermissionError(
@@ -153,7 +153,7 @@ def _of_answer(error: Any, request: Request) -> FmaeError:
             f"{request.endpoint}/settings/tokens, then: hf auth login"
         )
     if status == 401:
-        return HubPermissionError(_no_token(request))
+        return HubPermissionError(no_token(request.endpoint, request.what))
     if status == 403:
         right = "write" if request.task == "write" else "read"
         return HubPermissionError(
@@ -183,11 +183,11 @@ def _rate_limited(error: Any, request: Request) -> RateLimitError:
     return limited
 
 
-def _no_token(request: Request) -> str:
+def no_token(endpoint: str, what: str = "This") -> str:
+    """Return the words for where there is no token, and how to get one."""
     return (
-        f"{request.what}: a token is needed, and none was found. Make one at "
-        f"{request.endpoint}/settings/tokens; then `hf auth login`, or set HF_TOKEN, or name a "
-        "file with --token-file"
+        f"{what}: a token is needed, and none was found. Make one at {endpoint}/settings/tokens; "
+        "then `hf auth login`, or set HF_TOKEN, or name a file with --token-file"
     )
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.hub.address import check_repo
 from fmae_zoo.hub.options import TIMEOUT
-from fmae_zoo.hub.push import Pushed, push
+from fmae_zoo.hub.publisher import Pushed
+from fmae_zoo.hub.push import push
 from fmae_zoo.manifest import HubRecord
-from fmae_zoo.registry import find_entry, is_registered, list_models
+from fmae_zoo.registry import find_entry, is_registered, list_models, short_name
 
 
 def publish(
@@ -37,15 +38,17 @@ def publish(
     Raises:
         ArgumentError: a name is not registered, or org is no namespace.
         UnknownModelError, NoWeightsError, HubError, PushRefusedError: as `push`.
+        OSError: the manifest cannot be written; the entry is published then, and not pinned.
     """
     wanted = [names] if isinstance(names, str) else list(names)
-    wanted = wanted or list_models(pretrained=True)
-    repos = {name: f"{org}/{name}" for name in wanted}
-    for name, repo in repos.items():
-        find_entry(name)
-        if not is_registered(name):
-            raise ArgumentError(f"{name!r} is no registered name, so it has no pin: push it")
-        check_repo(repo)
+    repos = {}
+    for given in wanted or list_models(pretrained=True):
+        entry = find_entry(given)
+        if not is_registered(given):
+            raise ArgumentError(f"{given!r} is no registered name, so it has no pin: push it")
+        name = short_name(entry)
+        repos[name] = f"{org}/{name}"
+        check_repo(repos[name])
     results = {}
     for name, repo in repos.items():
         pushed = push(name, repo, private=private, token=token, timeout=timeout)

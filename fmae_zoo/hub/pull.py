@@ -4,7 +4,17 @@ import shutil
 from pathlib import Path
 
 from fmae_zoo.arguments import check_folder
-from fmae_zoo.entry import CARD_FILE, RECORDED_FILES, check_folder_for, prepared
+from fmae_zoo.entry import (
+    CARD_FILE,
+    DECODER_FILE,
+    ENCODER_FILE,
+    RECORDED_FILES,
+    Entry,
+    check_folder_for,
+    prepared,
+)
+from fmae_zoo.errors import ArgumentError
+from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry
@@ -33,7 +43,7 @@ def pull(
         The folder, or the one in the cache or the package.
 
     Raises:
-        ArgumentError: the folder is a file, or of another spec.
+        ArgumentError: the folder is a file, or holds another spec or other weights.
         NoWeightsError: the entry was never trained.
         HubError: the Hub does not give the files, or they are not what they must be.
         OSError: the folder cannot be written.
@@ -42,7 +52,7 @@ def pull(
         check_folder("folder", folder)
     entry = find_entry(source, HubOptions(token, cache_dir, local_files_only, timeout))
     names = [name for name in entry.manifest.files if name in RECORDED_FILES]
-    paths = {name: entry.obtain(name)[0] for name in names}
+    paths = {name: path for name, (path, _) in zip(names, entry.obtain(*names))}
     assert entry.folder is not None
     if entry.card() is not None:
         paths[CARD_FILE] = entry.folder / CARD_FILE
@@ -50,9 +60,25 @@ def pull(
         return entry.folder
     folder = Path(folder).expanduser()
     check_folder_for(entry.spec, folder)
+    _check_weights(entry, folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths |= {name: entry.folder / name for name in (SPEC_FILE, MANIFEST_FILE)}
     with prepared(folder) as new:
         for name, path in paths.items():
             shutil.copyfile(path, new / name)
     return folder
+
+
+def _check_weights(entry: Entry, folder: Path) -> None:
+    """Refuse a folder whose weights are others, which a user may have trained.
+
+    Raises:
+        ArgumentError: naming the file.
+    """
+    for name in (ENCODER_FILE, DECODER_FILE):
+        path = folder / name
+        if path.exists() and not has_digest(path, entry.record(name).sha256):
+            raise ArgumentError(
+                f"{path}: other weights than those to be pulled, which would be lost. Choose "
+                "another folder."
+            )

@@ -1,6 +1,7 @@
 """Files of a repo at one commit: from the cache or the Hub, and verified either way."""
 
 import hashlib
+import inspect
 import re
 import warnings
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ class Repo:
                 f"{error}. The copy in the cache serves, of commit {cached}; it may not be the "
                 "newest.",
                 StaleCacheWarning,
-                stacklevel=2,
+                stacklevel=_frames_of_ours(),
             )
             return cls(address, cached, client)
         return cls(address, state.commit, client, state)
@@ -92,8 +93,9 @@ class Repo:
     def file(self, name: str, record: FileRecord | None = None) -> Path:
         """Return the path of a verified file.
 
-        Its bytes are compared with the digest under which the Hub and the cache keep it, and with
-        that in the manifest. Bytes that differ are fetched once more, then refused.
+        Its bytes are compared with the digest in the manifest, with that in the Hub's list where
+        it was asked, and with that under which the cache keeps it, where the cache has links.
+        Bytes that differ are fetched once more, then refused.
 
         Args:
             name: of the file.
@@ -105,30 +107,25 @@ class Repo:
             HubError: the Hub does not give it.
         """
         path = self.folder / name
-        cached = path.is_file()
-        if not cached:
-            if self.client.options.offline:
+        offline = self.client.options.offline
+        if not path.is_file():
+            if offline:
                 raise _not_cached(self.address, name)
             self._check_listed(name, record)
-            path = self._download(name)
-        try:
-            wrong = _wrong_digest(path, record)
-            if wrong is None:
-                return path
-            if not self.client.options.offline:
-                path = self._download(name, force=True)
-                wrong = _wrong_digest(path, record)
-        except OSError as error:
-            raise CacheError(f"{path}: cannot be read: {error}") from None
+            self._download(name)
+        wrong = self._wrong_digest(path, record)
+        if wrong is not None and not offline:
+            self._download(name, force=True)
+            wrong = self._wrong_digest(path, record)
         if wrong is None:
             return path
-        once_more = (
+        again = (
             "offline, so it is not fetched again"
-            if self.client.options.offline
+            if offline
             else "it was fetched once more, and is the same"
         )
         raise DigestError(
-            f"{self.address}: {name}: the file is damaged or altered; {once_more}.\n"
+            f"{self.address}: {name}: the file is damaged or altered; {again}.\n"
             f"  expected {wrong[0]}\n  received {wrong[1]}\n  in {path}"
         )
 
@@ -173,27 +170,48 @@ class Repo:
                 f"  expected SHA-256 {record.sha256}\n  received SHA-256 {listed.sha256}"
             )
 
-    def _download(self, name: str, force: bool = False) -> Path:
-        return self.client.download(self.address.repo, self.commit, name, force)
+    def _download(self, name: str, force: bool = False) -> None:
+        path = self.folder / name
+        if force or path.is_symlink():
+            # The client leaves a file that is there, where the cache has no links, and one of its
+            # links that leads nowhere.
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise CacheError(f"{path}: cannot be replaced: {error}") from None
+        self.client.download(self.address.repo, self.commit, name, force)
 
-
-def _wrong_digest(path: Path, record: FileRecord | None) -> tuple[str, str] | None:
-    """Return the digest that a file must have and the one it has, where they differ."""
-    content = path.read_bytes()
-    sha256 = sha256_of(content)
-    key = path.resolve().name
-    if record is not None and sha256 != record.sha256:
-        return f"SHA-256 {record.sha256}", f"SHA-256 {sha256}"
-    if _SHA256.fullmatch(key) and sha256 != key:
-        return f"SHA-256 {key}", f"SHA-256 {sha256}"
-    if _GIT_BLOB.fullmatch(key) and git_blob_of(content) != key:
-        return f"git blob {key}", f"git blob {git_blob_of(content)}"
-    return None
+    def _wrong_digest(self, path: Path, record: FileRecord | None) -> tuple[str, str] | None:
+        """Return the digest that a file must have and the one it has, where they differ."""
+        try:
+            content = path.read_bytes()
+            key = path.readlink().name if path.is_symlink() else ""
+        except OSError as error:
+            raise CacheError(f"{path}: cannot be read: {error}") from None
+        expected = {key, record.sha256 if record else ""}
+        if self.state is not None and path.name in self.state.files:
+            listed = self.state.files[path.name]
+            expected.add(listed.sha256 or listed.blob or "")
+        for digest in sorted(expected):
+            if _SHA256.fullmatch(digest) and sha256_of(content) != digest:
+                return f"SHA-256 {digest}", f"SHA-256 {sha256_of(content)}"
+            if _GIT_BLOB.fullmatch(digest) and git_blob_of(content) != digest:
+                return f"git blob {digest}", f"git blob {git_blob_of(content)}"
+        return None
 
 
 def git_blob_of(content: bytes) -> str:
     """Return the SHA-1 under which git, and so the Hub, keeps a small file."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _frames_of_ours() -> int:
+    """Return the level of the user's line for `warnings.warn` in the calling function."""
+    package = __name__.partition(".")[0]
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{package}."):
+        level, frame = level + 1, frame.f_back
+    return max(level, 1)
 
 
 def _cache_of(repo: str, options: HubOptions) -> Path:

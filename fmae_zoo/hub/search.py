@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.errors import ArgumentError
-from fmae_zoo.hub.address import HUB_PREFIX
+from fmae_zoo.hub.address import HUB_PREFIX, ZOO_TAG
 from fmae_zoo.hub.client import HubClient, refuse_offline
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
-
-ZOO_TAG = "fmae-zoo"
-"""The tag in the card of every model that `push` published."""
 
 
 @dataclass(frozen=True)

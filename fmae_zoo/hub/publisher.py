@@ -1,0 +1,331 @@
+"""One push: what is sent to a repo, and how a lost answer is resolved."""
+
+import io
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from fmae_zoo.card import card_of, check_card
+from fmae_zoo.entry import CARD_FILE, Entry
+from fmae_zoo.errors import (
+    FmaeError,
+    HubConflictError,
+    HubError,
+    PushRefusedError,
+    RepoNotFoundError,
+    SpecError,
+)
+from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.hub.address import DEFAULT_REVISION, HubAddress
+from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RemoteFile, RepoState
+from fmae_zoo.hub.contents import REPO_FILES, pictures_in
+from fmae_zoo.hub.repo import Repo, git_blob_of
+from fmae_zoo.manifest import MANIFEST_FILE
+from fmae_zoo.spec import SPEC_FILE, ModelSpec
+
+logger = logging.getLogger(__name__)
+
+
+class Pushed(str):
+    """The URL of what was pushed.
+
+    Attributes:
+        repo: `NAMESPACE/NAME`.
+        commit: that holds it; empty for a dry run.
+        changed: whether a commit was made: False where the repo held the same already.
+        sizes: bytes of each file of the repo that was written or compared.
+        card: the model card.
+    """
+
+    repo: str
+    commit: str
+    changed: bool
+    sizes: dict[str, int]
+    card: str
+
+    @classmethod
+    def of(cls, url: str, repo: str, commit: str, changed: bool, files: dict[str, bytes]) -> Self:
+        """Make one from what was pushed."""
+        pushed = cls(url)
+        pushed.repo, pushed.commit, pushed.changed = repo, commit, changed
+        pushed.sizes = {name: len(content) for name, content in files.items()}
+        pushed.card = files[CARD_FILE].decode("utf-8")
+        return pushed
+
+
+@dataclass
+class Publisher:
+    """One push of a staged folder to one branch of one repo."""
+
+    client: HubClient
+    repo: str
+    branch: str
+    entry: Entry
+    folder: Path
+
+    def contents(self) -> dict[str, bytes]:
+        """Return the staged files, by name."""
+        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
+
+    def write_card(self, existing: str | None) -> None:
+        """Write the card."""
+        card = card_of(self.entry, self.repo, pictures=pictures_in(self.folder), existing=existing)
+        check_card(card, self.entry.manifest)
+        write_text(self.folder / CARD_FILE, card)
+
+    def prepare_repo(self, private: bool | None) -> None:
+        """Make repo and branch where they are missing.
+
+        Raises:
+            PushRefusedError: the repo is public, and should be private.
+        """
+        try:
+            state = self.client.state(self.repo, DEFAULT_REVISION)
+        except RepoNotFoundError:
+            self._ask(self.client.api.create_repo, private=private, exist_ok=True)
+            state = self.client.state(self.repo, DEFAULT_REVISION)
+        if private and not state.private:
+            raise PushRefusedError(
+                f"{self.repo} is public, and private=True asks for a private repo; nothing was "
+                f"sent. Its settings: {self.client.endpoint}/{self.repo}/settings"
+            )
+        if self.branch != DEFAULT_REVISION:
+            self._ask(self.client.api.create_branch, branch=self.branch, exist_ok=True)
+
+    def send(self, message: str, tag: str | None, create_pr: bool) -> Pushed:
+        """Commit what differs, and tag the commit.
+
+        Raises:
+            PushRefusedError: the repo holds something else.
+            HubError: as `push`.
+        """
+        before = self._state()
+        self._check_same_model(before)
+        self.write_card(self._card_in(before))
+        files = self.contents()
+        changed = not _holds(before, files)
+        tagged = self._check_tag(tag, None if changed else before.commit) if tag else True
+        url = f"{self.client.endpoint}/{self.repo}"
+        commit = before.commit
+        if changed:
+            commit, pull_request = self._commit(before, files, message, create_pr)
+            url = pull_request or url
+        else:
+            logger.warning("%s holds the same already, at commit %s", self.repo, commit)
+        if tag and not tagged:
+            self._tag(tag, commit)
+        return Pushed.of(url, self.repo, commit, changed, files)
+
+    def _check_same_model(self, state: RepoState) -> None:
+        """Refuse to write over something else than this model.
+
+        Raises:
+            PushRefusedError: naming what is there.
+        """
+        ours = set(REPO_FILES) - {CARD_FILE}
+        found = sorted(ours & state.files.keys())
+        if not found:
+            return
+        if SPEC_FILE not in found or MANIFEST_FILE not in found:
+            raise PushRefusedError(
+                f"{self.repo} holds {', '.join(found)} of something else than a model of the zoo; "
+                "nothing was sent. Push into another repo."
+            )
+        with self._remote(state) as repo:
+            try:
+                there = ModelSpec.from_toml(repo.file(SPEC_FILE)).full_name
+            except SpecError:
+                there = "a model whose spec cannot be read"
+        if there != self.entry.spec.full_name:
+            raise PushRefusedError(
+                f"{self.repo} holds {there}, and not {self.entry.spec.full_name}; nothing was "
+                "sent. Push into another repo."
+            )
+
+    def _card_in(self, state: RepoState) -> str | None:
+        if CARD_FILE not in state.files:
+            return None
+        with self._remote(state) as repo:
+            content = repo.file(CARD_FILE).read_bytes()
+        try:
+            return content.decode("utf-8")
+        except UnicodeDecodeError:
+            raise PushRefusedError(f"{self.repo}: its {CARD_FILE} is no UTF-8 text") from None
+
+    @contextmanager
+    def _remote(self, state: RepoState) -> Iterator[Repo]:
+        """Give the repo at a commit, with a cache of its own."""
+        with tempfile.TemporaryDirectory(prefix="fmae-push-") as cache:
+            address = HubAddress(self.repo, state.commit)
+            yield Repo(address, state.commit, self.client.with_cache(cache), state)
+
+    def _commit(
+        self, before: RepoState, files: dict[str, bytes], message: str, create_pr: bool
+    ) -> tuple[str, str | None]:
+        """Commit; return the commit, and the URL of the pull request where there is one."""
+        known = self._requests() if create_pr else set()
+        attempt = 1
+        while True:
+            try:
+                info = self._ask(
+                    self.client.api.create_commit,
+                    _operations(before, files),
+                    commit_message=message,
+                    revision=self.branch,
+                    parent_commit=before.commit,
+                    create_pr=create_pr,
+                    attempts=1,
+                )
+            except (*TRANSIENT, HubConflictError) as error:
+                # The answer may be lost and the work done; only the repo itself can tell.
+                found = self._found(before, files, known if create_pr else None, error)
+                if found is not None:
+                    return found
+                if attempt >= ATTEMPTS or not self.client.wait(attempt, error):
+                    raise _nothing_sent(error, self.repo) from None
+                attempt += 1
+                continue
+            if not _holds(self.client.state(self.repo, info.oid), files):
+                raise HubError(
+                    f"{self.repo}: commit {info.oid} does not hold all that was sent: perhaps a "
+                    ".gitignore in the repo leaves files out"
+                )
+            return info.oid, info.pr_url
+
+    def _found(
+        self,
+        before: RepoState,
+        files: dict[str, bytes],
+        known: set[str] | None,
+        error: FmaeError,
+    ) -> tuple[str, str | None] | None:
+        """Return the commit that holds the files, or None where none came to be.
+
+        Args:
+            before: the state that was committed on.
+            files: that were committed.
+            known: references of the pull requests that were there before, for a new one.
+            error: that was met.
+
+        Raises:
+            HubConflictError: another commit did.
+        """
+        try:
+            found = self._found_request(files, known) if known is not None else None
+            newest = self._state() if known is None else before
+            for commit in self._commits_since(before.commit, newest.commit):
+                if _holds(self.client.state(self.repo, commit), files):
+                    found = commit, None
+        except HubError as unknown:
+            raise type(unknown)(
+                f"{str(unknown).rstrip('.')}. Whether the push was done is not known. Push again "
+                "later: if it was, nothing is changed."
+            ) from None
+        if found is not None:
+            return found
+        if newest.commit != before.commit:
+            raise HubConflictError(
+                f"{self.repo}: somebody else committed meanwhile, and {self.branch} is at "
+                f"{newest.commit} now; nothing of yours was written. Look at it: "
+                f"{self.client.endpoint}/{self.repo}/commits/{self.branch}, then push again."
+            ) from None
+        if isinstance(error, HubConflictError):
+            raise error
+        return None
+
+    def _found_request(
+        self, files: dict[str, bytes], known: set[str]
+    ) -> tuple[str, str | None] | None:
+        for reference in sorted(self._requests() - known):
+            state = self.client.state(self.repo, reference)
+            if _holds(state, files):
+                number = reference.rsplit("/", 1)[-1]
+                return state.commit, f"{self.client.endpoint}/{self.repo}/discussions/{number}"
+        return None
+
+    def _commits_since(self, before: str, newest: str) -> list[str]:
+        """Return the commits of the branch that are newer than one, the oldest first."""
+        if newest == before:
+            return []
+        listed = self._ask(self.client.api.list_repo_commits, revision=self.branch)
+        commits = [commit.commit_id for commit in listed]
+        return commits[: commits.index(before)][::-1] if before in commits else [newest]
+
+    def _requests(self) -> set[str]:
+        refs = self._ask(self.client.api.list_repo_refs, include_pull_requests=True)
+        return {ref.ref for ref in refs.pull_requests or ()}
+
+    def _check_tag(self, tag: str, commit: str | None) -> bool:
+        """Return whether a tag is there; refuse one on another commit than that to be tagged.
+
+        Raises:
+            HubConflictError: naming the commit.
+        """
+        there = self._tagged(tag)
+        if there is not None and there != commit:
+            raise HubConflictError(
+                f"{self.repo}: the tag {tag} is on commit {there}, and is not moved. "
+                f"{'Nothing was sent. ' if commit is None else ''}Choose another tag."
+            )
+        return there is not None
+
+    def _tagged(self, tag: str) -> str | None:
+        tags = self._ask(self.client.api.list_repo_refs).tags
+        return next((ref.target_commit for ref in tags if ref.name == tag), None)
+
+    def _tag(self, tag: str, commit: str) -> None:
+        try:
+            self._ask(self.client.api.create_tag, tag=tag, revision=commit)
+        except HubError as error:
+            # Another push, or this one, whose answer was lost, may have made it.
+            try:
+                there = self._tagged(tag)
+            except HubError:
+                there = None
+            if there == commit:
+                return
+            on = f"it is on commit {there}" if there else str(error)
+            raise type(error)(
+                f"{self.repo}: pushed, as commit {commit}, but without the tag {tag}: {on}"
+            ) from None
+
+    def _state(self) -> RepoState:
+        return self.client.state(self.repo, self.branch)
+
+    def _ask(self, function: Any, *args: Any, attempts: int = ATTEMPTS, **kwargs: Any) -> Any:
+        request = self.client.request("write", self.repo)
+        return self.client.call(
+            function, self.repo, *args, request=request, attempts=attempts, **kwargs
+        )
+
+
+def _holds(state: RepoState, files: dict[str, bytes]) -> bool:
+    """Return whether a repo holds these files, and no other of the zoo's."""
+    there = state.files.keys() & set(REPO_FILES)
+    return there == files.keys() and all(
+        _same(state.files[name], content) for name, content in files.items()
+    )
+
+
+def _same(file: RemoteFile, content: bytes) -> bool:
+    if file.sha256 is not None:
+        return file.sha256 == sha256_of(content)
+    return file.blob == git_blob_of(content)
+
+
+def _operations(before: RepoState, files: dict[str, bytes]) -> list[Any]:
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    # As streams, because the client then uploads by LFS, which every Hub has, and not by Xet.
+    added = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
+    stale = sorted((before.files.keys() & set(REPO_FILES)) - files.keys())
+    return [*added, *(CommitOperationDelete(name) for name in stale)]
+
+
+def _nothing_sent(error: FmaeError, repo: str) -> FmaeError:
+    error.args = (f"{str(error).rstrip('.')}. {repo} is as it was.",)
+    return error
