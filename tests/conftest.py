@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from fmae_zoo import cli, registry
-from fmae_zoo.data import Dataset, find_data, load_sample
+from fmae_zoo.data import Dataset, _write_idx, find_data, load_sample
 from fmae_zoo.spec import ModelSpec
 from tests.hub import LocalHub
 from tests.hub.running import HUB
@@ -113,6 +113,21 @@ def fmae(monkeypatch, capsys):
         return stop.value.code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def idx(few, tmp_path):
+    """A folder with a data set of a few images."""
+    folder = tmp_path / "data"
+    arrays = {
+        "train-images-idx3-ubyte": few.train_images,
+        "train-labels-idx1-ubyte": few.train_labels,
+        "t10k-images-idx3-ubyte": few.test_images,
+        "t10k-labels-idx1-ubyte": few.test_labels,
+    }
+    for name, array in arrays.items():
+        _write_idx(folder / name, array)
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -20,21 +20,6 @@ VAE = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
 
 
 @pytest.fixture
-def idx(few, tmp_path):
-    """A folder with a data set of a few images."""
-    folder = tmp_path / "data"
-    arrays = {
-        "train-images-idx3-ubyte": few.train_images,
-        "train-labels-idx1-ubyte": few.train_labels,
-        "t10k-images-idx3-ubyte": few.test_images,
-        "t10k-labels-idx1-ubyte": few.test_labels,
-    }
-    for name, array in arrays.items():
-        _write_idx(folder / name, array)
-    return folder
-
-
-@pytest.fixture
 def model(tmp_path):
     return f"local:{fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / 'model')}"
 

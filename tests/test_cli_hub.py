@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 import fmae_zoo
@@ -64,13 +65,26 @@ def test_branch_and_pull_request(fmae, hub, folder, token):
     assert "/discussions/1" in out
 
 
-def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path):
+def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path, few, idx):
     hub.seed("me/tiny", repo_files)
-    assert "A model for the tests" in fmae("info", "hf://me/tiny")[1]
-    code, _, err = fmae("verify", "hf://me/tiny@main")
+    name, data = "hf://me/tiny", ("--data", idx)
+    photos = tmp_path / "photos.npy"
+    np.save(photos, few.test_images[:4])
+    for words, file in (
+        (("embed", name, photos, "-o", tmp_path / "codes.npz"), "codes.npz"),
+        (("reconstruct", name, photos, "-o", tmp_path / "pairs.png"), "pairs.png"),
+        (("generate", name, "-n", "4", "-o", tmp_path / "new.png", *data), "new.png"),
+        (("classify", name, "--epochs", "1", "-o", tmp_path / "head", *data), "head"),
+        (("train", name, "--epochs", "1", "-o", tmp_path / "run", *data), "run"),
+    ):
+        code, _, err = fmae(*words)
+        assert code == 0, err
+        assert (tmp_path / file).exists()
+    code, out, err = fmae("evaluate", name, "--figure", "knn", *data)
     assert code == 0, err
-    assert fmae("generate", "hf://me/tiny", "-o", tmp_path / "x.png", "--sampler", "prior")[0] == 1
-    assert fmae("train", "hf://me/tiny", "--epochs", "0")[0] == 2
+    assert "knn" in out
+    assert "A model for the tests" in fmae("info", name)[1]
+    assert fmae("verify", f"{name}@main", "--timeout", "60")[0] == 0
 
 
 @pytest.mark.failure

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from huggingface_hub import HfApi
 
 import fmae_zoo
 from fmae_zoo import errors
@@ -107,6 +109,14 @@ def test_a_rate_limit_longer_than_the_time_limit(hub, commit):
     assert len(hub.log) == 1
 
 
+@pytest.mark.parametrize("path", ["spec.toml", "/repos/"])
+def test_a_rate_limit_of_a_file_is_told_at_once(hub, commit, path):
+    hub.fail("status", path, times=None, code=429, headers={"Retry-After": "3600"})
+    began = time.monotonic()
+    failed(errors.RateLimitError, "in 3600 s")
+    assert time.monotonic() - began < 5
+
+
 def test_a_rate_limit_without_an_hour(hub, commit):
     hub.fail("status", "/api/models/", times=None, code=429)
     failed(errors.RateLimitError, "Try again later")
@@ -175,7 +185,21 @@ def test_a_slow_download_ends_at_the_time_limit_too(hub, commit):
     failed(errors.HubTimeoutError, "time limit", timeout=2)
     assert time.monotonic() - began < 6
     hub.faults.clear()
+    # What was given up holds no lock of the cache any more.
+    began = time.monotonic()
     assert fmae_zoo.load(TINY)
+    assert time.monotonic() - began < 5
+
+
+def test_a_time_limit_of_one_call_does_not_end_another(hub, commit, repo_files):
+    """Nor does it close connections of other users of the Hub's client in the process."""
+    hub.seed("me/slow", repo_files)
+    hub.fail("slow", "/repos/me/slow/", times=None, bytes=64, delay=0.1)
+    hub.fail("slow", "/api/models/me/tiny", times=None, bytes=64, delay=0.05)
+    with ThreadPoolExecutor(2) as pool:
+        other = pool.submit(HfApi(endpoint=hub.url).model_info, "me/tiny", files_metadata=True)
+        failed(errors.HubTimeoutError, "time limit", "hf://me/slow", timeout=1)
+        assert other.result().id == "me/tiny"
 
 
 @pytest.mark.parametrize("path", [".*", "/resolve/"])
@@ -207,6 +231,12 @@ def test_wrong_bytes(hub, commit):
 def test_xet_storage_that_is_not_there(hub, commit):
     hub.fail("xet", "encoder.safetensors", times=None)
     failed(errors.HubConnectionError, "Xet storage failed.*HF_HUB_DISABLE_XET=1")
+
+
+def test_a_rate_limit_on_the_way_to_xet_storage_is_one(hub, commit):
+    hub.fail("xet", "encoder.safetensors", times=None)
+    hub.fail("status", "xet-read-token", times=None, code=429, headers={"Retry-After": "3600"})
+    assert failed(errors.RateLimitError, "in 3600 s").retry_after == 3600
 
 
 def test_an_answer_that_is_no_repo(hub, commit):

@@ -58,12 +58,17 @@ def test_nothing_in_a_repo_is_executed_or_imported(hub, seeded, tmp_path):
     )
     script = (
         "import sys, fmae_zoo\n"
-        "fmae_zoo.load('hf://me/evil')\n"
-        "folder = fmae_zoo.pull('hf://me/evil@main')\n"
-        "fmae_zoo.verify('hf://me/evil')\n"
+        "for function in (fmae_zoo.load, fmae_zoo.pull, fmae_zoo.verify):\n"
+        "    try:\n"
+        "        function('hf://me/evil')\n"
+        "    except fmae_zoo.DigestError as error:\n"
+        "        print(function.__name__, error)\n"
+        "    print('done', function.__name__)\n"
     )
     result = run_python(script, HF_HUB_CACHE=str(tmp_path / "cache"))
-    assert "config.json" in result.stderr
+    assert result.returncode == 0, result.stderr
+    assert [f"done {name}" in result.stdout for name in ("load", "pull", "verify")] == [True] * 3
+    assert "pull hf://me/evil@main: config.json" in result.stdout
     assert not mark.exists()
     requested = {record.path.rsplit("/", 1)[-1] for record in hub.log}
     assert not requested & {"fmae_zoo.py", "spec.py", "weights.pkl", "encoder.pt"}

@@ -18,6 +18,7 @@ from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     ArgumentError,
     DigestError,
+    HubPermissionError,
     NotCachedError,
     RepoFileNotFoundError,
     RepoNotFoundError,
@@ -31,19 +32,6 @@ from fmae_zoo.manifest import HubRecord, Manifest
 from tests.conftest import ROOT, run_python, tiny_spec
 
 NEEDED = {"spec.toml", "manifest.json", "encoder.safetensors", "decoder.safetensors"}
-
-
-def downloaded(hub):
-    """Return the names of the files whose content was sent."""
-    return {
-        record.path.partition("?")[0].rsplit("/", 1)[-1]
-        for record in hub.log
-        if record.method == "GET" and "/resolve/" in record.path and record.status == 200
-    } | {
-        record.path.rsplit("/", 1)[-1]
-        for record in hub.log
-        if record.method == "GET" and record.listener == "cdn"
-    }
 
 
 @pytest.fixture
@@ -176,6 +164,40 @@ def test_wrong_bytes_in_the_cache_are_fetched_once_more(hub, commit, images, nam
 
 
 @pytest.mark.failure
+def test_a_link_that_leads_nowhere_is_mended(hub, commit):
+    path = fmae_zoo.pull("hf://me/tiny@v1") / "encoder.safetensors"
+    path.resolve().unlink()
+    with pytest.raises(NotCachedError, match=r"encoder\.safetensors"):
+        fmae_zoo.load(f"hf://me/tiny@{commit}", local_files_only=True)
+    assert fmae_zoo.load(f"hf://me/tiny@{commit}")
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_a_cache_without_links_is_mended_too(hub, commit, name, monkeypatch):
+    """As on Windows, where the client copies in place of linking."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_SYMLINKS", True)
+    path = fmae_zoo.pull("hf://me/tiny@v1") / name
+    assert not path.is_symlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert fmae_zoo.load("hf://me/tiny@v1")
+    assert path.read_bytes() == whole
+
+
+def test_a_store_that_several_repos_share_is_no_damage(hub, commit, tmp_path):
+    """The client links twice there: from the file to the blob, and on to the shared store."""
+    path = fmae_zoo.pull("hf://me/tiny@v1") / "encoder.safetensors"
+    blob = path.parent / path.readlink()
+    shared = tmp_path / ("5e7" + "0" * 61)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    assert fmae_zoo.load(f"hf://me/tiny@{commit}", local_files_only=True)
+
+
+@pytest.mark.failure
 def test_wrong_bytes_of_the_hub_are_refused_after_a_second_try(hub, commit, repo_files):
     hub.fail("corrupt", "encoder.safetensors", times=None)
     digest = Manifest.model_validate_json(repo_files["manifest.json"]).files["encoder.safetensors"]
@@ -243,8 +265,9 @@ def test_a_source_that_is_none_of_the_three_names_all_three(hub):
 
 @pytest.mark.parametrize(
     "options",
-    [{"token": "a b"}, {"token": ""}, {"token": "hf_\n"}, {"token": 3}, {"timeout": 0}]
-    + [{"timeout": "1"}, {"cache_dir": 3}, {"local_files_only": "yes"}, {"revision": "a b"}],
+    [{"token": "a b"}, {"token": ""}, {"token": "hf_\n"}, {"token": 3}]
+    + [{"timeout": 0}, {"timeout": "1"}, {"timeout": -1}, {"timeout": float("nan")}]
+    + [{"cache_dir": 3}, {"local_files_only": "yes"}, {"revision": "a b"}],
 )
 @pytest.mark.failure
 def test_wrong_options_are_refused_without_a_request(hub, commit, options):
@@ -384,6 +407,24 @@ def test_verify_checks_what_is_on_the_hub(hub, commit, repo_files, few):
     assert "0" * 64 in failed[0].detail
 
 
+@pytest.mark.failure
+def test_pull_does_not_write_over_other_weights(hub, commit, tmp_path):
+    folder = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=9), tmp_path / "mine")
+    before = (folder / "encoder.safetensors").read_bytes()
+    with pytest.raises(ArgumentError, match="would be lost"):
+        fmae_zoo.pull("hf://me/tiny@v1", folder)
+    assert (folder / "encoder.safetensors").read_bytes() == before
+    again = fmae_zoo.pull("hf://me/tiny@v1", tmp_path / "again")
+    assert fmae_zoo.pull("hf://me/tiny@v1", again) == again
+
+
+def test_looking_at_a_branch_does_not_take_its_old_weights_away(hub, commit, repo_files):
+    assert fmae_zoo.load("hf://me/tiny")
+    hub.seed("me/tiny", {**repo_files, "history.csv": b"epoch\n1\n"})
+    assert registry.find_entry("hf://me/tiny").spec.name == "tiny-ae"
+    assert fmae_zoo.load("hf://me/tiny", local_files_only=True)
+
+
 def test_the_cache_of_the_options_is_used(hub, commit, tmp_path):
     fmae_zoo.load("hf://me/tiny@v1", cache_dir=tmp_path / "elsewhere", token="hf_reader")
     assert (tmp_path / "elsewhere" / "models--me--tiny" / "snapshots" / commit).is_dir()
@@ -402,3 +443,29 @@ def test_verify_finds_a_card_whose_figures_were_edited(hub, tmp_path, few):
     failed = [c for c in fmae_zoo.verify("hf://me/dense", data=few) if c.passed is False]
     assert [check.name for check in failed] == ["README.md"]
     assert mse in failed[0].detail
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf")])
+def test_a_time_limit_without_end(hub, commit, timeout):
+    assert fmae_zoo.load("hf://me/tiny", timeout=timeout)
+
+
+@pytest.mark.failure
+def test_a_saved_token_that_cannot_be_had_matters_only_where_one_is_sent(hub, commit, monkeypatch):
+    assert fmae_zoo.load("hf://me/tiny@v1")
+    monkeypatch.setenv("HF_OIDC_RESOURCE", "me/tiny")
+    assert fmae_zoo.load(f"hf://me/tiny@{commit}")
+    assert fmae_zoo.load("hf://me/tiny@v1", local_files_only=True)
+    assert fmae_zoo.load("hf://me/tiny@v1", token=False)
+    with pytest.raises(HubPermissionError, match="token cannot be had"):
+        fmae_zoo.load("hf://me/tiny@v1")
+
+
+def test_threads_load_at_once(hub, commit, images):
+    from concurrent.futures import ThreadPoolExecutor
+
+    expected = fmae_zoo.Autoencoder(tiny_spec(), seed=3).encode(images)
+    with ThreadPoolExecutor(4) as pool:
+        models = list(pool.map(lambda _: fmae_zoo.load("hf://me/tiny@v1"), range(4)))
+    for model in models:
+        np.testing.assert_array_equal(model.encode(images), expected)

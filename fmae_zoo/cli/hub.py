@@ -1,30 +1,11 @@
 """`fmae push`, `fmae pull`, `fmae search`, `fmae publish`."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import click
 
-from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
-from fmae_zoo.hub.options import TIMEOUT, read_token
-
-
-def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that asks the Hub."""
-    token = click.option(
-        "--token-file",
-        type=click.Path(exists=True, dir_okay=False),
-        help="File with the token. [HF_TOKEN, or that of `hf auth login`]",
-    )
-    timeout = click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=TIMEOUT,
-        show_default=True,
-        help="Seconds that may be spent on the Hub in total.",
-    )
-    return token(timeout(json_option(function)))
+from fmae_zoo.cli.output import emit_json, emit_table, hub_options, note, token_in
 
 
 @click.command("push")
@@ -65,7 +46,7 @@ def push_command(
         branch=branch,
         create_pr=create_pr,
         message=message,
-        token=read_token(token_file) if token_file else None,
+        token=token_in(token_file),
         timeout=timeout,
         dry_run=dry_run,
     )
@@ -100,9 +81,7 @@ def pull_command(
     """
     import fmae_zoo
 
-    folder = fmae_zoo.pull(
-        name, output, token=read_token(token_file) if token_file else None, timeout=timeout
-    )
+    folder = fmae_zoo.pull(name, output, token=token_in(token_file), timeout=timeout)
     if as_json:
         emit_json({"name": name, "folder": str(folder)})
     else:
@@ -136,7 +115,7 @@ def search_command(
         author=author,
         tag=tag,
         limit=limit,
-        token=read_token(token_file) if token_file else None,
+        token=token_in(token_file),
         timeout=timeout,
     )
     if as_json:
@@ -176,7 +155,7 @@ def publish_command(
         names,
         org=org,
         private=private or None,
-        token=read_token(token_file) if token_file else None,
+        token=token_in(token_file),
         timeout=timeout,
         done=lambda name, one: note(f"{name}: {one} at commit {one.commit}"),
     )

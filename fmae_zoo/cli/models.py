@@ -5,9 +5,19 @@ from typing import Any
 import click
 
 from fmae_zoo import registry
-from fmae_zoo.cli.output import emit_json, emit_table, fail, flat_figures, json_option, note
+from fmae_zoo.cli.output import (
+    emit_json,
+    emit_table,
+    fail,
+    flat_figures,
+    hub_options,
+    json_option,
+    note,
+    token_in,
+)
 from fmae_zoo.entry import Entry
-from fmae_zoo.errors import FmaeError
+from fmae_zoo.errors import FmaeError, NoWeightsError, SpecError, WeightsError
+from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.summary import summary_of
 
 SORT_KEYS = ("name", "mse", "linear_probe", "knn", "frozen_head", "fine_tuned", "parameters")
@@ -51,14 +61,14 @@ def list_command(
 
 @click.command("info")
 @click.argument("name")
-@json_option
-def info_command(name: str, as_json: bool) -> None:
+@hub_options
+def info_command(name: str, token_file: str | None, timeout: float, as_json: bool) -> None:
     """Show all that is known of a model: spec, files, training and results.
 
     \b
     Example: fmae info conv-ae-bn
     """
-    entry = registry.find_entry(name)
+    entry = registry.find_entry(name, HubOptions(token_in(token_file), timeout=timeout))
     if as_json:
         emit_json(_everything(entry))
         return
@@ -102,17 +112,16 @@ def _facts(entry: Entry) -> Any:
 
 @click.command("verify")
 @click.argument("name", required=False)
-@json_option
-def verify_command(name: str | None, as_json: bool) -> None:
+@hub_options
+def verify_command(name: str | None, token_file: str | None, timeout: float, as_json: bool) -> None:
     """Check files, goldens and published figures of one model, or of all with weights.
 
     \b
     Example: fmae verify conv-ae-bn
     """
-    if name:
-        registry.find_entry(name)
     names = [name] if name else registry.list_models(pretrained=True)
-    results = {each: _verified(each) for each in names}
+    token = token_in(token_file)
+    results = {each: _verified(each, token=token, timeout=timeout) for each in names}
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:
@@ -130,8 +139,8 @@ def verify_command(name: str | None, as_json: bool) -> None:
         raise SystemExit(fail(f"{len(failed)} of the checks failed"))
 
 
-def _verified(name: str) -> list[Any]:
-    """Return the checks of an entry: a manifest that cannot be read is a check that failed."""
+def _verified(name: str, **options: Any) -> list[Any]:
+    """Return the checks of an entry: one that is there and damaged is a check that failed."""
     import fmae_zoo
 
     # It explains a backend that is missing, which the import of Check would only trip over.
@@ -139,6 +148,6 @@ def _verified(name: str) -> list[Any]:
     from fmae_zoo.verification import Check
 
     try:
-        return verify(name)
-    except FmaeError as error:
+        return verify(name, **options)
+    except (SpecError, NoWeightsError, WeightsError) as error:
         return [Check("manifest", False, str(error))]

@@ -1,7 +1,7 @@
 """How commands speak: tables for people, JSON for machines, errors on stderr."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fmae_zoo.arguments import MAX_SEED
+from fmae_zoo.hub.options import TIMEOUT, read_token
 
 PIPE_WIDTH = 160
 
@@ -23,6 +24,28 @@ data_option = click.option(
     help="Folder with the four IDX files; by default the first source that has Fashion-MNIST.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
+
+
+def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that asks the Hub."""
+    token = click.option(
+        "--token-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="File with the token. [HF_TOKEN, or that of `hf auth login`]",
+    )
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=TIMEOUT,
+        show_default=True,
+        help="Seconds that may be spent on the Hub, for each model.",
+    )
+    return token(timeout(json_option(function)))
+
+
+def token_in(path: str | None) -> str | None:
+    """Return the token of the option --token-file, where it is given."""
+    return read_token(path) if path else None
 
 
 def emit_json(value: Any) -> None:

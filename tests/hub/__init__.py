@@ -248,12 +248,14 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "reset":
             return self.reset()
         if kind == "conflict":
-            fault.before_commit(self.path, hub.seed)
+            fault.others_commit(self.path, hub.seed)
         answer = fault.answer(headers.get("authorization", "")) if fault else None
         if answer is None:
             call = Call(hub, self.server.name, self.command, self.path, headers, body)
             answer = dispatch(call)
         if kind == "lose_answer":
+            if fault.settings["files"]:
+                fault.others_commit(self.path, hub.seed)
             self.close_connection = True
             return None
         if fault is not None:

@@ -16,7 +16,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "wrong_size": {"size": None},
     "html": {},
     "redirect": {"to": "", "code": 302},
-    "lose_answer": {},
+    "lose_answer": {"files": None},
     "conflict": {"files": None},
     "xet": {},
     "echo_token": {},
@@ -56,7 +56,8 @@ class Fault:
       where that is more than there is. Use `times=None` so that HEAD and GET agree.
     - `html`: the page of a captive portal, with no header of the Hub.
     - `redirect`: to the URL `to`, with `code`.
-    - `lose_answer`: the work is done, then the connection closes without an answer.
+    - `lose_answer`: the work is done, then the connection closes without an answer; before that,
+      somebody else commits `files`, where they are given, to the branch committed to.
     - `conflict`: before a commit, somebody else commits `files` to the same branch.
     - `xet`: answers of `/resolve/` promise Xet storage that is not there.
     - `echo_token`: an error 500 that repeats the `Authorization` header received.
@@ -146,8 +147,8 @@ class Fault:
             refresh = f"{url}/api/models{repo}/xet-read-token/{commit}"
             answer.headers |= {"X-Xet-Hash": XET_HASH, "Link": f'<{refresh}>; rel="xet-auth"'}
 
-    def before_commit(self, path: str, seed: Any) -> None:
-        """Let somebody else commit to the branch that a request is about to change."""
+    def others_commit(self, path: str, seed: Any) -> None:
+        """Let somebody else commit to the branch that a request changes."""
         target = COMMIT.fullmatch(unquote(path.partition("?")[0]))
         files = self.settings["files"] or {"other.txt": f"commit {self.hits}\n".encode()}
         seed(target["repo_id"], files, branch=target["revision"])
