@@ -33,7 +33,10 @@ def measure() -> None:
 
     with LocalHub() as hub, tempfile.TemporaryDirectory() as home:
         os.environ.update(
-            HF_ENDPOINT=hub.url, HF_HOME=home, HF_HUB_DISABLE_TELEMETRY="1", NO_PROXY="127.0.0.1"
+            HF_ENDPOINT=hub.url,
+            HF_HOME=home,
+            HF_HUB_DISABLE_TELEMETRY="1",
+            NO_PROXY="127.0.0.1,localhost",
         )
         print(json.dumps(_figures(hub)))
 

@@ -1,7 +1,8 @@
 """A Hugging Face Hub on this computer, for the real client of huggingface_hub.
 
 It serves models over HTTP on 127.0.0.1, without accounts, and things go wrong on demand. The
-content of Git LFS files is on a second port, as the real Hub has it on another host.
+content of Git LFS files is on another port and under another name, as the real Hub has it on
+another host.
 """
 
 import hashlib
@@ -193,7 +194,9 @@ class Listener(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         self._thread: threading.Thread | None = None
         super().__init__(("127.0.0.1", port), Handler)
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        # Another name for the same machine: some clients know a host by its name alone.
+        host = "127.0.0.1" if name == "hub" else "localhost"
+        self.url = f"http://{host}:{self.server_address[1]}"
 
     def server_bind(self) -> None:
         # HTTPServer would ask a name server for the name of the host.

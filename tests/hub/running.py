@@ -16,8 +16,8 @@ os.environ.update(
     HF_ENDPOINT=HUB.url,
     HF_HOME=HOME,
     HF_HUB_DISABLE_TELEMETRY="1",
-    NO_PROXY="127.0.0.1",
-    no_proxy="127.0.0.1",
+    NO_PROXY="127.0.0.1,localhost",
+    no_proxy="127.0.0.1,localhost",
 )
 atexit.register(shutil.rmtree, HOME, ignore_errors=True)
 atexit.register(HUB.stop)
