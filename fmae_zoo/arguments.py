@@ -48,7 +48,10 @@ def check_number(name: str, value: Any, zero: bool) -> None:
     Raises:
         ArgumentError: naming the argument and the value.
     """
-    number = float(value) if isinstance(value, Real) else -1.0
+    try:
+        number = float(value) if isinstance(value, Real) else -1.0
+    except OverflowError:
+        number = float("inf")
     if 0.0 < number < float("inf") or (zero and number == 0.0):
         return
     wanted = "of 0 or more" if zero else "above 0"
@@ -61,5 +64,5 @@ def check_folder(name: str, value: Any) -> None:
     Raises:
         ArgumentError: naming the argument and the value.
     """
-    if not isinstance(value, (str, os.PathLike)) or value == "":
+    if not isinstance(value, (str, os.PathLike)) or value == "" or "\0" in str(value):
         raise ArgumentError(f"{name} is {value!r}; expected the path of a folder")

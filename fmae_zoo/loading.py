@@ -34,8 +34,8 @@ def load(
         source: a registered name (`conv-ae-bn`, or with its tag `conv-ae-bn.fmnist`);
             `local:FOLDER`, a folder that `save` or `train` wrote; or
             `hf://NAMESPACE/NAME[@REVISION]`, a repo that `push` wrote.
-        pretrained: read the weights, after checking their SHA-256. By default a folder's
-            and a repo's weights are read and a name's are not.
+        pretrained: read the weights, after checking their SHA-256. By default those of a folder,
+            a repo or a revision are read, and those of a name are not.
         part: `encoder` or `decoder` builds the whole network but reads that part's file
             only, and returns that part: a plain Functional `keras.Model`.
         seed: of the weights, where they are not read.
@@ -63,7 +63,7 @@ def load(
     check_seed(seed)
     options = HubOptions(token, cache_dir, local_files_only, timeout)
     if pretrained is None:
-        pretrained = not is_registered(source)
+        pretrained = revision is not None or not is_registered(source)
     entry = _at_revision(source, revision, options)
     return entry.build(pretrained=pretrained, part=part, seed=seed)
 

@@ -109,7 +109,7 @@ class Manifest(Component):
         """
         path = Path(folder) / MANIFEST_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         except (OSError, ValueError, RecursionError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error
         try:
@@ -121,6 +121,10 @@ class Manifest(Component):
         """Write the manifest into a folder, atomically."""
         text = json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False)
         write_text(Path(folder) / MANIFEST_FILE, text + "\n")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no finite number")
 
 
 def environment() -> dict[str, str]:

@@ -20,6 +20,8 @@ from fmae_zoo.recipe import Recipe
 
 SPEC_FILE = "spec.toml"
 DEFAULT_TAG = "fmnist"
+MAX_SPEC_BYTES = 1 << 14
+"""A longer spec file is refused: to read one that means harm would take minutes."""
 CHOICES = ("network", "latent", "objective")
 """The keys whose `type` chooses the class that validates them."""
 
@@ -103,9 +105,12 @@ class ModelSpec(Component):
         if path.is_dir():
             path = path / SPEC_FILE
         try:
-            text = path.read_text(encoding="utf-8")
+            size = path.stat().st_size
+            text = path.read_text(encoding="utf-8") if size <= MAX_SPEC_BYTES else ""
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error
+        if size > MAX_SPEC_BYTES:
+            raise SpecError(f"{path}: {size:,} bytes; expected at most {MAX_SPEC_BYTES:,}")
         try:
             content = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:

@@ -3,6 +3,7 @@
 Real HTTP, the real client, a Hub of our own on 127.0.0.1 in which things go wrong on demand.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -121,6 +122,20 @@ def test_a_rate_limit_without_an_hour(hub, commit):
     hub.fail("status", "/api/models/", times=None, code=429)
     failed(errors.RateLimitError, "Try again later")
     assert 1 < len(hub.log) < 6
+
+
+@pytest.mark.parametrize("told", ["99999999999999", "1" * 400, "-5", "soon"])
+def test_a_rate_limit_that_makes_no_sense(hub, commit, told):
+    hub.fail("status", "/api/models/", times=None, code=429, headers={"Retry-After": told})
+    failed(errors.RateLimitError, "Try again later", timeout=float("inf"))
+
+
+def test_waits_count_for_the_time_limit(hub, commit):
+    hub.fail("status", "/api/models/", times=None, code=429, headers={"Retry-After": "1"})
+    began = time.monotonic()
+    failed(errors.RateLimitError, "in 1 s", timeout=2.5)
+    assert time.monotonic() - began < 3
+    assert len(hub.log) == 3
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 504])
@@ -244,6 +259,22 @@ def test_an_answer_that_is_no_repo(hub, commit):
     failed(errors.HubError, "not understood")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [{"sha": 5}, {"sha": "main"}, {"sha": "0" * 40, "siblings": [{"rfilename": "a", "size": "9"}]}],
+)
+def test_an_answer_with_other_types(hub, commit, answer):
+    body = json.dumps({"id": "me/tiny", **answer})
+    hub.fail("status", "/api/models/", times=None, code=200, body=body)
+    failed(errors.HubConnectionError, "is not the Hub")
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_storage_that_refuses_is_not_the_tokens_fault(hub, commit, code):
+    hub.fail("status", "/repos/", times=None, code=code)
+    failed(errors.HubServerError, "storage refused", token="hf_reader")
+
+
 def test_a_token_that_the_hub_repeats_is_not_shown(hub, commit, caplog):
     hub.fail("echo_token", "/api/models/", times=None)
     with caplog.at_level("INFO"), caplog.at_level("DEBUG", "fmae_zoo"):
@@ -273,6 +304,12 @@ def test_a_full_disk(hub, commit, tmp_path):
 def test_a_cache_that_cannot_be_written(hub, commit, tmp_path):
     (tmp_path / "file").write_text("in the way")
     failed(errors.CacheError, "cannot be written.*HF_HUB_CACHE", cache_dir=tmp_path / "file")
+
+
+@pytest.mark.parametrize("folder", ["x" * 300, "~nobody-of-this-name/x", "a\0b"])
+def test_a_cache_that_can_be_no_folder(hub, commit, folder):
+    with pytest.raises((errors.CacheError, errors.ArgumentError)):
+        fmae_zoo.load(TINY, cache_dir=folder)
 
 
 def test_a_folder_in_the_place_of_a_cached_file(hub, commit, tmp_path):

@@ -26,6 +26,7 @@ from fmae_zoo.errors import (
     SpecError,
     StaleCacheWarning,
     UnknownModelError,
+    WeightsError,
 )
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.manifest import HubRecord, Manifest
@@ -339,7 +340,10 @@ def test_a_revision_of_a_name_is_that_of_its_repo(hub, repo_files, tmp_path):
     pin = HubRecord(repo="zoo/tiny-ae", commit=commit)
     Manifest.read(folder).model_copy(update={"hub": pin}).write(folder)
     registry.register(folder)
-    assert fmae_zoo.load("tiny-ae", pretrained=True, revision="v1")
+    expected = fmae_zoo.Autoencoder(tiny_spec(), seed=3).encoder.get_weights()
+    loaded = fmae_zoo.load("tiny-ae", revision="v1", part="encoder").get_weights()
+    for one, other in zip(loaded, expected):
+        np.testing.assert_array_equal(one, other)
     with pytest.raises(RevisionNotFoundError, match="'v9'"):
         fmae_zoo.load("tiny-ae", pretrained=True, revision="v9")
     spec = repo_files["spec.toml"].replace(b"tiny-ae", b"other-ae")
@@ -378,6 +382,35 @@ def test_pull_writes_a_folder_that_is_a_local_source(hub, commit, images, tmp_pa
     np.testing.assert_array_equal(fmae_zoo.load(f"local:{folder}").encode(images), expected)
     with pytest.raises(ArgumentError, match="another spec"):
         fmae_zoo.pull("dense-ae", folder)
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("damage", ["altered", "missing"])
+def test_pull_of_a_damaged_entry_that_is_not_published(hub, tmp_path, damage):
+    folder = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=3), tmp_path / "mine")
+    path = folder / "encoder.safetensors"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "altered":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    registry.register(folder)
+    for target in (None, tmp_path / "out"):
+        with pytest.raises(WeightsError, match="no other copy"):
+            fmae_zoo.pull("tiny-ae", target)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pull_keeps_a_card_that_was_edited(hub, commit, tmp_path):
+    folder = fmae_zoo.pull("hf://me/tiny", tmp_path / "mine")
+    (folder / "README.md").write_text("mine")
+    fmae_zoo.pull("hf://me/tiny", folder)
+    assert (folder / "README.md").read_text() == "mine"
+
+
+def test_pull_offline_of_a_repo_without_a_card(hub, repo_files):
+    hub.seed("me/bare", {k: v for k, v in repo_files.items() if k != "README.md"})
+    folder = fmae_zoo.pull("hf://me/bare")
+    assert fmae_zoo.pull("hf://me/bare", local_files_only=True) == folder
 
 
 def test_pull_of_a_name_copies_the_packages_own_without_a_request(hub, tmp_path):

@@ -1,7 +1,9 @@
 """Publishing to the Hub: real HTTP, the real client, a Hub of our own on 127.0.0.1."""
 
+import json
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,13 @@ from huggingface_hub import HfApi, ModelCard
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.card import BEGIN, END
+from fmae_zoo.card import BEGIN, END, card_of
 from fmae_zoo.entry import KERAS_FILES, Entry, golden_of, record_files
 from fmae_zoo.errors import (
     ArgumentError,
     HubConflictError,
     HubConnectionError,
+    HubError,
     HubPermissionError,
     HubServerError,
     HubTimeoutError,
@@ -28,6 +31,8 @@ from fmae_zoo.weights import save_tensors
 from tests.conftest import run_python, tiny_spec
 
 REPO = "me/tiny"
+JSON = {"Content-Type": "application/json"}
+NO_DISCUSSIONS = {"discussions": [], "count": 0, "start": 0}
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +193,9 @@ def test_a_pull_request_leaves_main_as_it_is(push, api, folder):
     assert "/discussions/1" in url
     with pytest.raises(ArgumentError, match="tag"):
         push(folder, create_pr=True, tag="v1")
-    with pytest.raises(ArgumentError, match="commit or a reference"):
-        push(folder, tag="0" * 40)
-    with pytest.raises(ArgumentError, match="commit or a reference"):
-        push(folder, branch="refs/pr/1")
+    for words in ({"tag": "0" * 40}, {"tag": "main"}, {"branch": "refs/pr/1"}):
+        with pytest.raises(ArgumentError, match="names a commit or a branch already"):
+            push(folder, **words)
 
 
 def test_a_tag_is_put_on_the_commit_and_never_moved(push, hub, folder, api, other):
@@ -393,7 +397,7 @@ def test_a_commit_that_failed_on_the_way_is_sent_again(push, hub, folder, kind):
 def test_a_hub_that_goes_on_failing_leaves_the_repo_as_it_was(push, hub, folder, api, other):
     first = push(folder)
     hub.fail("status", "/commit/", times=None, code=500)
-    with pytest.raises(HubServerError, match=r"HTTP 500.*is as it was"):
+    with pytest.raises(HubServerError, match=r"HTTP 500.*No commit was made"):
         push(other)
     assert 1 < len(sent(hub)) - 1 < 6
     assert api.model_info(REPO).sha == first.commit
@@ -438,6 +442,118 @@ def test_a_hub_that_hangs_is_left_at_the_time_limit(push, hub, folder):
     hub.fail("stall", "/preupload/", times=None)
     with pytest.raises(HubTimeoutError, match="time limit of 2 s"):
         push(folder, timeout=2)
+
+
+@pytest.mark.failure
+def test_a_lost_answer_under_somebody_elses_commit(push, hub, folder, api, other):
+    push(other)
+    hub.fail("lose_answer", "/commit/", files={"other.txt": b"theirs"})
+    url = push(folder, tag="v1")
+    newest, mine = (commit.commit_id for commit in api.list_repo_commits(REPO)[:2])
+    assert "other.txt" in files_in(api, revision=newest)
+    assert url.commit == mine
+    assert [tag.target_commit for tag in api.list_repo_refs(REPO).tags] == [mine]
+
+
+@pytest.mark.failure
+def test_another_pull_request_with_the_same_files_is_not_this_one(push, hub, folder):
+    """One that is closed, say: it is not listed, but its reference is there."""
+    first = push(folder, create_pr=True)
+    body = json.dumps(NO_DISCUSSIONS)
+    hub.fail("status", "/discussions", times=None, code=200, body=body)
+    hub.fail("status", "/commit/", code=503)
+    second = push(folder, create_pr=True)
+    assert second.changed
+    assert first.endswith("/discussions/1")
+    assert second.endswith("/discussions/2")
+
+
+def test_the_same_pull_request_again_is_none(push, hub, folder):
+    first = push(folder, create_pr=True)
+    again = push(folder, create_pr=True)
+    assert (str(again), again.commit, again.changed) == (str(first), first.commit, False)
+    assert len(sent(hub)) == 1
+
+
+@pytest.mark.failure
+def test_a_card_that_the_hub_refuses(push, hub, folder):
+    body = json.dumps({"errors": [{"message": '"license" is unknown'}]})
+    hub.fail("status", "/validate-yaml", times=None, code=400, body=body, headers=JSON)
+    with pytest.raises(PushRefusedError, match="license"):
+        push(folder)
+    assert not sent(hub)
+
+
+@pytest.mark.failure
+def test_a_commit_that_leaves_files_out_is_no_success(push, hub, folder):
+    """The Hub tells the client to leave out what a .gitignore in the repo names."""
+    names = push(folder, dry_run=True).sizes
+    files = [
+        {"path": name, "uploadMode": "regular", "shouldIgnore": name == "config.json"}
+        for name in names
+    ]
+    body = json.dumps({"files": files})
+    hub.fail("status", "/preupload/", times=None, code=200, body=body, headers=JSON)
+    with pytest.raises(HubError, match="gitignore"):
+        push(folder)
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("path", ["/preupload/", "/upload/", "/verify", "/validate-yaml"])
+def test_nothing_is_sent_after_a_push_that_was_given_up(push, hub, folder, api, path):
+    hub.seed(REPO, {"notes.txt": b"mine"})
+    before = api.model_info(REPO).sha
+    hub.fail("stall", path)
+    with pytest.raises(HubTimeoutError):
+        push(folder, timeout=1.5)
+    hub.faults.clear()
+    time.sleep(3)
+    assert api.model_info(REPO).sha == before
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("path", ["/tag/", "/branch/", "/upload/", "/commit/", "/preupload/"])
+def test_a_login_page_in_the_middle_of_a_push(push, hub, folder, path):
+    hub.fail("html", path, times=None)
+    with pytest.raises(HubConnectionError, match="is not the Hub"):
+        push(folder, tag="v1", branch="b")
+
+
+@pytest.mark.failure
+def test_what_the_client_says_of_retries_is_not_repeated(push, hub, folder, capfd):
+    fault = hub.fail("reset", "/upload/")
+    push(folder)
+    captured = capfd.readouterr()
+    assert fault.hits == 1
+    assert "Signature" not in captured.err + captured.out
+    assert "thrown while requesting" not in captured.err
+
+
+@pytest.mark.failure
+def test_a_repo_of_something_else_gets_no_branch(push, hub, folder, api):
+    hub.seed(REPO, {"config.json": b"{}"})
+    with pytest.raises(PushRefusedError, match="nothing was sent"):
+        push(folder, branch="feature/x")
+    assert [branch.name for branch in api.list_repo_refs(REPO).branches] == ["main"]
+
+
+def test_a_card_edited_at_home_is_the_first_on_the_hub(push, folder, api):
+    mine = card_of(Entry.read(folder), REPO) + "\nMy words at home.\n"
+    (folder / "README.md").write_text(mine)
+    assert "My words at home." in push(folder).card
+    assert (folder / "README.md").read_text() == mine
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("words", [{"private": "yes"}, {"message": 5}, {"message": b"x"}])
+def test_wrong_arguments_are_refused_without_a_request(push, hub, folder, words):
+    with pytest.raises(ArgumentError, match=next(iter(words))):
+        push(folder, **words)
+    with pytest.raises(ArgumentError, match="names and an organisation"):
+        fmae_zoo.publish("dense-ae", org=None)
+    with pytest.raises(ArgumentError, match="tag is 5"):
+        fmae_zoo.search(tag=5)
+    assert not hub.log
 
 
 # Search and publish

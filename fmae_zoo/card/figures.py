@@ -262,7 +262,10 @@ def _numbers(
 
 
 def _is_finite(value: Setting) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
+    try:
+        return isinstance(value, str) or math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _refuse(path: tuple[str, ...], value: Any, expected: str) -> None:

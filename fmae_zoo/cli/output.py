@@ -1,6 +1,7 @@
 """How commands speak: tables for people, JSON for machines, errors on stderr."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from fmae_zoo.arguments import MAX_SEED
 from fmae_zoo.hub.options import TIMEOUT, read_token
 
 PIPE_WIDTH = 160
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""What a terminal would obey: a summary from a repo is only to be shown."""
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -105,4 +108,4 @@ def _cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return _CONTROL.sub("", str(value))

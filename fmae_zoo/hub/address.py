@@ -12,7 +12,7 @@ ZOO_TAG = "fmae-zoo"
 
 DEFAULT_REVISION = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_]([\w.-]{0,94}\w)?", re.ASCII)
 _REVISION = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 
 
@@ -63,7 +63,7 @@ def check_repo(repo: object) -> None:
         ArgumentError: naming it.
     """
     whole = isinstance(repo, str) and _REPO.fullmatch(repo) is not None
-    if not whole or "--" in str(repo) or ".." in str(repo) or str(repo).endswith((".git", ".")):
+    if not whole or "--" in str(repo) or ".." in str(repo) or str(repo).endswith(".git"):
         raise ArgumentError(
             f"{repo!r} is no repo on the Hub; expected NAMESPACE/NAME, of letters, digits, "
             "'-', '_' and '.'"
@@ -88,5 +88,6 @@ def check_new_name(name: str, value: object) -> None:
         ArgumentError: it is no such name, or looks like a commit or a reference.
     """
     check_revision(name, value)
-    if COMMIT.fullmatch(str(value)) or str(value).startswith("refs/"):
-        raise ArgumentError(f"{name} is {value!r}, which reads as a commit or a reference")
+    taken = name == "tag" and value == DEFAULT_REVISION
+    if taken or COMMIT.fullmatch(str(value)) or str(value).startswith("refs/"):
+        raise ArgumentError(f"{name} is {value!r}, which names a commit or a branch already")

@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from fmae_zoo.errors import (
+    ArgumentError,
     FmaeError,
     HubConnectionError,
     HubPermissionError,
@@ -20,7 +22,8 @@ from fmae_zoo.errors import (
     HubTimeoutError,
     RateLimitError,
 )
-from fmae_zoo.hub.failures import Request, no_token, translated
+from fmae_zoo.hub.address import COMMIT
+from fmae_zoo.hub.failures import Request, no_token, not_the_hub, translated
 from fmae_zoo.hub.options import HubOptions
 
 logger = logging.getLogger(__name__)
@@ -109,6 +112,8 @@ def _after_response(response: Any) -> None:
     if work is None:
         return
     work.response = response
+    if response.is_success and "text/html" in response.headers.get("content-type", ""):
+        raise not_the_hub(work.request)
     if response.status_code == 429 or response.status_code >= 500:
         try:
             hf_raise_for_status(response)
@@ -145,7 +150,7 @@ class HubClient:
             handler.addFilter(_quiet)
         self.options = options
         self.limit = TimeLimit(options.timeout)
-        self.endpoint = constants.ENDPOINT
+        self.endpoint = _shown(constants.ENDPOINT)
 
     def with_cache(self, folder: str | Path) -> "HubClient":
         """Return a client that shares all but the cache, the time limit too."""
@@ -212,8 +217,14 @@ class HubClient:
             )
             for file in info.siblings or ()
         }
-        if not info.sha:
-            raise HubConnectionError(f"hf://{repo}: the Hub names no commit: {self.endpoint}")
+        whole = all(
+            isinstance(file.size, (int, type(None)))
+            and isinstance(file.blob, (str, type(None)))
+            and isinstance(file.sha256, (str, type(None)))
+            for file in files.values()
+        )
+        if not whole or not COMMIT.fullmatch(str(info.sha)):
+            raise not_the_hub(self.request("read", repo, revision))
         return RepoState(info.sha, bool(info.private), files)
 
     def download(self, repo: str, commit: str, file: str, force: bool = False) -> Path:
@@ -298,17 +309,19 @@ class HubClient:
             left = self.limit.left
             thread.join(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
         finally:
-            work.given_up = thread.is_alive()
             self.limit.left -= time.monotonic() - start
+            if thread.is_alive():
+                # Also where the user interrupts: what is left behind asks the Hub for nothing
+                # more, and its connection is closed, so that it gives back a lock that it holds.
+                work.given_up = True
+                with suppress(Exception):
+                    work.response.close()
         if results:
             return results[0]
         if errors:
             logger.debug("%s: %s", request.what, type(errors[0]).__name__)
             # Without the frames of the transport, in which it may have been made.
             raise translated(errors[0], request).with_traceback(None) from None
-        # Its connection is closed, so that it ends, and gives back the lock that it may hold.
-        with suppress(Exception):
-            work.response.close()
         raise HubTimeoutError(
             f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
             "Set another: timeout=..., or --timeout"
@@ -323,6 +336,18 @@ def refuse_offline(options: HubOptions, task: str) -> None:
     """
     if options.offline:
         raise HubConnectionError(f"{task} needs the Hub, but HF_HUB_OFFLINE is set")
+
+
+def _shown(endpoint: str) -> str:
+    """Return the URL of a Hub without the password that it may hold.
+
+    Raises:
+        ArgumentError: it is no URL.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ArgumentError(f"HF_ENDPOINT is {endpoint!r}; expected a URL: https://HOST")
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _hook() -> None:

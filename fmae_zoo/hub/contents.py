@@ -22,7 +22,7 @@ from fmae_zoo.entry import (
     record_files,
     save,
 )
-from fmae_zoo.errors import ArgumentError, PushRefusedError
+from fmae_zoo.errors import PushRefusedError
 from fmae_zoo.files import write_text
 from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
 from fmae_zoo.registry import find_entry
@@ -33,13 +33,15 @@ REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
 """The names of the files that `push` writes into a repo, and that it may remove from it."""
 
 _NEEDED = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE)
+_UNRECORDED = (SPEC_FILE, CARD_FILE)
 _LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE)
 _PICTURED = 10
 _SECRETS = {
     "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
-    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----",
     "an AWS key": rb"\bAKIA[0-9A-Z]{16}\b",
     "a GitHub token": rb"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_\w{40,})",
+    "a Slack token": rb"\bxox[abeprs]-[A-Za-z0-9-]{10,}",
     "an API key": rb"\bsk-[A-Za-z0-9_-]{40,}",
 }
 
@@ -64,8 +66,6 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
         entry = Entry.read(folder)
     else:
         entry = find_entry(source)
-        if entry.read_only:
-            raise ArgumentError(f"{source} is on the Hub already; pull it into a folder first")
         if entry.folder is not None:
             _check_known(entry.folder)
     manifest = entry.manifest
@@ -80,8 +80,8 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
         )
     assert entry.folder is not None
     if entry.folder != folder:
-        for name in (SPEC_FILE, *_NEEDED, *TRAINING_FILES):
-            if name == SPEC_FILE or name in manifest.files:
+        for name in (SPEC_FILE, CARD_FILE, *_NEEDED, *TRAINING_FILES):
+            if (entry.folder / name).is_file() and (name in manifest.files or name in _UNRECORDED):
                 shutil.copy(entry.folder / name, folder / name)
     _write_keras(model.encoder, folder)
     _draw(model, folder / RECONSTRUCTIONS_FILE)
@@ -110,12 +110,20 @@ def check_secrets(folder: Path, token: str | None) -> None:
         PushRefusedError: naming the file and the kind, never the secret.
     """
     for path in sorted(folder.iterdir()):
-        content = path.read_bytes()
-        found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
-        if token and token.encode() in content:
-            found.append("the token in use")
-        if found:
-            raise PushRefusedError(f"{path.name} holds {', '.join(found)}; nothing was sent")
+        check_secret(path.name, path.read_bytes(), token)
+
+
+def check_secret(name: str, content: bytes, token: str | None) -> None:
+    """Refuse content that holds something that must stay secret.
+
+    Raises:
+        PushRefusedError: as `check_secrets`.
+    """
+    found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
+    if token and token.encode() in content:
+        found.append("the token in use")
+    if found:
+        raise PushRefusedError(f"{name} holds {', '.join(found)}; nothing was sent")
 
 
 def _check_known(folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from fmae_zoo.entry import CARD_FILE, Entry
-from fmae_zoo.errors import DigestError, NoWeightsError, RepoFileNotFoundError
+from fmae_zoo.errors import DigestError, NotCachedError, NoWeightsError, RepoFileNotFoundError
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.repo import Repo
@@ -77,7 +77,7 @@ class HubEntry(Entry):
         Raises:
             HubError: the Hub does not give it.
         """
-        with suppress(RepoFileNotFoundError):
+        with suppress(RepoFileNotFoundError, NotCachedError):
             self.repo.file(CARD_FILE)
         return super().card()
 

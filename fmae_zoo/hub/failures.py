@@ -6,6 +6,7 @@ import re
 import traceback
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from fmae_zoo.errors import (
     ArgumentError,
@@ -89,7 +90,7 @@ def translated(error: BaseException, request: Request) -> FmaeError:
     if isinstance(error, hub.LocalTokenNotFoundError):
         return HubPermissionError(no_token(request.endpoint))
     if isinstance(error, (hub.FileMetadataError, json.JSONDecodeError)):
-        return _not_the_hub(request)
+        return not_the_hub(request)
     if type(error).__module__.split(".")[0].startswith(("httpx", "httpcore")):
         return _of_transport(error, request)
     if isinstance(error, OSError):
@@ -141,7 +142,10 @@ def _of_answer(error: Any, request: Request) -> FmaeError:
         return RepoFileNotFoundError(f"{request.what}: there is no such file")
     if status == 404 and "/xet-" in error.response.request.url.path:
         return _of_xet(str(error), request)
-    if isinstance(error, hub.RepositoryNotFoundError) or (status == 404 and request.repo):
+    host = urlsplit(request.endpoint).hostname
+    if status in (401, 403, 404) and error.response.request.url.host != host:
+        return HubServerError(f"{request.what}: the Hub's storage refused (HTTP {status})")
+    if isinstance(error, hub.RepositoryNotFoundError):
         who = "the token given may not read it" if request.token else "no token was given"
         return RepoNotFoundError(
             f"There is no repo {request.repo} at {request.endpoint}, or it is private and {who}."
@@ -160,7 +164,7 @@ def _of_answer(error: Any, request: Request) -> FmaeError:
             f"{request.what}: the token may not {right} here.{says} A token with the right to "
             f"{right} is made at {request.endpoint}/settings/tokens"
         )
-    if status in (409, 412):
+    if status in (409, 412) and request.task == "write":
         return HubConflictError(f"{request.what}: somebody else changed it.{says}")
     if status == 429:
         return _rate_limited(error, request)
@@ -171,9 +175,10 @@ def _of_answer(error: Any, request: Request) -> FmaeError:
 
 def _rate_limited(error: Any, request: Request) -> RateLimitError:
     headers = error.response.headers
-    wait = headers.get("retry-after", "")
-    reset = re.search(r"\bt\s*=\s*(\d+)", headers.get("ratelimit", ""))
-    seconds = float(wait) if wait.isdigit() else float(reset[1]) if reset else None
+    wait = re.fullmatch(r"\s*([0-9]{1,8})\s*", headers.get("retry-after", ""))
+    reset = re.search(r"\bt\s*=\s*([0-9]{1,8})\b", headers.get("ratelimit", ""))
+    told = wait or reset
+    seconds = float(told[1]) if told else None
     when = f"in {seconds:.0f} s" if seconds is not None else "later"
     limited = RateLimitError(
         f"{request.what}: the Hub limits the number of requests (HTTP 429). Try again {when}; "
@@ -191,7 +196,8 @@ def no_token(endpoint: str, what: str = "This") -> str:
     )
 
 
-def _not_the_hub(request: Request) -> HubConnectionError:
+def not_the_hub(request: Request) -> HubConnectionError:
+    """Return the error for an answer that no Hub gives."""
     return HubConnectionError(
         f"{request.what}: what answers at {request.endpoint} is not the Hub: perhaps a login page "
         "of this network, a proxy, or a wrong HF_ENDPOINT"

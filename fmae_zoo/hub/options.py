@@ -39,6 +39,10 @@ class HubOptions:
             raise ArgumentError(f"token is a {type(self.token).__name__}; expected text")
         if self.cache_dir is not None:
             check_folder("cache_dir", self.cache_dir)
+            try:
+                Path(self.cache_dir).expanduser()
+            except RuntimeError as error:
+                raise ArgumentError(f"cache_dir is {self.cache_dir!r}: {error}") from None
         if not isinstance(self.local_files_only, bool):
             raise ArgumentError(
                 f"local_files_only is {self.local_files_only!r}; expected True or False"

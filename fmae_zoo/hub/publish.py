@@ -40,6 +40,8 @@ def publish(
         UnknownModelError, NoWeightsError, HubError, PushRefusedError: as `push`.
         OSError: the manifest cannot be written; the entry is published then, and not pinned.
     """
+    if not isinstance(names, Iterable) or not isinstance(org, str):
+        raise ArgumentError(f"Expected names and an organisation; received {names!r}, {org!r}")
     wanted = [names] if isinstance(names, str) else list(names)
     repos = {}
     for given in wanted or list_models(pretrained=True):

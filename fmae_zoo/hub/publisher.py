@@ -15,6 +15,8 @@ from fmae_zoo.errors import (
     FmaeError,
     HubConflictError,
     HubError,
+    HubPermissionError,
+    HubServerError,
     PushRefusedError,
     RepoNotFoundError,
     SpecError,
@@ -28,6 +30,9 @@ from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
 logger = logging.getLogger(__name__)
+
+LARGE_SUFFIXES = (".safetensors", ".h5", ".png")
+"""Of the files that the Hub stores apart from git."""
 
 
 class Pushed(str):
@@ -59,13 +64,23 @@ class Pushed(str):
 
 @dataclass
 class Publisher:
-    """One push of a staged folder to one branch of one repo."""
+    """One push of a staged folder to one branch of one repo.
+
+    Attributes:
+        client: that asks the Hub.
+        repo: `NAMESPACE/NAME`.
+        branch: that is committed to.
+        entry: that is staged.
+        folder: in which it is.
+        own_card: the user's, for a repo that has none.
+    """
 
     client: HubClient
     repo: str
     branch: str
     entry: Entry
     folder: Path
+    own_card: str | None = None
 
     def contents(self) -> dict[str, bytes]:
         """Return the staged files, by name."""
@@ -73,15 +88,16 @@ class Publisher:
 
     def write_card(self, existing: str | None) -> None:
         """Write the card."""
+        existing = self.own_card if existing is None else existing
         card = card_of(self.entry, self.repo, pictures=pictures_in(self.folder), existing=existing)
         check_card(card, self.entry.manifest)
         write_text(self.folder / CARD_FILE, card)
 
     def prepare_repo(self, private: bool | None) -> None:
-        """Make repo and branch where they are missing.
+        """Make repo and branch where they are missing, unless what is there forbids it.
 
         Raises:
-            PushRefusedError: the repo is public, and should be private.
+            PushRefusedError: the repo is public, and should be private; or holds something else.
         """
         try:
             state = self.client.state(self.repo, DEFAULT_REVISION)
@@ -93,6 +109,7 @@ class Publisher:
                 f"{self.repo} is public, and private=True asks for a private repo; nothing was "
                 f"sent. Its settings: {self.client.endpoint}/{self.repo}/settings"
             )
+        self._check_same_model(state)
         if self.branch != DEFAULT_REVISION:
             self._ask(self.client.api.create_branch, branch=self.branch, exist_ok=True)
 
@@ -109,15 +126,18 @@ class Publisher:
         files = self.contents()
         changed = not _holds(before, files)
         tagged = self._check_tag(tag, None if changed else before.commit) if tag else True
-        url = f"{self.client.endpoint}/{self.repo}"
-        commit = before.commit
+        commit, url = before.commit, None
+        if changed and create_pr:
+            opened = self._found_request(files, self._open_requests())
+            if opened is not None:
+                changed, (commit, url) = False, opened
         if changed:
-            commit, pull_request = self._commit(before, files, message, create_pr)
-            url = pull_request or url
+            commit, url = self._commit(before, files, message, create_pr)
         else:
-            logger.warning("%s holds the same already, at commit %s", self.repo, commit)
+            logger.warning("%s holds the same already, at commit %s", url or self.repo, commit)
         if tag and not tagged:
             self._tag(tag, commit)
+        url = url or f"{self.client.endpoint}/{self.repo}"
         return Pushed.of(url, self.repo, commit, changed, files)
 
     def _check_same_model(self, state: RepoState) -> None:
@@ -172,21 +192,24 @@ class Publisher:
         while True:
             try:
                 info = self._ask(
-                    self.client.api.create_commit,
+                    self._upload_and_commit,
                     _operations(before, files),
+                    attempts=1,
                     commit_message=message,
                     revision=self.branch,
                     parent_commit=before.commit,
                     create_pr=create_pr,
-                    attempts=1,
                 )
-            except (*TRANSIENT, HubConflictError) as error:
+            except HubError as error:
+                if isinstance(error, (HubPermissionError, RepoNotFoundError)):
+                    raise
                 # The answer may be lost and the work done; only the repo itself can tell.
                 found = self._found(before, files, known if create_pr else None, error)
                 if found is not None:
                     return found
-                if attempt >= ATTEMPTS or not self.client.wait(attempt, error):
-                    raise _nothing_sent(error, self.repo) from None
+                final = attempt >= ATTEMPTS or not isinstance(error, TRANSIENT)
+                if final or not self.client.wait(attempt, error):
+                    raise _without_commit(error) from None
                 attempt += 1
                 continue
             if not _holds(self.client.state(self.repo, info.oid), files):
@@ -195,6 +218,19 @@ class Publisher:
                     ".gitignore in the repo leaves files out"
                 )
             return info.oid, info.pr_url
+
+    def _upload_and_commit(self, repo: str, operations: list[Any], **how: Any) -> Any:
+        """Upload large files one by one, which the client then does in this thread; commit."""
+        for operation in operations:
+            if operation.path_in_repo.endswith(LARGE_SUFFIXES):
+                self.client.api.preupload_lfs_files(
+                    repo,
+                    [operation],
+                    revision=how["revision"],
+                    create_pr=how["create_pr"],
+                    free_memory=False,
+                )
+        return self.client.api.create_commit(repo, operations, **how)
 
     def _found(
         self,
@@ -215,10 +251,11 @@ class Publisher:
             HubConflictError: another commit did.
         """
         try:
-            found = self._found_request(files, known) if known is not None else None
+            new = self._requests() - known if known is not None else set()
+            found = self._found_request(files, new)
             newest = self._state() if known is None else before
             for commit in self._commits_since(before.commit, newest.commit):
-                if _holds(self.client.state(self.repo, commit), files):
+                if found is None and _holds(self.client.state(self.repo, commit), files):
                     found = commit, None
         except HubError as unknown:
             raise type(unknown)(
@@ -238,9 +275,10 @@ class Publisher:
         return None
 
     def _found_request(
-        self, files: dict[str, bytes], known: set[str]
+        self, files: dict[str, bytes], references: set[str]
     ) -> tuple[str, str | None] | None:
-        for reference in sorted(self._requests() - known):
+        """Return commit and URL of the pull request, among some, that holds the files."""
+        for reference in sorted(references):
             state = self.client.state(self.repo, reference)
             if _holds(state, files):
                 number = reference.rsplit("/", 1)[-1]
@@ -254,6 +292,16 @@ class Publisher:
         listed = self._ask(self.client.api.list_repo_commits, revision=self.branch)
         commits = [commit.commit_id for commit in listed]
         return commits[: commits.index(before)][::-1] if before in commits else [newest]
+
+    def _open_requests(self) -> set[str]:
+        def listed(repo: str) -> set[str]:
+            found = self.client.api.get_repo_discussions(
+                repo, discussion_type="pull_request", discussion_status="open"
+            )
+            return {request.git_reference for request in found}
+
+        references: set[str] = self._ask(listed)
+        return references
 
     def _requests(self) -> set[str]:
         refs = self._ask(self.client.api.list_repo_refs, include_pull_requests=True)
@@ -278,20 +326,22 @@ class Publisher:
         return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
     def _tag(self, tag: str, commit: str) -> None:
+        error: HubError | None = None
         try:
             self._ask(self.client.api.create_tag, tag=tag, revision=commit)
-        except HubError as error:
+        except HubError as met:
             # Another push, or this one, whose answer was lost, may have made it.
-            try:
-                there = self._tagged(tag)
-            except HubError:
-                there = None
-            if there == commit:
-                return
-            on = f"it is on commit {there}" if there else str(error)
-            raise type(error)(
-                f"{self.repo}: pushed, as commit {commit}, but without the tag {tag}: {on}"
-            ) from None
+            error = met
+        try:
+            there = self._tagged(tag)
+        except HubError as met:
+            there, error = None, error or met
+        if there == commit:
+            return
+        on = f"it is on commit {there}" if there else str(error or "the Hub does not list it")
+        raise type(error or HubServerError(""))(
+            f"{self.repo}: pushed, as commit {commit}, but without the tag {tag}: {on}"
+        ) from None
 
     def _state(self) -> RepoState:
         return self.client.state(self.repo, self.branch)
@@ -326,6 +376,6 @@ def _operations(before: RepoState, files: dict[str, bytes]) -> list[Any]:
     return [*added, *(CommitOperationDelete(name) for name in stale)]
 
 
-def _nothing_sent(error: FmaeError, repo: str) -> FmaeError:
-    error.args = (f"{str(error).rstrip('.')}. {repo} is as it was.",)
+def _without_commit(error: FmaeError) -> FmaeError:
+    error.args = (f"{str(error).rstrip('.')}. No commit was made.",)
     return error

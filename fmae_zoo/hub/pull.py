@@ -13,7 +13,7 @@ from fmae_zoo.entry import (
     check_folder_for,
     prepared,
 )
-from fmae_zoo.errors import ArgumentError
+from fmae_zoo.errors import ArgumentError, WeightsError
 from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.manifest import MANIFEST_FILE
@@ -40,24 +40,34 @@ def pull(
         token, cache_dir, local_files_only, timeout: as of `load`.
 
     Returns:
-        The folder, or the one in the cache or the package.
+        The folder; without one, that in the package, or in the cache where files came from there.
 
     Raises:
         ArgumentError: the folder is a file, or holds another spec or other weights.
         NoWeightsError: the entry was never trained.
-        HubError: the Hub does not give the files, or they are not what they must be.
+        WeightsError: a file is not what it must be.
+        HubError: the Hub does not give the files.
         OSError: the folder cannot be written.
     """
     if folder is not None:
         check_folder("folder", folder)
     entry = find_entry(source, HubOptions(token, cache_dir, local_files_only, timeout))
     names = [name for name in entry.manifest.files if name in RECORDED_FILES]
-    paths = {name: path for name, (path, _) in zip(names, entry.obtain(*names))}
+    found = dict(zip(names, entry.obtain(*names)))
+    for path, digest in found.values():
+        if not has_digest(path, digest):
+            raise WeightsError(
+                f"{path}: missing, damaged or altered, and not published, so there is no other "
+                f"copy; SHA-256 expected {digest}"
+            )
+    paths = {name: path for name, (path, _) in found.items()}
     assert entry.folder is not None
-    if entry.card() is not None:
-        paths[CARD_FILE] = entry.folder / CARD_FILE
     if folder is None:
-        return entry.folder
+        elsewhere = {path.parent for path in paths.values()} - {entry.folder}
+        return next(iter(elsewhere), entry.folder)
+    if entry.card() is not None and not (Path(folder) / CARD_FILE).exists():
+        # A card in the folder may have been edited.
+        paths[CARD_FILE] = entry.folder / CARD_FILE
     folder = Path(folder).expanduser()
     check_folder_for(entry.spec, folder)
     _check_weights(entry, folder)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.errors import ArgumentError
-from fmae_zoo.hub.address import DEFAULT_REVISION, check_new_name, check_repo
+from fmae_zoo.hub.address import DEFAULT_REVISION, HUB_PREFIX, check_new_name, check_repo
 from fmae_zoo.hub.client import HubClient, refuse_offline
-from fmae_zoo.hub.contents import check_secrets, stage
+from fmae_zoo.hub.contents import check_secret, check_secrets, stage
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.hub.publisher import Publisher, Pushed
 
@@ -39,7 +39,7 @@ def push(
             default, public mostly. True refuses to push into one that is public.
         tag: put on the commit. A tag is never moved.
         branch: that is committed to, made from `main` where it does not exist.
-        create_pr: open a pull request in place of committing, one for each call.
+        create_pr: open a pull request in place of committing.
         message: of the commit.
         token: of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
         timeout: seconds that may be spent on the Hub in total.
@@ -61,6 +61,11 @@ def push(
     for name, value in (("tag", tag), ("branch", branch)):
         if value is not None:
             check_new_name(name, value)
+    for argument, given, kind in (("private", private, bool), ("message", message, str)):
+        if given is not None and not isinstance(given, kind):
+            raise ArgumentError(f"{argument} is {given!r}; expected {kind.__name__}, or None")
+    if isinstance(source, str) and source.startswith(HUB_PREFIX):
+        raise ArgumentError(f"{source} is on the Hub already; pull it into a folder first")
     if create_pr and tag:
         raise ArgumentError("tag is for a commit, and create_pr makes none yet: give one of them")
     options = HubOptions(token=token, timeout=timeout)
@@ -71,13 +76,16 @@ def push(
     with tempfile.TemporaryDirectory(prefix="fmae-push-") as temporary:
         folder = Path(temporary)
         entry = stage(source, folder)
-        publisher = Publisher(client, repo, branch or DEFAULT_REVISION, entry, folder)
+        branch = branch or DEFAULT_REVISION
+        publisher = Publisher(client, repo, branch, entry, folder, own_card=entry.card())
         publisher.write_card(existing=None)
-        secret = token if isinstance(token, str) else None
-        check_secrets(folder, secret if dry_run else client.token)
+        message = message or f"{entry.spec.full_name}, pushed by fmae_zoo"
+        secret = client.token if not dry_run else token if isinstance(token, str) else None
+        check_secrets(folder, secret)
+        for name, text in (("message", message), ("tag", tag or ""), ("branch", branch)):
+            check_secret(name, text.encode(), secret)
         if dry_run:
             url = f"{client.endpoint}/{repo}"
             return Pushed.of(url, repo, "", False, publisher.contents())
         publisher.prepare_repo(private)
-        message = message or f"{entry.spec.full_name}, pushed by fmae_zoo"
         return publisher.send(message, tag, create_pr)

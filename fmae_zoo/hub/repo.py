@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from fmae_zoo.component import MAX_PARAMETERS
+from fmae_zoo.entry import CARD_FILE
 from fmae_zoo.errors import (
     CacheError,
     DigestError,
@@ -17,6 +18,7 @@ from fmae_zoo.errors import (
     NotCachedError,
     RepoFileNotFoundError,
     RepoNotFoundError,
+    RevisionNotFoundError,
     StaleCacheWarning,
 )
 from fmae_zoo.files import sha256_of, write_text
@@ -24,11 +26,14 @@ from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RepoState
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.manifest import FileRecord
+from fmae_zoo.spec import MAX_SPEC_BYTES, SPEC_FILE
 
-TEXT_SUFFIXES = (".toml", ".json", ".csv", ".md")
+MAX_BYTES = {SPEC_FILE: MAX_SPEC_BYTES, CARD_FILE: 1 << 18}
 MAX_TEXT_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 * MAX_PARAMETERS + (1 << 20)
-"""A larger file is refused before it is downloaded: no spec that is allowed needs one."""
+"""Larger files are refused before they are downloaded: no spec that is allowed needs one."""
+
+_TEXT_SUFFIXES = (".toml", ".json", ".csv", ".md")
 
 _GIT_BLOB = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -108,7 +113,7 @@ class Repo:
         """
         path = self.folder / name
         offline = self.client.options.offline
-        if not path.is_file():
+        if not self._has(path):
             if offline:
                 raise _not_cached(self.address, name)
             self._check_listed(name, record)
@@ -152,7 +157,8 @@ class Repo:
         listed = self.listed().files.get(name)
         if listed is None:
             raise RepoFileNotFoundError(f"{self.address}: there is no {name} in this repo")
-        limit = MAX_TEXT_BYTES if name.endswith(TEXT_SUFFIXES) else MAX_FILE_BYTES
+        limit = MAX_TEXT_BYTES if name.endswith(_TEXT_SUFFIXES) else MAX_FILE_BYTES
+        limit = MAX_BYTES.get(name, limit)
         if listed.size is not None and listed.size > limit:
             raise DigestError(
                 f"{self.address}: {name}: {listed.size:,} bytes; expected at most {limit:,}"
@@ -170,6 +176,12 @@ class Repo:
                 f"  expected SHA-256 {record.sha256}\n  received SHA-256 {listed.sha256}"
             )
 
+    def _has(self, path: Path) -> bool:
+        try:
+            return path.is_file()
+        except OSError as error:
+            raise CacheError(f"{path}: cannot be read: {error}") from None
+
     def _download(self, name: str, force: bool = False) -> None:
         path = self.folder / name
         if force or path.is_symlink():
@@ -179,7 +191,11 @@ class Repo:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise CacheError(f"{path}: cannot be replaced: {error}") from None
-        self.client.download(self.address.repo, self.commit, name, force)
+        got = self.client.download(self.address.repo, self.commit, name, force)
+        if got.parent.name != self.commit:
+            raise RevisionNotFoundError(
+                f"{self.address.repo} has no commit {self.commit}: it is a name there"
+            )
 
     def _wrong_digest(self, path: Path, record: FileRecord | None) -> tuple[str, str] | None:
         """Return the digest that a file must have and the one it has, where they differ."""

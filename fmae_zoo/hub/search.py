@@ -54,8 +54,8 @@ def search(
         ArgumentError: an argument is of another type.
         HubError: the Hub cannot be asked.
     """
-    tags = [tag] if isinstance(tag, str) else list(tag)
-    for name, value in (("text", text), ("author", author), *(("tag", each) for each in tags)):
+    tags = [tag] if isinstance(tag, str) or not isinstance(tag, Iterable) else list(tag)
+    for name, value in (("text", text), ("author", author), *(("tag", each or 0) for each in tags)):
         if value is not None and not isinstance(value, str):
             raise ArgumentError(f"{name} is {value!r}; expected text")
     check_integer("limit", limit, 1)

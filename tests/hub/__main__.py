@@ -10,7 +10,12 @@ from tests.hub import LocalHub
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.hub", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the Hub (default: a free one)")
-    with LocalHub(parser.parse_args().port) as hub, suppress(KeyboardInterrupt):
+    port = parser.parse_args().port
+    try:
+        local_hub = LocalHub(port)
+    except (OSError, OverflowError) as error:
+        parser.error(f"port {port}: {error}")
+    with local_hub as hub, suppress(KeyboardInterrupt):
         print(f"export HF_ENDPOINT={hub.url}")
         print("export HF_TOKEN=hf_writer", flush=True)
         threading.Event().wait()

@@ -81,6 +81,24 @@ def list_refs(call: Call, repo_id: str) -> Answer:
     return json_answer(found)
 
 
+@route("GET", rf"/api/models/{ID}/discussions")
+def list_discussions(call: Call, repo_id: str) -> Answer:
+    repo = call.hub.store.readable(repo_id, call.token)
+    found = [
+        {
+            "num": number,
+            "title": repo.commits[oid].title,
+            "author": {"name": repo.commits[oid].author},
+            "createdAt": repo.commits[oid].date,
+            "status": "open",
+            "isPullRequest": True,
+            "repo": {"name": repo_id, "type": "model"},
+        }
+        for number, oid in repo.pulls.items()
+    ]
+    return json_answer({"discussions": found, "count": len(found), "start": 0})
+
+
 @route("GET", rf"/api/models/{ID}/commits/{REVISION}")
 def list_commits(call: Call, repo_id: str, revision: str) -> Answer:
     repo = call.hub.store.readable(repo_id, call.token)
