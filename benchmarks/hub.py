@@ -26,6 +26,9 @@ BACKENDS = ("tensorflow", "torch", "jax")
 ROUNDS = 15
 
 
+SUITES = ("hub_failures", "hub_hostile", "hub_push", "hub_load", "cli_hub")
+
+
 def measure() -> None:
     """Print the figures of this process's backend as JSON."""
     sys.path.insert(0, str(ROOT))
@@ -89,10 +92,10 @@ def _spread(values: list[float]) -> dict[str, float]:
 def failure_cases() -> dict[str, int]:
     """Return the number of tests in which something goes wrong on purpose, by suite."""
     counts = {}
-    for suite in ("failures", "hostile", "push", "load"):
+    for suite in SUITES:
         words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "failure"]
         result = subprocess.run(
-            [*words, f"tests/test_hub_{suite}.py"],
+            [*words, f"tests/test_{suite}.py"],
             cwd=ROOT,
             capture_output=True,
             text=True,
