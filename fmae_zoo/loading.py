@@ -62,9 +62,9 @@ def load(
         raise UnknownModelError(f"part is {part!r}; expected one of {', '.join(PARTS)}, or None")
     check_seed(seed)
     options = HubOptions(token, cache_dir, local_files_only, timeout)
+    entry = _at_revision(source, revision, options)
     if pretrained is None:
         pretrained = revision is not None or not is_registered(source)
-    entry = _at_revision(source, revision, options)
     return entry.build(pretrained=pretrained, part=part, seed=seed)
 
 

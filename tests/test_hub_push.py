@@ -499,6 +499,19 @@ def test_a_commit_that_leaves_files_out_is_no_success(push, hub, folder):
 
 
 @pytest.mark.failure
+def test_a_hub_that_is_gone_after_its_answer_says_what_is_known(push, hub, folder, api):
+    push(folder)
+    commits = "/api/models/me/tiny/revision/[0-9a-f]{40}"
+    fault = hub.fail("status", commits, times=None, code=500)
+    other = fmae_zoo.Autoencoder(tiny_spec(), seed=11)
+    with pytest.raises(HubServerError, match=r"has the commit [0-9a-f]{40}; whether it is whole"):
+        push(other)
+    assert fault.hits
+    hub.faults.clear()
+    assert not push(other).changed
+
+
+@pytest.mark.failure
 @pytest.mark.parametrize("path", ["/preupload/", "/upload/", "/verify", "/validate-yaml"])
 def test_nothing_is_sent_after_a_push_that_was_given_up(push, hub, folder, api, path):
     hub.seed(REPO, {"notes.txt": b"mine"})

@@ -212,12 +212,27 @@ class Publisher:
                     raise _without_commit(error) from None
                 attempt += 1
                 continue
-            if not _holds(self.client.state(self.repo, info.oid), files):
-                raise HubError(
-                    f"{self.repo}: commit {info.oid} does not hold all that was sent: perhaps a "
-                    ".gitignore in the repo leaves files out"
-                )
+            self._check_commit(info.oid, files)
             return info.oid, info.pr_url
+
+    def _check_commit(self, commit: str, files: dict[str, bytes]) -> None:
+        """Refuse to call a push done whose commit does not hold all that was sent.
+
+        Raises:
+            HubError: it does not, or the Hub cannot be asked.
+        """
+        try:
+            whole = _holds(self.client.state(self.repo, commit), files)
+        except HubError as unknown:
+            raise type(unknown)(
+                f"{str(unknown).rstrip('.')}. {self.repo} has the commit {commit}; whether it is "
+                "whole could not be seen. Push again later: if it is, nothing is changed."
+            ) from None
+        if not whole:
+            raise HubError(
+                f"{self.repo}: commit {commit} does not hold all that was sent: perhaps a "
+                ".gitignore in the repo leaves files out"
+            )
 
     def _upload_and_commit(self, repo: str, operations: list[Any], **how: Any) -> Any:
         """Upload large files one by one, which the client then does in this thread; commit."""

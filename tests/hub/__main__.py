@@ -1,6 +1,7 @@
 """Run a Hub on this computer: `python -m tests.hub`, to try pushing without an account."""
 
 import argparse
+import signal
 import threading
 from contextlib import suppress
 
@@ -8,6 +9,8 @@ from tests.hub import LocalHub
 
 
 def main() -> None:
+    # A shell starts what it puts in the background without it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser(prog="python -m tests.hub", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port of the Hub (default: a free one)")
     port = parser.parse_args().port
