@@ -59,7 +59,7 @@ def verify(
         token, cache_dir, local_files_only, timeout: as of `load`.
 
     Returns:
-        A check for each promise: licence, spec, each file, card, goldens, figures. Where one
+        A check for each promise: licence, spec, each file, goldens, card, figures. Where one
         before the goldens is not as recorded, these and the figures are not checked.
 
     Raises:
@@ -72,16 +72,17 @@ def verify(
     options = HubOptions(token, cache_dir, local_files_only, timeout)
     entry = find_entry(source, options)
     checks, model = check_entry(entry)
+    checks += _card(entry)
     return checks if model is None else checks + _figures(entry, model, data)
 
 
 def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | None]:
-    """Check licence and spec, files, card and goldens of an entry, but compute no figures.
+    """Check licence and spec, files and goldens of an entry, but compute no figures.
 
     Returns:
         The checks, and the model, or None where it could not be built and compared.
     """
-    checks = [*_spec(entry), *_files(entry), *_card(entry)]
+    checks = [*_spec(entry), *_files(entry)]
     if any(check.passed is False for check in checks):
         return checks, None
     try:

@@ -183,8 +183,11 @@ def test_a_cache_without_links_is_mended_too(hub, commit, name, monkeypatch):
     path = fmae_zoo.pull("hf://me/tiny@v1") / name
     assert not path.is_symlink()
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert fmae_zoo.load("hf://me/tiny@v1")
+    for damaged in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[: len(whole) // 2], b""):
+        for revision in ("v1", commit):
+            path.write_bytes(damaged)
+            assert fmae_zoo.load(f"hf://me/tiny@{revision}")
+    assert fmae_zoo.pull("hf://me/tiny@v1")
     assert path.read_bytes() == whole
 
 

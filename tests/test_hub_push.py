@@ -2,7 +2,10 @@
 
 import json
 import logging
+import os
 import shutil
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -65,6 +68,14 @@ def push(hub):
         return fmae_zoo.push(source, repo, token=token, **options)
 
     return pushed
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, also in a process that a shell started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -548,6 +559,44 @@ def test_a_repo_of_something_else_gets_no_branch(push, hub, folder, api):
     with pytest.raises(PushRefusedError, match="nothing was sent"):
         push(folder, branch="feature/x")
     assert [branch.name for branch in api.list_repo_refs(REPO).branches] == ["main"]
+
+
+def test_plain_words_at_home_are_kept(push, folder, api):
+    (folder / "README.md").write_text("# Mine\n\nHello from the user.\n")
+    card = push(folder).card
+    assert "Hello from the user." in card
+    assert ModelCard(card).data.library_name == "keras"
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("path", ["/preupload/", "/upload/", "/commit/"])
+def test_nothing_is_sent_after_an_interrupt(push, hub, folder, api, path, interruptible):
+    hub.seed(REPO, {"notes.txt": b"mine"})
+    before = api.model_info(REPO).sha
+    hub.fail("stall", path)
+
+    def interrupt():
+        while not any(path in record.path for record in hub.log):
+            time.sleep(0.01)
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        push(folder)
+    thread.join()
+    hub.faults.clear()
+    time.sleep(2)
+    assert api.model_info(REPO).sha == before
+
+
+@pytest.mark.failure
+def test_a_tag_of_which_nothing_is_known(push, hub, folder):
+    push(folder)
+    hub.fail("status", "/refs", times=None, skip=1, code=500)
+    with pytest.raises(HubServerError, match=r"same already.*whether the tag v1 was made is not"):
+        push(folder, tag="v1")
 
 
 def test_a_card_edited_at_home_is_the_first_on_the_hub(push, folder, api):

@@ -146,8 +146,6 @@ class HubClient:
     def __init__(self, options: HubOptions) -> None:
         from huggingface_hub import constants
 
-        for handler in logging.getLogger("huggingface_hub").handlers:
-            handler.addFilter(_quiet)
         self.options = options
         self.limit = TimeLimit(options.timeout)
         self.endpoint = _shown(constants.ENDPOINT)
@@ -294,6 +292,9 @@ class HubClient:
         errors: list[BaseException] = []
         work = _Work(request)
 
+        # Not the thread is waited for: one whose `join` is interrupted counts as ended.
+        ended = threading.Event()
+
         def run() -> None:
             _working.work = work
             try:
@@ -301,16 +302,16 @@ class HubClient:
                 results.append(function(*args, **kwargs))
             except BaseException as error:
                 errors.append(error)
+            ended.set()
 
-        thread = threading.Thread(target=run, daemon=True, name="fmae-hub")
+        left = self.limit.left
         start = time.monotonic()
-        thread.start()
         try:
-            left = self.limit.left
-            thread.join(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
+            threading.Thread(target=run, daemon=True, name="fmae-hub").start()
+            ended.wait(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
         finally:
             self.limit.left -= time.monotonic() - start
-            if thread.is_alive():
+            if not ended.is_set():
                 # Also where the user interrupts: what is left behind asks the Hub for nothing
                 # more, and its connection is closed, so that it gives back a lock that it holds.
                 work.given_up = True
@@ -354,6 +355,8 @@ def _hook() -> None:
     """Put the two hooks on the client's session, which it makes anew after some failures."""
     from huggingface_hub import get_session
 
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_quiet)
     hooks = get_session().event_hooks
     for name, hook in (("request", _before_request), ("response", _after_response)):
         if hook not in hooks[name]:

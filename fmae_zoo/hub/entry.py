@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Self
 
 from fmae_zoo.entry import CARD_FILE, Entry
-from fmae_zoo.errors import DigestError, NotCachedError, NoWeightsError, RepoFileNotFoundError
+from fmae_zoo.errors import (
+    DigestError,
+    NotCachedError,
+    NoWeightsError,
+    RepoFileNotFoundError,
+    SpecError,
+)
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.repo import Repo
@@ -46,14 +52,28 @@ class HubEntry(Entry):
             repo.file(MANIFEST_FILE)
         except RepoFileNotFoundError:
             raise NoWeightsError(f"{address}: no {MANIFEST_FILE}, so no weights") from None
-        spec = ModelSpec.from_toml(repo.folder / SPEC_FILE)
-        entry = cls(spec=spec, folder=repo.folder, options=options, repo=repo)
+        try:
+            entry = cls._of(repo, options)
+        except SpecError:
+            # Perhaps only the copy in the cache is damaged, which not every cache can tell.
+            if repo.client.options.offline:
+                raise
+            for name in (SPEC_FILE, MANIFEST_FILE):
+                repo.fetch_again(name)
+            entry = cls._of(repo, options)
         trained_by = entry.manifest.spec_sha256
         if trained_by and trained_by != entry.spec.digest:
             raise DigestError(
                 f"{address}: {SPEC_FILE} is not the one that the weights were trained by.\n"
                 f"  expected {trained_by}\n  received {entry.spec.digest}"
             )
+        return entry
+
+    @classmethod
+    def _of(cls, repo: Repo, options: HubOptions) -> Self:
+        spec = ModelSpec.from_toml(repo.folder / SPEC_FILE)
+        entry = cls(spec=spec, folder=repo.folder, options=options, repo=repo)
+        _ = entry.manifest
         return entry
 
     @property

@@ -188,7 +188,7 @@ def _rate_limited(error: Any, request: Request) -> RateLimitError:
     return limited
 
 
-def no_token(endpoint: str, what: str = "This") -> str:
+def no_token(endpoint: str, what: str = "The Hub") -> str:
     """Return the words for where there is no token, and how to get one."""
     return (
         f"{what}: a token is needed, and none was found. Make one at {endpoint}/settings/tokens; "

@@ -136,7 +136,7 @@ class Publisher:
         else:
             logger.warning("%s holds the same already, at commit %s", url or self.repo, commit)
         if tag and not tagged:
-            self._tag(tag, commit)
+            self._tag(tag, commit, "pushed, as" if changed else "it holds the same already, at")
         url = url or f"{self.client.endpoint}/{self.repo}"
         return Pushed.of(url, self.repo, commit, changed, files)
 
@@ -236,16 +236,17 @@ class Publisher:
 
     def _upload_and_commit(self, repo: str, operations: list[Any], **how: Any) -> Any:
         """Upload large files one by one, which the client then does in this thread; commit."""
-        for operation in operations:
-            if operation.path_in_repo.endswith(LARGE_SUFFIXES):
-                self.client.api.preupload_lfs_files(
-                    repo,
-                    [operation],
-                    revision=how["revision"],
-                    create_pr=how["create_pr"],
-                    free_memory=False,
-                )
-        return self.client.api.create_commit(repo, operations, **how)
+        with _without_bars():
+            for operation in operations:
+                if operation.path_in_repo.endswith(LARGE_SUFFIXES):
+                    self.client.api.preupload_lfs_files(
+                        repo,
+                        [operation],
+                        revision=how["revision"],
+                        create_pr=how["create_pr"],
+                        free_memory=False,
+                    )
+            return self.client.api.create_commit(repo, operations, **how)
 
     def _found(
         self,
@@ -340,7 +341,7 @@ class Publisher:
         tags = self._ask(self.client.api.list_repo_refs).tags
         return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
-    def _tag(self, tag: str, commit: str) -> None:
+    def _tag(self, tag: str, commit: str, done: str) -> None:
         error: HubError | None = None
         try:
             self._ask(self.client.api.create_tag, tag=tag, revision=commit)
@@ -349,13 +350,16 @@ class Publisher:
             error = met
         try:
             there = self._tagged(tag)
-        except HubError as met:
-            there, error = None, error or met
+        except HubError as unknown:
+            raise type(unknown)(
+                f"{self.repo}: {done} commit {commit}; whether the tag {tag} was made is not "
+                f"known: {unknown}"
+            ) from None
         if there == commit:
             return
         on = f"it is on commit {there}" if there else str(error or "the Hub does not list it")
         raise type(error or HubServerError(""))(
-            f"{self.repo}: pushed, as commit {commit}, but without the tag {tag}: {on}"
+            f"{self.repo}: {done} commit {commit}, but without the tag {tag}: {on}"
         ) from None
 
     def _state(self) -> RepoState:
@@ -366,6 +370,25 @@ class Publisher:
         return self.client.call(
             function, self.repo, *args, request=request, attempts=attempts, **kwargs
         )
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Leave out the client's progress bars: there would be one for each small file."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    shown = not are_progress_bars_disabled()
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()
 
 
 def _holds(state: RepoState, files: dict[str, bytes]) -> bool:

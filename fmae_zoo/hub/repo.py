@@ -134,6 +134,17 @@ class Repo:
             f"  expected {wrong[0]}\n  received {wrong[1]}\n  in {path}"
         )
 
+    def fetch_again(self, name: str) -> None:
+        """Fetch a file whatever the cache has.
+
+        Raises:
+            DigestError: it is not what the Hub lists.
+            HubError: the Hub does not give it.
+        """
+        self._check_listed(name, None)
+        self._download(name, force=True)
+        self.file(name)
+
     def remember(self) -> None:
         """Note in the cache, as the Hub's client does, which commit the revision stands for."""
         if self.state is None or self.address.is_commit or self.client.options.offline:
