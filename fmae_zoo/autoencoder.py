@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from fmae_zoo.accelerate import predicted
+from fmae_zoo.accelerate import accelerated, fit
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images, in_unit_range, to_numpy
+from fmae_zoo.inference import predicted
 from fmae_zoo.spec import ModelSpec
 
 PREDICT_BATCH = 500
@@ -114,6 +115,18 @@ class Autoencoder(keras.Model):
         self.first_bad_step.assign(ops.where(bad, step, first))
         self.steps.assign_add(1)
 
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+        """Train as `keras.Model.fit` does, by the calls that suit the backend.
+
+        Images are uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`.
+        """
+        return fit(self, x, y, **options)
+
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        """Return what `keras.Model.evaluate` does, by the calls that suit the backend."""
+        with accelerated(self):
+            return super().evaluate(*arguments, **options)
+
     @property
     def metrics(self) -> list[Any]:
         """The loss and the objective's terms."""
@@ -147,8 +160,7 @@ class Autoencoder(keras.Model):
             )
         if not np.isfinite(codes).all():
             raise ArgumentError("Expected finite codes; received NaN or infinity.")
-        logits = predicted(self.decoder, codes, batch_size)
-        return 1.0 / (1.0 + np.exp(-np.clip(logits, -80.0, 80.0)))
+        return predicted(self.decoder, codes, batch_size, activation="sigmoid")
 
     def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return reconstructions of images as `encode` takes them: `(n, 28, 28, 1)` in [0, 1].

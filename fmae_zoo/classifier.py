@@ -6,12 +6,13 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fmae_zoo.accelerate import accelerated, predicted
+from fmae_zoo.accelerate import fit
 from fmae_zoo.arguments import check_integer, check_number, check_seed, check_share
 from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
 from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
 from fmae_zoo.images import as_images, in_unit_range, to_numpy
+from fmae_zoo.inference import predicted
 from fmae_zoo.recipe import PRECISIONS
 
 
@@ -196,18 +197,16 @@ class Classifier(keras.Model):
             batch = inputs[order]
             if augment:
                 batch = augmented(batch, rng, self.is_convolutional)
-            with accelerated(model):
-                # Not self.fit: Model.fit, of whichever model is trained.
-                logs = keras.Model.fit(
-                    model,
-                    batch,
-                    labels[order],
-                    batch_size=batch_size,
-                    shuffle=False,
-                    verbose=0,
-                    validation_data=validation,
-                    validation_batch_size=500,
-                ).history
+            logs = fit(
+                model,
+                batch,
+                labels[order],
+                batch_size=batch_size,
+                shuffle=False,
+                verbose=0,
+                validation_data=validation,
+                validation_batch_size=500,
+            ).history
             row = {"epoch": epoch + 1.0} | {name: float(v[-1]) for name, v in logs.items()}
             if not np.isfinite(list(row.values())).all():
                 model.set_weights(before)
@@ -236,10 +235,12 @@ class Classifier(keras.Model):
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
         """Return class probabilities: float32 `(n, num_classes)`.
 
+        `verbose` is taken as `keras.Model.predict` takes it; no progress is shown.
+
         Raises:
             ImagesError: images as `fit` does not take them.
         """
-        return predicted(self.head, self.codes(images, batch_size), batch_size, verbose)
+        return predicted(self.head, self.codes(images, batch_size), batch_size)
 
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fmae_zoo.accelerate import predicted
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.files import atomic_write
 from fmae_zoo.images import ImageFiles, as_images
+from fmae_zoo.inference import predicted
 
 Batches: TypeAlias = Iterator[tuple[list[str], np.ndarray]]
 Writer: TypeAlias = Callable[[Batches, Path], int]

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fmae_zoo.accelerate import accelerated
 from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
@@ -256,19 +255,18 @@ class _Run:
         annotations = {name: values[order] for name, values in self.annotations.items()}
         watch = _Watch(self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs)
         began = time.perf_counter()
-        with accelerated(model):
-            logs = model.fit(
-                inputs,
-                {"image": targets, **annotations},
-                batch_size=self.recipe.batch_size,
-                shuffle=False,
-                verbose=0,
-                callbacks=[watch],
-            ).history
-            self._check_finite(model, progress)
-            checks = model.evaluate(
-                validation["image"], validation, batch_size=500, verbose=0, return_dict=True
-            )
+        logs = model.fit(
+            inputs,
+            {"image": targets, **annotations},
+            batch_size=self.recipe.batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[watch],
+        ).history
+        self._check_finite(model, progress)
+        checks = model.evaluate(
+            validation["image"], validation, batch_size=500, verbose=0, return_dict=True
+        )
         seconds = time.perf_counter() - began
         progress.seconds += seconds
         row = {"epoch": progress.epoch + 1.0}

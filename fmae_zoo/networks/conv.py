@@ -120,10 +120,11 @@ class ConvNetwork(Component):
         else:
             x = layers.Reshape(self.base, name="base")(x)
         for number, stage in enumerate(self.decoder, 1):
-            if stage.upsample:
+            if stage.upsample and not stage.filters:
                 x = layers.UpSampling2D(2, data_format=LAYOUT, name=f"up{number}")(x)
             for position, width in enumerate(stage.filters, 1):
-                x = _conv_bn_relu(x, width, f"up{number}_conv{position}")
+                upsample = stage.upsample and position == 1
+                x = _conv_bn_relu(x, width, f"up{number}_conv{position}", upsample)
         x = layers.Conv2D(1, 3, padding="same", data_format=LAYOUT, name="logits_conv")(x)
         if self.shortcut:
             straight = layers.Dense(IMAGE_SIZE, dtype="float32", name="shortcut_dense")(code)
@@ -132,17 +133,15 @@ class ConvNetwork(Component):
         return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
-def _conv_bn_relu(x: Any, filters: int, name: str) -> Any:
+def _conv_bn_relu(x: Any, filters: int, name: str, upsample: bool = False) -> Any:
     from keras import layers
 
-    x = layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        data_format=LAYOUT,
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=name,
-    )(x)
+    from fmae_zoo.networks.upsampling import UpsampledConv2D
+
+    options = {"use_bias": False, "kernel_initializer": "he_normal", "name": name}
+    if upsample:
+        x = UpsampledConv2D(filters, **options)(x)
+    else:
+        x = layers.Conv2D(filters, 3, padding="same", data_format=LAYOUT, **options)(x)
     x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -1,0 +1,149 @@
+"""Outputs of a model for many images: BatchNorm folded, one compiled call for each batch."""
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops, tree
+
+from fmae_zoo.accelerate import accelerated, compiler_options, convolved, is_plain
+from fmae_zoo.arguments import check_integer
+
+CHUNK = 128
+"""Images in one call of a convolutional network: the maps of more do not fit a CPU's cache."""
+
+
+def predicted(
+    model: Any, inputs: np.ndarray, batch_size: int, activation: str = "linear"
+) -> np.ndarray:
+    """Return the float32 outputs of a Functional model, activated, for inputs or for none.
+
+    Raises:
+        ArgumentError: the batch size is no integer of 1 or more.
+    """
+    check_integer("batch_size", batch_size, 1)
+    if not len(inputs):
+        return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
+    if is_plain():
+        with accelerated(model):
+            outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
+        outputs = keras.activations.get(activation)(ops.convert_to_tensor(outputs, "float32"))
+        return ops.convert_to_numpy(outputs)
+    call = _call_of(model, activation)
+    size = min(batch_size, CHUNK) if _is_convolutional(model) else batch_size
+    # JAX returns before it has finished; what it computes meanwhile is fetched at the end.
+    parts = [call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+
+
+def folded(model: Any, inputs: Any) -> Any:
+    """Return a Functional model's outputs, with each BatchNorm folded into the layer before.
+
+    `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
+    kernel is scaled once, and not each output. The folding is a part of what is computed, so it
+    always is that of the weights as they are.
+    """
+    replaced: dict[int, Callable[..., Any]] = {}
+    for kernel_layer, norm in _foldable(model):
+        replaced[id(kernel_layer)] = functools.partial(_with_norm, kernel_layer, norm)
+        replaced[id(norm)] = lambda outputs, **_: outputs
+    # Functional.call without its handling of masks, and with other calls for some layers.
+    return model._run_through_graph(
+        inputs, operation_fn=lambda operation: replaced.get(id(operation), operation)
+    )
+
+
+def _foldable(model: Any) -> list[tuple[Any, Any]]:
+    """Return the pairs of a linear layer and the BatchNorm that alone reads it."""
+    readers = Counter(id(output) for output in tree.flatten(model.outputs))
+    for operation in model.operations:
+        for node in operation._inbound_nodes:
+            readers.update(id(tensor) for tensor in node.arguments.keras_tensors)
+    pairs = []
+    for norm in model.layers:
+        if type(norm) is not layers.BatchNormalization or len(norm._inbound_nodes) != 1:
+            continue
+        before = norm.input._keras_history.operation
+        linear = getattr(before, "activation", None) is keras.activations.linear
+        last = norm.axis in (-1, len(norm.input.shape) - 1)
+        if linear and last and readers[id(norm.input)] == 1 and isinstance(before, FOLDS):
+            pairs.append((before, norm))
+    return pairs
+
+
+FOLDS = (layers.Conv2D, layers.Dense)
+
+
+def _with_norm(layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
+    dtype = layer.compute_dtype
+    scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
+    if norm.scale:
+        scale = scale * norm.gamma
+    offset = -norm.moving_mean if layer.bias is None else layer.bias - norm.moving_mean
+    bias = offset * scale if not norm.center else offset * scale + norm.beta
+    kernel, bias = ops.cast(layer.kernel * scale, dtype), ops.cast(bias, dtype)
+    inputs = ops.cast(inputs, dtype)
+    if isinstance(layer, layers.Dense):
+        return ops.matmul(inputs, kernel) + bias
+    return convolved(layer, inputs, kernel, bias)
+
+
+def _is_convolutional(model: Any) -> bool:
+    return any(isinstance(layer, layers.Conv2D) for layer in model.layers)
+
+
+def _call_of(model: Any, activation: str) -> Callable[[np.ndarray], Any]:
+    """Return the compiled call of a model; the model keeps it."""
+    kept = model.__dict__.setdefault("_fmae_zoo_calls", {})
+    if activation not in kept:
+        compiled = {"tensorflow": _tensorflow_call, "torch": _torch_call, "jax": _jax_call}
+        kept[activation] = compiled[keras.backend.backend()](
+            model, keras.activations.get(activation)
+        )
+    return kept[activation]
+
+
+def _tensorflow_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+    import tensorflow as tf
+
+    signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+
+    @tf.function(input_signature=[signature])
+    def call(inputs: Any) -> Any:
+        return activation(ops.cast(folded(model, inputs), "float32"))
+
+    return call
+
+
+def _torch_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+    import torch
+
+    def call(inputs: np.ndarray) -> Any:
+        with torch.inference_mode(), accelerated(model):
+            return activation(ops.cast(folded(model, ops.convert_to_tensor(inputs)), "float32"))
+
+    return call
+
+
+def _jax_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+    import jax
+
+    variables = model.variables
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def compiled(values: list[Any], inputs: Any) -> Any:
+        with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+            return activation(ops.cast(folded(model, inputs), "float32"))
+
+    def call(inputs: np.ndarray) -> Any:
+        count = len(inputs)
+        # Padded to a power of two, so that few sizes are compiled.
+        padding = (1 << (count - 1).bit_length()) - count if count < CHUNK else 0
+        if padding:
+            inputs = np.concatenate([inputs, np.zeros((padding, *inputs.shape[1:]), inputs.dtype)])
+        return compiled([variable.value for variable in variables], inputs)[:count]
+
+    return call
