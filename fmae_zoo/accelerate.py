@@ -71,6 +71,7 @@ def fit(model: Any, x: Any, y: Any = None, **options: Any) -> Any:
     ):
         batch_size, shuffle = options.pop("batch_size", None), options.pop("shuffle", True)
         x, y = _Batches(x, y, batch_size or 32, bool(shuffle)), None
+        options["shuffle"] = False
     with accelerated(model):
         return keras.Model.fit(model, x, y, **options)
 

@@ -13,7 +13,7 @@ from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
 from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
 from fmae_zoo.images import as_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
-from fmae_zoo.recipe import PRECISIONS
+from fmae_zoo.precision import resolve
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -31,7 +31,8 @@ class Classifier(keras.Model):
             default.
         hidden: units of the hidden layer.
         dropout: share of the hidden units that is dropped in training.
-        precision: Keras dtype policy of the encoder; the head is always float32.
+        precision: Keras dtype policy of the encoder, or `auto`, which asks the machine; the head
+            is always float32.
         seed: of the head's weights and its dropout.
 
     Raises:
@@ -64,8 +65,7 @@ class Classifier(keras.Model):
         check_integer("hidden", hidden, 1)
         check_seed(seed)
         check_share("dropout", dropout)
-        if precision not in PRECISIONS:
-            raise ArgumentError(f"precision is {precision!r}; expected one of {PRECISIONS}")
+        policy = resolve(precision)
         super().__init__(**kwargs)
         seed = int(seed)
         self._config: dict[str, Any] = {
@@ -77,7 +77,7 @@ class Classifier(keras.Model):
             "seed": seed,
         }
         self.num_classes = num_classes
-        self.encoder = _copy(encoder, layer, precision)
+        self.encoder = _copy(encoder, layer, policy)
         first = 7919 * seed % 2**31
         initializers = [keras.initializers.GlorotUniform(seed=first + i) for i in (1, 2)]
         self.head = keras.Sequential(

@@ -156,7 +156,13 @@ class Entry:
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from None
 
-    def build(self, pretrained: bool = False, part: str | None = None, seed: int = 0) -> Any:
+    def build(
+        self,
+        pretrained: bool = False,
+        part: str | None = None,
+        seed: int = 0,
+        precision: str = "float32",
+    ) -> Any:
         """Build the model, or one part of it, and read its weights where asked to.
 
         Only the file of the part that is wanted is read.
@@ -166,11 +172,12 @@ class Entry:
             WeightsError: they are damaged or do not fit.
         """
         from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.precision import resolve
         from fmae_zoo.weights import load_weights
 
         if pretrained:
             _ = self.manifest
-        model = Autoencoder(self.spec, seed=seed, dtype="float32")
+        model = Autoencoder(self.spec, seed=seed, dtype=resolve(precision))
         if pretrained:
             wanted = {ENCODER_FILE: model.posterior, DECODER_FILE: model.decoder}
             if part is not None:

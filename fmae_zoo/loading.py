@@ -23,6 +23,7 @@ def load(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     timeout: float = TIMEOUT,
+    precision: str = "float32",
 ) -> Any:
     """Return a model by name.
 
@@ -44,6 +45,9 @@ def load(
         cache_dir: of what is downloaded; by default the Hub's own, which `HF_HUB_CACHE` names.
         local_files_only: make no request; what is in the cache serves.
         timeout: seconds that may be spent on the Hub in total.
+        precision: what the model computes with: a Keras dtype policy, `mixed_bfloat16` for
+            example, or `auto`, the fastest that suits this machine. Published figures and
+            goldens are float32's.
 
     Returns:
         An `Autoencoder`, or the part asked for.
@@ -53,7 +57,8 @@ def load(
         NoWeightsError: pretrained weights are asked for and there are none: a model is
             never silently random.
         WeightsError: the weights are damaged or altered.
-        ArgumentError: the source is neither text nor a path, or the seed out of range.
+        ArgumentError: the source is neither text nor a path, the seed out of range, or there is
+            no such precision.
         HubError: the Hub does not give what was asked for; each reason is a class of its own.
         BackendError: no Keras backend is installed.
     """
@@ -65,7 +70,7 @@ def load(
     entry = _at_revision(source, revision, options)
     if pretrained is None:
         pretrained = revision is not None or not is_registered(source)
-    return entry.build(pretrained=pretrained, part=part, seed=seed)
+    return entry.build(pretrained=pretrained, part=part, seed=seed, precision=precision)
 
 
 def _at_revision(source: str | Path, revision: str | None, options: HubOptions) -> Entry:

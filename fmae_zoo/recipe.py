@@ -1,15 +1,11 @@
 """How a model is trained: everything but the seed and the data."""
 
-from typing import Literal, Self, TypeAlias, get_args
+from typing import Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from fmae_zoo.component import Component
-
-Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16"]
-"""The Keras dtype policies that a model is trained with."""
-
-PRECISIONS: tuple[str, ...] = get_args(Precision)
+from fmae_zoo.precision import Precision
 
 
 class PatchMask(Component):
@@ -61,7 +57,8 @@ class Recipe(Component):
         weight_decay: decoupled, of every optimizer; none by default.
         clip_norm: gradients are scaled so that their global norm is at most this.
         patience: epochs without a better validation loss before training stops.
-        precision: Keras dtype policy for training; evaluation is always in float32.
+        precision: Keras dtype policy for training, or `auto`, which asks the machine;
+            evaluation is always in float32.
         augment: mirror half of the images, anew in every epoch.
         binarise: draw each pixel from a Bernoulli of its intensity, anew in every epoch
             (Salakhutdinov and Murray 2008): for a Bernoulli likelihood.

@@ -38,6 +38,7 @@ from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.objectives.base import Annotations
 from fmae_zoo.optimizer import make_optimizer
+from fmae_zoo.precision import resolve
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import ModelSpec
@@ -145,7 +146,8 @@ class _Run:
             "data": data.digest,
             "backend": keras.backend.backend(),
         }
-        self.environment = environment()
+        self.precision = resolve(self.recipe.precision)
+        self.environment = environment() | {"precision": self.precision}
         self.annotations: Annotations = {}
         self.check_interrupt: Callable[[], None] = lambda: None
 
@@ -220,7 +222,7 @@ class _Run:
             write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
 
     def _compiled_model(self) -> Autoencoder:
-        model = Autoencoder(self.spec, seed=self.seed, dtype=self.recipe.precision)
+        model = Autoencoder(self.spec, seed=self.seed, dtype=self.precision)
         steps = math.ceil(len(self.images) / self.recipe.batch_size)
         model.compile(optimizer=make_optimizer(self.recipe, steps))
         model.optimizer.build(model.trainable_variables)
@@ -284,7 +286,7 @@ class _Run:
             raise self._not_finite("loss", step, progress)
 
     def _not_finite(self, what: str, step: int, progress: Progress) -> TrainingError:
-        if self.recipe.precision == "mixed_float16":
+        if self.precision == "mixed_float16":
             cause = "an overflow of float16: train with precision mixed_bfloat16 or float32"
         else:
             restart = self.recipe.restart

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from fmae_zoo.accelerate import accelerated
+from fmae_zoo.accelerate import accelerated, fit
 
 
 def model_of(*own_layers):
@@ -108,3 +108,30 @@ def test_an_error_while_it_runs_leaves_a_model_its_weights():
             np.testing.assert_array_equal(one, other)
     with accelerated(model):
         assert model.predict(np.zeros((3, 8, 8, 3)), verbose=0).shape == (3, 6, 6, 2)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_fit_sees_each_image_once_in_the_order_asked_for(shuffle):
+    seen = []
+
+    class Watching(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    model = Watching()
+    model.compile("sgd", "mse", run_eagerly=True)
+    inputs = np.arange(10, dtype="float32")[:, None]
+
+    def step(*arguments):
+        data = arguments[-1]
+        seen.extend(ops.convert_to_numpy(data[0])[:, 0].tolist())
+        return (({"loss": 0.0}, arguments[0])) if len(arguments) > 1 else {"loss": 0.0}
+
+    model.train_step = step
+    fit(model, inputs, inputs, batch_size=4, shuffle=shuffle, verbose=0)
+    assert sorted(seen) == list(range(10))
+    assert shuffle or seen == list(range(10))

@@ -10,6 +10,7 @@ import numpy as np
 from fmae_zoo.cli.output import data_option, emit_json, emit_table, json_option, note, seed_option
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
+from fmae_zoo.precision import PRECISIONS
 
 MAX_PICTURES = 12
 
@@ -39,9 +40,21 @@ files_argument = click.argument("files", nargs=-1, required=True, type=click.Pat
     "--output", "-o", required=True, type=Output(".npz", ".parquet"), help=".npz or .parquet"
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="auto is the machine's fastest",
+)
 @json_option
 def embed_command(
-    name: str, files: tuple[Path, ...], output: Path, batch_size: int, as_json: bool
+    name: str,
+    files: tuple[Path, ...],
+    output: Path,
+    batch_size: int,
+    precision: str,
+    as_json: bool,
 ) -> None:
     """Write the latent means of images: pictures, folders, .npy, .npz or IDX files.
 
@@ -50,7 +63,7 @@ def embed_command(
     """
     import fmae_zoo
 
-    encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
+    encoder = fmae_zoo.load(name, pretrained=True, part="encoder", precision=precision)
     # It imports Keras, so only after load, which explains a backend that is missing.
     from fmae_zoo.embedding import embed_files
 

@@ -15,7 +15,7 @@ from fmae_zoo.cli.output import (
     note,
     seed_option,
 )
-from fmae_zoo.recipe import PRECISIONS
+from fmae_zoo.precision import PRECISIONS
 
 FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tuned", "elbo")
 

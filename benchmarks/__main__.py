@@ -1,0 +1,287 @@
+"""`python -m benchmarks`: measure, report, compare."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.case import BACKENDS, CONTESTANTS, PRECISIONS, Case
+from benchmarks.entries import ENTRIES
+from benchmarks.results import RESULTS, SPEED, compare, merge_rows, print_comparison, read_rows
+from fmae_zoo.cli.output import note
+from fmae_zoo.errors import FmaeError
+from fmae_zoo.registry import find_entry, short_name
+
+INFERENCE = ("encode", "reconstruct")
+PLAINEST = ("conv-ae-bn", "dense-ae")
+"""The entries that are measured where none is named."""
+
+
+def _check_entries(context: Any, option: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that is not registered, before anything is measured."""
+    try:
+        return tuple(short_name(find_entry(name)) for name in names)
+    except FmaeError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _entry_option(default: Sequence[str]) -> Callable[..., Any]:
+    return click.option(
+        "--entry",
+        "entries",
+        multiple=True,
+        default=default,
+        show_default=True,
+        callback=_check_entries,
+        help="A registered name; may be repeated.",
+    )
+
+
+backend_option = click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    type=click.Choice(BACKENDS),
+    default=BACKENDS,
+    show_default=True,
+    help="May be repeated.",
+)
+
+
+def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every measurement of images per second."""
+    positive = click.IntRange(min=1)
+    options = [
+        _entry_option(PLAINEST),
+        backend_option,
+        click.option(
+            "--contestant",
+            "contestants",
+            multiple=True,
+            type=click.Choice(CONTESTANTS),
+            default=CONTESTANTS,
+            show_default=True,
+            help="May be repeated. pythae runs on torch alone.",
+        ),
+        click.option(
+            "--precision",
+            "precisions",
+            multiple=True,
+            type=click.Choice(PRECISIONS),
+            default=("float32",),
+            show_default=True,
+            help="May be repeated.",
+        ),
+        click.option("--batch-size", type=positive, default=128, show_default=True),
+        click.option("--rounds", type=positive, default=7, show_default=True, help="Blocks each."),
+        click.option(
+            "--seconds",
+            type=click.FloatRange(min=0, min_open=True),
+            default=3.0,
+            show_default=True,
+            help="Of a block, about.",
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(0, len(os.sched_getaffinity(0))),
+            default=0,
+            show_default=True,
+            help="Of the CPU; 0 leaves it to the framework.",
+        ),
+        click.option(
+            "--device", type=click.Choice(("cpu", "gpu")), default="cpu", show_default=True
+        ),
+        click.option(
+            "--output",
+            type=click.Path(dir_okay=False, path_type=Path),
+            default=SPEED,
+            help="JSON; rows of the same case are replaced.  [benchmarks/results/speed.json]",
+        ),
+    ]
+    return reduce(lambda decorated, option: option(decorated), reversed(options), function)
+
+
+def measure(
+    tasks: Sequence[str],
+    entries: Sequence[str],
+    backends: Sequence[str],
+    contestants: Sequence[str],
+    precisions: Sequence[str],
+    batch_size: int,
+    rounds: int,
+    seconds: float,
+    threads: int,
+    device: str,
+    output: Path,
+) -> None:
+    """Measure all combinations, a group after another, and write each group's rows at once.
+
+    Raises:
+        ClickException: some of the measurements failed; their rows say why.
+    """
+    from benchmarks.runner import run
+
+    if output.exists():
+        read_rows(output)
+    failed = []
+    for task, entry, precision in product(tasks, entries, precisions):
+        cases = [
+            Case(task, entry, contestant, backend, precision, batch_size, threads, device)
+            for backend, contestant in product(backends, contestants)
+            if contestant != "pythae" or backend == "torch"
+        ]
+        rows = run(cases, rounds, seconds, report=note)
+        merge_rows(rows, output)
+        failed += [row for row in rows if "error" in row]
+    note(f"written to {output}")
+    if failed:
+        raise click.ClickException(f"{len(failed)} measurements failed; their rows say why")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """How fast the zoo is, beside the loops that its users would write.
+
+    \b
+    Example: python -m benchmarks train --entry conv-ae-bn --backend jax
+    """
+
+
+@cli.command("train")
+@speed_options
+def train_command(**options: Any) -> None:
+    """Measure training: images per second, first step, memory.
+
+    Every contestant trains the entry's network with Adam; each has a process of its own, and they
+    take turns, block by block.
+
+    \b
+    Example: python -m benchmarks train --entry dense-ae --backend torch --rounds 5
+    """
+    measure(("train",), **options)
+
+
+@cli.command("infer")
+@speed_options
+def infer_command(**options: Any) -> None:
+    """Measure inference: images encoded, and images reconstructed, per second.
+
+    \b
+    Example: python -m benchmarks infer --backend jax --contestant fmae_zoo --contestant keras
+    """
+    measure(INFERENCE, **options)
+
+
+@cli.command("load")
+@_entry_option(ENTRIES)
+@backend_option
+def load_command(entries: tuple[str, ...], backends: tuple[str, ...]) -> None:
+    """Measure loading pretrained against building alone, and `import fmae_zoo`.
+
+    \b
+    Example: python -m benchmarks load --entry dense-ae --backend jax
+    """
+    from benchmarks import loading
+
+    loading.run(entries, backends)
+
+
+@cli.command("parity")
+@_entry_option(ENTRIES)
+@backend_option
+def parity_command(entries: tuple[str, ...], backends: tuple[str, ...]) -> None:
+    """Measure how far backends differ: in outputs, and in the weights after a training step.
+
+    \b
+    Example: python -m benchmarks parity --entry conv-vae-bn --backend torch --backend jax
+    """
+    from benchmarks import parity
+
+    if len(backends) < 2:
+        raise click.UsageError("Expected at least two backends to compare.")
+    parity.run(entries, backends)
+
+
+@cli.command("embed")
+@_entry_option(("conv-ae-bn",))
+@backend_option
+@click.option("--count", type=click.IntRange(min=1), default=1_000_000, show_default=True)
+def embed_command(entries: tuple[str, ...], backends: tuple[str, ...], count: int) -> None:
+    """Measure the encoding of a million images from disk: images per second, and memory.
+
+    \b
+    Example: python -m benchmarks embed --backend torch --count 100000
+    """
+    from benchmarks import embedding
+
+    embedding.run(entries, backends, count)
+
+
+@cli.command("report")
+@click.argument(
+    "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=RESULTS
+)
+def report_command(folder: Path) -> None:
+    """Write speed.csv, speed.md and speed.png again from speed.json. Measures nothing.
+
+    \b
+    Example: python -m benchmarks report
+    """
+    from benchmarks.report import write_report
+
+    for path in write_report(folder):
+        note(f"written to {path}")
+
+
+@cli.command("compare")
+@click.argument("old", type=click.Path(exists=True, dir_okay=False))
+@click.argument("new", type=click.Path(exists=True, dir_okay=False))
+def compare_command(old: str, new: str) -> None:
+    """Say of each case in two files whether it became faster, slower, or neither.
+
+    Where the interquartile ranges of the blocks overlap, the difference is within noise.
+
+    \b
+    Example: python -m benchmarks compare before.json benchmarks/results/speed.json
+    """
+    compared = compare(read_rows(old), read_rows(new))
+    if not compared:
+        raise click.ClickException(f"{old} and {new} have no case in common")
+    print_comparison(compared)
+
+
+@cli.command("all")
+@click.pass_context
+def all_command(context: click.Context) -> None:
+    """Measure everything with the options' defaults, and write the report. Takes hours.
+
+    \b
+    Example: python -m benchmarks all
+    """
+    failed = []
+    for command in (train_command, infer_command, load_command, parity_command, embed_command):
+        try:
+            context.invoke(command, **command.make_context(command.name, [], context).params)
+        except (click.ClickException, RuntimeError) as error:
+            failed.append(f"{command.name}: {error}")
+    context.invoke(report_command, folder=RESULTS)
+    if failed:
+        raise click.ClickException("\n".join(failed))
+
+
+def main() -> None:
+    """Run the command line; an error that a message explains ends it with exit code 1."""
+    try:
+        cli(prog_name="python -m benchmarks")
+    except (FmaeError, OSError, RuntimeError, ValueError) as error:
+        click.ClickException(str(error)).show()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""A million images from disk: how fast, and in how much memory.
+
+The images of the data set, repeated, lie in one `.npy` file of uint8. `fmae embed`'s function
+writes their codes; its memory is read after 10 %, 50 % and all of the images. Beside it
+`Autoencoder.encode` encodes an array that is in memory. Each backend has a process of its own.
+
+Pages of the mapped file count as resident while the system has room for them; the anonymous
+memory is what the process needs.
+"""
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.child import answer, measured
+from benchmarks.machine import host, resident_mib
+from benchmarks.markdown import described, table
+from benchmarks.results import RESULTS, write_json
+from fmae_zoo.data import load_data
+from fmae_zoo.files import write_text
+from fmae_zoo.images import ImageFiles
+
+COUNT = 1_000_000
+IN_MEMORY = 50_000
+BATCH_SIZE = 500
+REPEATS = 3
+SHARES = (0.1, 0.5, 1.0)
+
+
+def run(
+    entries: Sequence[str], backends: Sequence[str], count: int = COUNT, folder: Path = RESULTS
+) -> None:
+    """Measure, and write `embedding.json` and `embedding.md`."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "images.npy"
+        data = write_images(source, count)
+        rows = [
+            measured("benchmarks.embedding", backend, entry, source)
+            for entry in entries
+            for backend in backends
+        ]
+    results = {"machine": host(), "images": count, "data": data, "rows": rows}
+    write_json(results, folder / "embedding.json")
+    write_text(folder / "embedding.md", markdown(results))
+
+
+def write_images(path: Path, count: int) -> str:
+    """Write so many images to a `.npy` file; return where they are from."""
+    data = load_data()
+    images = np.concatenate([data.train_images, data.test_images])
+    file = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *images.shape[1:]))
+    for start in range(0, count, len(images)):
+        part = file[start : start + len(images)]
+        part[:] = images[: len(part)]
+    file.flush()
+    return data.source
+
+
+class Watched(ImageFiles):
+    """Images from files, in batches; notes the memory when a share of them has been read."""
+
+    def watch(self, count: int) -> "Watched":
+        """Expect so many images in all."""
+        self.count = count
+        self.memory: dict[str, dict[str, float]] = {}
+        return self
+
+    def __iter__(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        done = 0
+        for names, images in super().__iter__():
+            yield names, images
+            done += len(images)
+            for share in SHARES:
+                label = f"{share:.0%}"
+                if done >= share * self.count and label not in self.memory:
+                    self.memory[label] = resident_mib()
+
+
+def measure(entry: str, source: str) -> dict[str, Any]:
+    """Return speed and memory of one entry on this process's backend."""
+    import fmae_zoo
+    from fmae_zoo.embedding import embed_files
+    from fmae_zoo.manifest import environment
+
+    model = fmae_zoo.load(entry, pretrained=True)
+    images = np.load(source, mmap_mode="r")
+    count, few = len(images), min(len(images), IN_MEMORY)
+    model.encode(images[:BATCH_SIZE], BATCH_SIZE)
+    before = resident_mib()
+    files = Watched([Path(source)], BATCH_SIZE).watch(count)
+    start = time.perf_counter()
+    written = embed_files(model.encoder, files, Path(source).with_name("codes.npz"))
+    from_disk = written / (time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    in_memory = np.array(images[:few])
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        model.encode(in_memory, BATCH_SIZE)
+        seconds.append(time.perf_counter() - start)
+    speed = few / statistics.median(seconds)
+    return {
+        "entry": entry,
+        "environment": environment(),
+        "images": written,
+        "images_per_second": from_disk,
+        "in_memory_images": few,
+        "in_memory_images_per_second": speed,
+        "ratio": from_disk / speed,
+        "memory": {"before": before} | files.memory,
+        "peak_memory_mib": peak,
+    }
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Return the results as Markdown."""
+    labels = list(results["rows"][0]["memory"])
+    rows = [
+        [
+            f"`{row['entry']}`",
+            row["environment"]["backend"],
+            f"{row['images_per_second']:,.0f}",
+            f"{row['in_memory_images_per_second']:,.0f}",
+            f"{row['ratio']:.2f}",
+            *(_cell(row["memory"][label]) for label in labels),
+            f"{row['peak_memory_mib']:,.0f}",
+        ]
+        for row in results["rows"]
+    ]
+    columns = (
+        "entry",
+        "backend",
+        "from disk, images/s",
+        "in memory, images/s",
+        "ratio",
+        *labels,
+        "peak",
+    )
+    environments = {row["environment"]["backend"]: row["environment"] for row in results["rows"]}
+    lines = [
+        f"# {results['images']:,} images from disk",
+        "",
+        "Written by `python -m benchmarks embed`; the first lines of `benchmarks/embedding.py` "
+        "give the protocol. Memory in MiB, resident and of it anonymous, before and after a share "
+        "of the images; the peak is resident.",
+        "",
+        *table(columns, rows, numbers_from=2),
+        "",
+        f"Images of {results['data']}, repeated. Measured on {described(results['machine'])} "
+        f"with {described(environments)}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(memory: dict[str, float]) -> str:
+    return f"{memory['resident_mib']:,.0f}, {memory['anonymous_mib']:,.0f}"
+
+
+if __name__ == "__main__":
+    answer(measure)

@@ -1,0 +1,50 @@
+"""The same graph in stock Keras, without anything that the zoo does to run it faster."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from benchmarks.case import Case
+from benchmarks.peers.zoo import Zoo
+from fmae_zoo.accelerate import plain_keras
+
+
+class Stock(Zoo):
+    """The zoo's layers, run by `keras.Model`'s own `fit` and `predict`."""
+
+    def __init__(self, case: Case) -> None:
+        with plain_keras():
+            super().__init__(case)
+            image = keras.Input((28, 28, 1))
+            logits = self.model.decoder(self.model.encoder(image))
+            reconstruction = keras.layers.Activation("sigmoid", dtype="float32")(logits)
+            self._whole = keras.Model(image, reconstruction)
+
+    def train(self, images: np.ndarray) -> float:
+        """Train one epoch; return its mean loss."""
+        with plain_keras():
+            history = keras.Model.fit(
+                self.model,
+                _as_floats(images),
+                batch_size=self.batch_size,
+                epochs=1,
+                shuffle=False,
+                verbose=0,
+            )
+        return float(history.history["loss"][0])
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Return the codes."""
+        return self._predict(self.model.encoder, images)
+
+    def reconstruct(self, images: np.ndarray) -> np.ndarray:
+        """Return the reconstructions."""
+        return self._predict(self._whole, images)
+
+    def _predict(self, model: Any, images: np.ndarray) -> np.ndarray:
+        return keras.Model.predict(model, _as_floats(images), batch_size=self.batch_size, verbose=0)
+
+
+def _as_floats(images: np.ndarray) -> np.ndarray:
+    return images[..., np.newaxis].astype(np.float32) / np.float32(255.0)

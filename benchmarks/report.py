@@ -1,0 +1,138 @@
+"""Tables and a picture of the rows in `results/speed.json`. Every number comes from there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import BACKENDS, CONTESTANTS
+from benchmarks.markdown import described, table
+from benchmarks.results import RESULTS, Row, read_rows, write_csv
+from benchmarks.runner import group_of
+from fmae_zoo.files import write_text
+
+Group = dict[tuple[str, str], Row]
+"""Rows that compete, by backend and contestant."""
+
+
+def write_report(folder: Path = RESULTS) -> list[Path]:
+    """Write `speed.csv`, `speed.md` and, where there is something to draw, `speed.png`.
+
+    Raises:
+        ValueError: there is no `speed.json` in the folder.
+    """
+    from benchmarks.picture import draw
+
+    rows = read_rows(folder / "speed.json")
+    write_csv(rows, folder / "speed.csv")
+    write_text(folder / "speed.md", markdown(rows))
+    picture = draw(grouped(rows), folder / "speed.png")
+    return [folder / "speed.csv", folder / "speed.md", *([picture] if picture else [])]
+
+
+def grouped(rows: Sequence[Row]) -> list[Group]:
+    """Return the rows in groups of what competes, backends and contestants in one order."""
+    order = {name: index for index, name in enumerate((*BACKENDS, *CONTESTANTS))}
+    groups: dict[tuple[Any, ...], Group] = {}
+    for row in sorted(rows, key=lambda row: (order[row["backend"]], order[row["contestant"]])):
+        groups.setdefault(group_of(row), {})[row["backend"], row["contestant"]] = row
+    return [groups[key] for key in sorted(groups)]
+
+
+def title_of(group: Group) -> str:
+    """Return what the rows of a group have in common."""
+    row = next(iter(group.values()))
+    threads = f"{row['threads']} threads" if row["threads"] else "all threads"
+    return (
+        f"{row['task']} {row['entry']}, {row['precision']}, batch {row['batch_size']}, "
+        f"{row['device']}" + (f", {threads}" if row["device"] == "cpu" else "")
+    )
+
+
+def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float | None:
+    """Return how many times as fast one is as another, where both were measured."""
+    speeds = [group.get(key, {}).get("images_per_second") for key in (one, other)]
+    if None in speeds:
+        return None
+    return speeds[0]["median"] / speeds[1]["median"]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return all groups and the ratios between contestants as Markdown."""
+    groups = grouped(rows)
+    lines = [
+        "# Speed",
+        "",
+        "Written by `python -m benchmarks report` from `speed.json`. Images per second are the "
+        "median of several blocks, and half their interquartile range; the contestants of a table "
+        "took turns, block by block. First step: with what is compiled in it. Peak memory: of the "
+        "process, and of the GPU where there is one. Share of peak: of the faster of a matrix "
+        "product and a convolution in the same framework.",
+        "",
+    ]
+    for group in groups:
+        lines += [f"## {title_of(group)}", "", *_group_table(group), ""]
+    lines += ["## Ratios", "", *_ratio_table(groups), "", "## Machines", ""]
+    lines += _machines(rows)
+    return "\n".join(lines) + "\n"
+
+
+def _group_table(group: Group) -> list[str]:
+    columns = (
+        "backend",
+        "contestant",
+        "images/s",
+        "first step, s",
+        "peak memory, MiB",
+        "share of peak",
+        "to handwritten",
+    )
+    return table(columns, [_cells(group, key) for key in group], numbers_from=2)
+
+
+def _cells(group: Group, key: tuple[str, str]) -> list[str]:
+    row = group[key]
+    if "error" in row:
+        return [*key, f"failed: {' '.join(row['error'].split())[:120]}", "", "", "", ""]
+    speed = row["images_per_second"]
+    half = (speed["upper_quartile"] - speed["lower_quartile"]) / 2
+    memory = f"{row['peak_memory_mib']:,.0f}"
+    if row.get("peak_gpu_memory_mib") is not None:
+        memory += f" + {row['peak_gpu_memory_mib']:,.0f} GPU"
+    return [
+        *key,
+        f"{speed['median']:,.0f} ± {half:,.0f}",
+        f"{row['first_step_seconds']:.2f}",
+        memory,
+        f"{row['share_of_peak']:.0%}",
+        _ratio_cell(ratio(group, key, (key[0], "handwritten"))),
+    ]
+
+
+def _ratio_table(groups: Sequence[Group]) -> list[str]:
+    """Compare the zoo with each other contestant on the same backend, and with Pythae's torch."""
+    rivals = [name for name in CONTESTANTS if name != "fmae_zoo"]
+    rows = []
+    for group in groups:
+        for backend in BACKENDS:
+            zoo = (backend, "fmae_zoo")
+            found = [
+                ratio(group, zoo, ("torch" if rival == "pythae" else backend, rival))
+                for rival in rivals
+            ]
+            if any(value is not None for value in found):
+                rows.append([title_of(group), backend, *map(_ratio_cell, found)])
+    columns = ("measured", "backend", *(f"fmae_zoo to {rival}" for rival in rivals))
+    return table(columns, rows, numbers_from=2)
+
+
+def _ratio_cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    """Return a line for each machine and set of versions, with the dates of its rows."""
+    dates: dict[str, list[str]] = {}
+    for row in rows:
+        if "machine" in row:
+            dates.setdefault(described(row["machine"]), []).append(row["date"][:10])
+    return [f"- {text}; {' to '.join(sorted({min(d), max(d)}))}" for text, d in dates.items()]

@@ -1,0 +1,127 @@
+"""Rows in files, and one file against another."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.case import Case
+from fmae_zoo.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+SPEED = RESULTS / "speed.json"
+FORMAT = 1
+CASE_FIELDS = tuple(field.name for field in fields(Case))
+
+Row = dict[str, Any]
+
+
+def case_of(row: Row) -> Case:
+    """Return what a row is a measurement of."""
+    return Case.from_dict({name: row[name] for name in CASE_FIELDS})
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """Return the rows of a file.
+
+    Raises:
+        ValueError: it cannot be read, or holds no rows.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected a file that `python -m benchmarks` wrote")
+    return list(content["rows"])
+
+
+def write_rows(rows: Sequence[Row], path: str | Path) -> None:
+    """Write rows to a file."""
+    written = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json({"format": FORMAT, "written": written, "rows": list(rows)}, path)
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write a value to a file as JSON."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def merge_rows(rows: Sequence[Row], path: str | Path) -> list[Row]:
+    """Write rows to a file in the place of those of the same case, and return all of them."""
+    old = read_rows(path) if Path(path).exists() else []
+    merged = {case_of(row): row for row in [*old, *rows]}
+    write_rows(list(merged.values()), path)
+    return list(merged.values())
+
+
+def write_csv(rows: Sequence[Row], path: str | Path) -> None:
+    """Write rows as a table: `images_per_second.median` is the column of a nested value."""
+    flat = [dict(_flat(row)) for row in rows]
+    columns = list(dict.fromkeys(name for row in flat for name in row))
+    table = io.StringIO()
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    write_text(path, table.getvalue())
+
+
+def compare(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
+    """Say for each case that both measured whether it became faster.
+
+    Returns:
+        A row for each: its case, the medians `old` and `new` in images a second, `ratio` (above 1
+        is faster), and `verdict`: `faster`, `slower`, or `within noise` where the two
+        interquartile ranges overlap.
+    """
+    before = {case_of(row): row["images_per_second"] for row in old if "error" not in row}
+    compared = []
+    for row in new:
+        case = case_of(row)
+        if "error" in row or case not in before:
+            continue
+        one, other = before[case], row["images_per_second"]
+        compared.append(
+            case.to_dict()
+            | {
+                "old": one["median"],
+                "new": other["median"],
+                "ratio": other["median"] / one["median"],
+                "verdict": _verdict(one, other),
+            }
+        )
+    return compared
+
+
+def print_comparison(compared: Sequence[Row]) -> None:
+    """Print what `compare` returned as a table."""
+    from fmae_zoo.cli.output import emit_table
+
+    columns = (*CASE_FIELDS, "old", "new", "ratio", "verdict")
+    rows = [
+        [round(row[name]) if name in ("old", "new") else row[name] for name in columns]
+        for row in compared
+    ]
+    emit_table(columns, rows, title="images a second")
+
+
+def _verdict(old: dict[str, float], new: dict[str, float]) -> str:
+    if new["lower_quartile"] > old["upper_quartile"]:
+        return "faster"
+    if new["upper_quartile"] < old["lower_quartile"]:
+        return "slower"
+    return "within noise"
+
+
+def _flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in row.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", " ".join(map(str, value))
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,212 @@
+"""Contestants in turns: a process each, and blocks that alternate.
+
+All contestants of a group are ready before the first block, and each round has a block of every
+one: a machine that slows down slows all of them alike.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.case import Case
+from benchmarks.flops import flops_per_image
+from fmae_zoo.registry import find_spec
+
+ROOT = Path(__file__).parent.parent
+COMMAND = (sys.executable, "-m", "benchmarks.worker")
+ANSWER_SECONDS = 900.0
+"""A worker that is silent for longer is ended."""
+
+Report = Callable[[str], None]
+
+
+class WorkerError(RuntimeError):
+    """A worker failed, ended, or was silent too long."""
+
+
+class Worker:
+    """The process of one case, and what it has answered so far."""
+
+    def __init__(self, case: Case, command: Sequence[str]) -> None:
+        self.case = case
+        self.block_images = 0
+        self.runs: list[float] = []
+        self.facts: dict[str, Any] = {}
+        self.error = ""
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (see close)
+        self._process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+        )
+
+    def ask(self, line: str) -> dict[str, Any]:
+        """Send a line and return the answer to it.
+
+        Raises:
+            WorkerError: there is no good answer.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        timer = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        timer.start()
+        try:
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline() or "{}")
+        except (OSError, ValueError) as error:
+            raise WorkerError(f"{error}; {self._last_words()}") from error
+        finally:
+            timer.cancel()
+        if not answer or "error" in answer:
+            raise WorkerError(answer.get("error") or self._last_words())
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def _last_words(self) -> str:
+        self._process.kill()
+        code = self._process.wait()
+        self._log.seek(0)
+        lines = [line.strip() for line in self._log if line.strip()]
+        return f"the worker ended with exit code {code}: {' | '.join(lines[-3:])}"
+
+
+def run(
+    cases: Sequence[Case],
+    rounds: int,
+    seconds_per_block: float,
+    command: Sequence[str] = COMMAND,
+    report: Report = lambda message: None,
+) -> list[dict[str, Any]]:
+    """Measure cases; those that compete run in turns.
+
+    Args:
+        cases: those of one task, entry, precision, batch size, threads and device are a group.
+        rounds: blocks of each case.
+        seconds_per_block: how long a block is to take, about.
+        command: that starts a worker.
+        report: is told what happens.
+
+    Returns:
+        A row for each case, in the order of the groups; one that failed has an `error`.
+    """
+    groups: dict[tuple[Any, ...], list[Case]] = {}
+    for case in cases:
+        groups.setdefault(group_of(case.to_dict()), []).append(case)
+    return [
+        row
+        for group in groups.values()
+        for row in _run_group(group, rounds, seconds_per_block, command, report)
+    ]
+
+
+def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the cases that compete have in common."""
+    keys = ("task", "entry", "precision", "batch_size", "threads", "device")
+    return tuple(row[key] for key in keys)
+
+
+def _run_group(
+    cases: list[Case], rounds: int, seconds: float, command: Sequence[str], report: Report
+) -> list[dict[str, Any]]:
+    workers: list[Worker] = []
+    try:
+        for case in cases:
+            report(f"{_label(case)}: starting")
+            worker = Worker(case, command)
+            workers.append(worker)
+            _attempt(worker, report, _start, seconds)
+        for number in range(rounds):
+            report(f"{cases[0].task} {cases[0].entry}: round {number + 1} of {rounds}")
+            for worker in workers:
+                _attempt(worker, report, _block)
+        for worker in workers:
+            _attempt(worker, report, _finish)
+        return [_row(worker) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.close()
+
+
+def _attempt(worker: Worker, report: Report, step: Callable[..., None], *args: Any) -> None:
+    """Take a step of a worker that has not failed yet."""
+    if worker.error:
+        return
+    try:
+        step(worker, *args)
+    except WorkerError as error:
+        worker.error = str(error)
+        report(f"{_label(worker.case)}: {error}")
+
+
+def _start(worker: Worker, seconds: float) -> None:
+    worker.facts |= worker.ask(json.dumps(worker.case.to_dict()))
+    del worker.facts["ready"]
+    worker.block_images = _calibrated(worker, seconds)
+
+
+def _calibrated(worker: Worker, seconds: float) -> int:
+    """Return the number of images, whole batches, that take so many seconds."""
+    size = worker.case.batch_size
+    batches, took = 1, 0.0
+    # What is quick is dominated by what a call costs: it says little about a long one.
+    while took < seconds / 4:
+        batches *= 2
+        took = worker.ask(f"block {batches * size}")["seconds"]
+    return max(1, round(batches * seconds / took)) * size
+
+
+def _block(worker: Worker) -> None:
+    answer = worker.ask(f"block {worker.block_images}")
+    worker.runs.append(answer["images"] / answer["seconds"])
+
+
+def _finish(worker: Worker) -> None:
+    worker.facts["probe"] = worker.ask("probe")
+    worker.facts |= worker.ask("end")
+
+
+def _row(worker: Worker) -> dict[str, Any]:
+    case = worker.case
+    row = case.to_dict() | {"date": datetime.now(UTC).isoformat(timespec="seconds")}
+    if worker.error:
+        return row | {"error": worker.error}
+    speed = statistics.median(worker.runs)
+    gflops = speed * flops_per_image(find_spec(case.entry), case.task) / 1e9
+    low, high = np.percentile(worker.runs, [25, 75])
+    return row | {
+        "images_per_second": {
+            "median": speed,
+            "lowest": min(worker.runs),
+            "highest": max(worker.runs),
+            "lower_quartile": float(low),
+            "upper_quartile": float(high),
+        },
+        "runs": worker.runs,
+        "block_images": worker.block_images,
+        "milliseconds_per_step": 1e3 * case.batch_size / speed,
+        "gflops": gflops,
+        "share_of_peak": gflops / max(worker.facts["probe"].values()),
+        **worker.facts,
+    }
+
+
+def _label(case: Case) -> str:
+    return f"{case.task} {case.entry}, {case.contestant} on {case.backend}"

@@ -1,0 +1,175 @@
+"""One contestant in a process of its own. `python -m benchmarks.worker`; see `runner.py`.
+
+The first line of stdin is a `Case` as JSON. The answers are lines of JSON on stdout: first that
+the contestant is ready, then one for each further line of stdin:
+
+- `block N`: the task on N images: `{"seconds": ..., "images": N}`;
+- `probe`: the GFLOP/s of the framework's own operations;
+- `end`: the peak memory; the process ends.
+
+After an error the answer is `{"error": ...}`, and the process ends with exit code 1.
+"""
+
+import importlib
+import json
+import os
+import resource
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+# The frameworks read their settings when they are imported, numpy its threads too: so whatever
+# imports one of them is imported after `configure`.
+if TYPE_CHECKING:
+    from benchmarks.case import Case, Contestant
+
+WARM_UP_BATCHES, WARM_UP_SECONDS = 10, 2.0
+EPOCH_IMAGES = 60_000
+"""Given to a contestant in one call at most: those of Fashion-MNIST."""
+IMPORTS = {
+    "fmae_zoo": ("keras", "fmae_zoo.autoencoder"),
+    "keras": ("keras",),
+    "handwritten": (),
+    "pythae": (),
+}
+"""What a contestant imports besides its framework."""
+
+
+def configure(fields: dict[str, Any]) -> int:
+    """Set backend, threads and device of this process, before any framework is imported.
+
+    Returns:
+        The number of cores that it might have used.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    os.environ.update(KERAS_BACKEND=fields["backend"], TF_CPP_MIN_LOG_LEVEL="3")
+    threads = fields.get("threads", 0)
+    if threads:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[name] = str(threads)
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
+        # JAX has no setting for it: it counts the cores that it may use.
+        os.sched_setaffinity(0, cores[:threads])
+    if fields.get("device", "cpu") == "cpu":
+        os.environ.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
+    else:
+        # Several processes share the GPU: none may take its memory beforehand.
+        os.environ.update(XLA_PYTHON_CLIENT_PREALLOCATE="false", TF_FORCE_GPU_ALLOW_GROWTH="true")
+    return len(cores)
+
+
+def timed(function: Callable[..., Any], *args: Any) -> tuple[float, Any]:
+    """Return the seconds that a call took, and what it returned."""
+    start = time.perf_counter()
+    result = function(*args)
+    return time.perf_counter() - start, result
+
+
+class Server:
+    """Answers the lines of stdin for one case."""
+
+    def __init__(self, case: "Case", cores: int) -> None:
+        from fmae_zoo.data import load_sample
+
+        self.case, self.cores = case, cores
+        self.images = load_sample().train_images
+        self.contestant: Contestant | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Import, build, and take the first step; return how long each took."""
+        from benchmarks.machine import facts
+        from benchmarks.probes import device_name
+
+        modules = (self.case.backend, *IMPORTS.get(self.case.contestant, ()), "benchmarks.peers")
+        import_seconds, _ = timed(lambda: [importlib.import_module(name) for name in modules])
+        name = device_name(self.case)
+        make = importlib.import_module("benchmarks.peers").make
+        build_seconds, self.contestant = timed(make, self.case)
+        first_step_seconds = self.block(self.case.batch_size)["seconds"]
+        self.warm_up()
+        return {
+            "ready": True,
+            "import_seconds": import_seconds,
+            "build_seconds": build_seconds,
+            "first_step_seconds": first_step_seconds,
+            "parameters": int(self.contestant.parameters),
+            "machine": facts(self.case, self.cores, name),
+        }
+
+    def warm_up(self) -> None:
+        """Run some batches, fewer where they are slow."""
+        start, done = time.perf_counter(), 0
+        while done < WARM_UP_BATCHES and time.perf_counter() - start < WARM_UP_SECONDS:
+            self.block(2 * self.case.batch_size)
+            done += 2
+
+    def block(self, count: int) -> dict[str, Any]:
+        """Run the task on so many images, an epoch after another; return how long it took."""
+        import numpy as np
+
+        epoch = max(1, EPOCH_IMAGES // self.case.batch_size) * self.case.batch_size
+        if len(self.images) < min(count, epoch):
+            self.images = np.resize(self.images, (min(count, epoch), *self.images.shape[1:]))
+        run = getattr(self.contestant, self.case.task)
+        parts = [self.images[: min(epoch, count - done)] for done in range(0, count, epoch)]
+        seconds, _ = timed(lambda: [run(part) is None for part in parts])
+        return {"seconds": seconds, "images": count}
+
+    def probe(self) -> dict[str, Any]:
+        """Return the framework's speed of plain operations here."""
+        from benchmarks.probes import probe
+
+        return dict(probe(self.case))
+
+    def end(self) -> dict[str, Any]:
+        """Return the peak memory of this process, and of the GPU where there is one."""
+        from benchmarks.probes import peak_device_mib
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"peak_memory_mib": peak, "peak_gpu_memory_mib": peak_device_mib(self.case)}
+
+
+def serve(say: Callable[[dict[str, Any]], None]) -> None:
+    """Read a case and then commands, until the last of them or the end of stdin."""
+    fields = json.loads(sys.stdin.readline())
+    cores = configure(fields)
+    from benchmarks.case import Case
+
+    server = Server(Case.from_dict(fields), cores)
+    say(server.start())
+    for line in sys.stdin:
+        match line.split():
+            case ["block", count]:
+                say(server.block(int(count)))
+            case ["probe"]:
+                say(server.probe())
+            case ["end"]:
+                say(server.end())
+                return
+            case _:
+                raise ValueError(f"Expected block N, probe or end; received {line!r}")
+
+
+def main() -> int:
+    """Serve; return the exit code."""
+    # Frameworks write to stdout: what they write goes to stderr, and the answers where stdout was.
+    with os.fdopen(os.dup(1), "w") as protocol:
+        os.dup2(2, 1)
+
+        def say(answer: dict[str, Any]) -> None:
+            print(json.dumps(answer), file=protocol, flush=True)
+
+        try:
+            serve(say)
+        except Exception as error:
+            traceback.print_exc()
+            say({"error": f"{type(error).__name__}: {error}"})
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Which numbers a model computes with: a Keras dtype policy, or the machine's best."""
+
+import functools
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+from fmae_zoo.errors import ArgumentError
+
+Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
+"""The Keras dtype policies, and `auto`: the fastest of them here that needs no loss scaling."""
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+_CPU_UNITS = {"avx512_bf16", "amx_bf16"}
+
+
+def resolve(precision: str) -> str:
+    """Return the dtype policy of a precision; `auto` asks the device and the backend.
+
+    `auto` is `mixed_bfloat16` on GPUs that compute in bfloat16, and on CPUs with units for it
+    where the backend uses them (TensorFlow and PyTorch do, JAX does not); else `float32`.
+
+    Raises:
+        ArgumentError: there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        return precision
+    return "mixed_bfloat16" if _has_bfloat16() else "float32"
+
+
+@functools.cache
+def _has_bfloat16() -> bool:
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return jax.default_backend() != "cpu"
+    if backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    else:
+        import tensorflow as tf
+
+        devices = tf.config.list_logical_devices("GPU")
+        if devices:
+            details = tf.config.experimental.get_device_details(
+                tf.config.list_physical_devices("GPU")[0]
+            )
+            return details.get("compute_capability", (0, 0)) >= (8, 0)
+    return bool(_CPU_UNITS & cpu_features())
+
+
+def cpu_features() -> set[str]:
+    """Return what the CPU can do, by the names that Linux has for it; empty elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return set()
+    lines = (line.partition(":") for line in text.splitlines())
+    return {flag for name, _, flags in lines if name.strip() == "flags" for flag in flags.split()}

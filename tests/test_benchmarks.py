@@ -1,0 +1,231 @@
+import csv
+import json
+import math
+import os
+import sys
+
+import keras
+import pytest
+from click.testing import CliRunner
+
+import fmae_zoo
+from benchmarks import __main__ as main
+from benchmarks import embedding, loading, parity, report
+from benchmarks.__main__ import cli
+from benchmarks.case import Case
+from benchmarks.flops import flops_per_image
+from benchmarks.report import write_report
+from benchmarks.results import compare, merge_rows, read_rows, write_rows
+from benchmarks.runner import run
+from fmae_zoo.registry import find_spec
+from tests.conftest import TINY_CONV, tiny_spec
+
+GAUSSIAN = {"type": "gaussian", "size": 4}
+COMMANDS = ("train", "infer", "load", "parity", "embed", "report", "compare", "all")
+
+FAKE_WORKER = """
+import json, sys
+case = json.loads(sys.stdin.readline())
+name = case["contestant"]
+log = open(sys.argv[1], "a")
+
+def say(line, **answer):
+    print(name, line, file=log, flush=True)
+    print(json.dumps(answer), flush=True)
+
+if name == sys.argv[2]:
+    say("failed", error="ValueError: no such thing")
+    sys.exit(1)
+say("ready", ready=True, parameters=3)
+blocks = 0
+for line in sys.stdin:
+    word, *rest = line.split()
+    blocks += 1
+    if name == sys.argv[3] and blocks > 2:
+        sys.exit("Killed")
+    if word == "block":
+        say(line.strip(), seconds=int(rest[0]) / 1000, images=int(rest[0]))
+    elif word == "probe":
+        say(word, matmul_gflops=2.0, convolution_gflops=4.0)
+    else:
+        say(word, peak_memory_mib=10.0, peak_gpu_memory_mib=None)
+"""
+
+
+@pytest.fixture
+def run_fake(tmp_path):
+    """Run cases with a worker of 1,000 images a second; return the rows and what was asked."""
+    script = tmp_path / "fake_worker.py"
+    script.write_text(FAKE_WORKER)
+
+    def call(cases, failing="", dying=""):
+        log = tmp_path / "log"
+        command = [sys.executable, str(script), str(log), failing, dying]
+        rows = run(cases, 3, 1.0, command)
+        return rows, log.read_text().splitlines()
+
+    return call
+
+
+def case(contestant="fmae_zoo", backend="torch", task="train", **fields):
+    return Case(task, fields.pop("entry", "dense-ae"), contestant, backend, **fields)
+
+
+def row(median, spread=1.0, **fields):
+    """Return what the runner would for a case."""
+    return case(**fields).to_dict() | {
+        "date": "2026-01-02T03:04:05+00:00",
+        "images_per_second": {
+            "median": median,
+            "lowest": median - 2 * spread,
+            "highest": median + 2 * spread,
+            "lower_quartile": median - spread,
+            "upper_quartile": median + spread,
+        },
+        "runs": [median - spread, median, median + spread],
+        "first_step_seconds": 1.25,
+        "peak_memory_mib": 512.0,
+        "share_of_peak": 0.5,
+        "machine": {"cpu": "A CPU", "cpu_features": ["avx2"], "versions": {"numpy": "2.0"}},
+    }
+
+
+def test_contestants_take_turns_after_all_are_ready(run_fake):
+    rows, asked = run_fake([case("fmae_zoo"), case("keras"), case("fmae_zoo", task="encode")])
+    assert [each["task"] for each in rows] == ["train", "train", "encode"]
+    turns = [line.split()[0] for line in asked if line.endswith(" block 1024")]
+    assert turns == ["fmae_zoo", "keras"] * 3 + ["fmae_zoo"] * 3
+    assert asked.index("keras ready") < asked.index("fmae_zoo block 1024")
+
+
+def test_a_row_holds_speed_spread_and_share_of_the_probe(run_fake):
+    [found], _ = run_fake([case()])
+    speed, flops = found["images_per_second"], flops_per_image(find_spec("dense-ae"), "train")
+    assert speed["median"] == speed["lowest"] == speed["highest"] == pytest.approx(1000.0)
+    assert len(found["runs"]) == 3
+    assert found["milliseconds_per_step"] == pytest.approx(128.0)
+    assert found["gflops"] == pytest.approx(1000.0 * flops / 1e9)
+    assert found["share_of_peak"] == pytest.approx(found["gflops"] / 4.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"), [("failing", "no such thing"), ("dying", "exit code 1: Killed")]
+)
+def test_a_worker_that_fails_becomes_a_row_and_stops_no_other(run_fake, how, reason):
+    rows, _ = run_fake([case("keras"), case("fmae_zoo")], **{how: "keras"})
+    assert reason in rows[0]["error"]
+    assert rows[1]["images_per_second"]["median"] == pytest.approx(1000.0)
+
+
+def test_a_real_worker():
+    one = case("fmae_zoo", os.environ["KERAS_BACKEND"], "encode", batch_size=16)
+    [found] = run([one], rounds=1, seconds_per_block=0.01)
+    assert "error" not in found, found["error"]
+    assert found["images_per_second"]["median"] > 0
+    trained = fmae_zoo.load("dense-ae").trainable_variables
+    assert found["parameters"] == sum(math.prod(each.shape) for each in trained)
+    assert min(found["probe"].values()) > 0
+    assert found["peak_memory_mib"] > 50
+    assert found["machine"]["versions"]["keras"] == keras.__version__
+
+
+def test_flops_of_the_dense_entry_by_hand():
+    encoder = [784 * 400, 400 * 200, 200 * 100]
+    encode = sum(encoder) + 100 * 32
+    both = 2 * encode
+    spec = find_spec("dense-ae")
+    assert flops_per_image(spec, "encode") == 2 * encode
+    assert flops_per_image(spec, "reconstruct") == 2 * both
+    assert flops_per_image(spec, "train") == 2 * (3 * both - encoder[0])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network": {"type": "dense", "units": [32, 16]}, "latent": GAUSSIAN},
+        {"network": TINY_CONV},
+        {"network": TINY_CONV, "latent": {"type": "spatial", "size": 7 * 7 * 4}},
+    ],
+)
+def test_flops_are_those_of_the_built_layers(changes):
+    model = fmae_zoo.Autoencoder(tiny_spec(**changes))
+
+    def counted(part):
+        linear = [each for each in part.layers if hasattr(each, "kernel")]
+        return sum(2 * math.prod((*x.kernel.shape, *x.output.shape[1:-1])) for x in linear)
+
+    encode, decode = counted(model.encoder), counted(model.decoder)
+    assert flops_per_image(model.spec, "encode") == encode
+    assert flops_per_image(model.spec, "reconstruct") == encode + decode
+
+
+def test_comparison_says_faster_slower_or_within_noise():
+    old = [row(100.0, backend=name) for name in ("tensorflow", "torch", "jax")]
+    new = [row(150.0, backend="tensorflow"), row(50.0, backend="torch"), row(101.5, backend="jax")]
+    found = compare([*old, row(1.0, task="encode")], new)
+    assert [each["verdict"] for each in found] == ["faster", "slower", "within noise"]
+    assert found[0]["ratio"] == pytest.approx(1.5)
+
+
+def test_merging_replaces_the_rows_of_the_same_case(tmp_path):
+    path = tmp_path / "speed.json"
+    write_rows([row(1.0), row(2.0, contestant="keras")], path)
+    merge_rows([row(3.0)], path)
+    speeds = {each["contestant"]: each["images_per_second"]["median"] for each in read_rows(path)}
+    assert speeds == {"fmae_zoo": 3.0, "keras": 2.0}
+
+
+def test_the_report_is_made_from_the_rows_alone(tmp_path):
+    entry = "conv-ae-bn"
+    failed = case("pythae", entry=entry).to_dict() | {"date": "2026-01-02", "error": "no pythae"}
+    rows = [row(2000.0, entry=entry), row(1600.0, contestant="handwritten", entry=entry), failed]
+    write_rows(rows, tmp_path / "speed.json")
+    csv_file, markdown, picture = write_report(tmp_path)
+    with csv_file.open() as file:
+        assert next(csv.DictReader(file))["images_per_second.median"] == "2000.0"
+    text = markdown.read_text()
+    assert "| torch | fmae_zoo | 2,000 ± 1 | 1.25 | 512 | 50% | 1.25 |" in text
+    assert "failed: no pythae" in text
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    before = text, csv_file.read_bytes()
+    write_report(tmp_path)
+    assert before == (markdown.read_text(), csv_file.read_bytes())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    result = CliRunner().invoke(cli, [command, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: python -m benchmarks {command}" in result.output
+
+
+@pytest.mark.parametrize("command", ["train", "infer", "load", "parity", "embed"])
+def test_a_wrong_entry_is_refused_before_anything_is_measured(command):
+    result = CliRunner().invoke(cli, [command, "--entry", "conv-ae-bm"])
+    assert result.exit_code == 2
+    assert "Did you mean conv-ae-bn" in " ".join(result.output.split())
+
+
+def test_all_measures_everything_and_reports_though_one_fails(monkeypatch):
+    done = []
+
+    def fail(*args):
+        done.append("parity")
+        raise RuntimeError("jax failed")
+
+    monkeypatch.setattr(main, "measure", lambda tasks, **_: done.extend(tasks))
+    monkeypatch.setattr(loading, "run", lambda *_: done.append("load"))
+    monkeypatch.setattr(parity, "run", fail)
+    monkeypatch.setattr(embedding, "run", lambda *_: done.append("embed"))
+    monkeypatch.setattr(report, "write_report", lambda _: done.append("report") or [])
+    result = CliRunner().invoke(cli, ["all"])
+    assert done == ["train", "encode", "reconstruct", "load", "parity", "embed", "report"]
+    assert result.exit_code == 1
+    assert "parity: jax failed" in result.output
+
+
+def test_comparing_what_is_no_results_file_says_so(tmp_path):
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps([1, 2]))
+    result = CliRunner().invoke(cli, ["compare", str(path), str(path)])
+    assert "expected a file that `python -m benchmarks` wrote" in str(result.exception)

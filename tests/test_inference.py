@@ -1,0 +1,118 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from fmae_zoo.accelerate import plain_keras
+from fmae_zoo.errors import ArgumentError
+from fmae_zoo.inference import folded, predicted
+from fmae_zoo.networks.upsampling import UpsampledConv2D
+
+
+def network(*own_layers):
+    """A network whose BatchNorm has statistics and weights that do something."""
+    model = keras.Sequential([keras.Input((6, 8, 3)), *own_layers])
+    model = keras.Model(model.inputs[0], model.outputs[0])
+    rng = np.random.default_rng(1)
+    model.set_weights([rng.uniform(0.2, 1.0, w.shape).astype("float32") for w in model.weights])
+    return model
+
+
+def inputs(count=5):
+    return np.random.default_rng(0).standard_normal((count, 6, 8, 3)).astype("float32")
+
+
+NETWORKS = {
+    "conv and norm": lambda: [
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+    ],
+    "no bias": lambda: [layers.Conv2D(4, 3, use_bias=False), layers.BatchNormalization()],
+    "no scale": lambda: [layers.Conv2D(4, 3), layers.BatchNormalization(scale=False)],
+    "no center": lambda: [layers.Conv2D(4, 3), layers.BatchNormalization(center=False)],
+    "upsampled": lambda: [UpsampledConv2D(4, use_bias=False), layers.BatchNormalization()],
+    "dense": lambda: [layers.Flatten(), layers.Dense(4), layers.BatchNormalization()],
+    "activation between": lambda: [
+        layers.Conv2D(4, 3, activation="relu"),
+        layers.BatchNormalization(),
+    ],
+    "another axis": lambda: [layers.Conv2D(4, 3), layers.BatchNormalization(axis=1)],
+    "norm alone": lambda: [layers.BatchNormalization(), layers.Conv2D(4, 3)],
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folding_changes_nothing(name):
+    model = network(*NETWORKS[name]())
+    with plain_keras():
+        plain = predicted(model, inputs(), 500)
+    np.testing.assert_allclose(predicted(model, inputs(), 500), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_a_convolution_that_something_else_reads_is_not_folded():
+    image = keras.Input((6, 8, 3))
+    convolution = layers.Conv2D(3, 3, padding="same")(image)
+    norm = layers.BatchNormalization()(convolution)
+    model = keras.Model(image, layers.Add()([convolution, norm]))
+    plain = ops.convert_to_numpy(model(inputs(), training=False))
+    fast = ops.convert_to_numpy(folded(model, ops.convert_to_tensor(inputs())))
+    np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_outputs_are_those_of_the_weights_as_they_are_now():
+    model = network(*NETWORKS["conv and norm"]())
+    before = predicted(model, inputs(), 500)
+    model.set_weights([2.0 * weight for weight in model.get_weights()])
+    after = predicted(model, inputs(), 500)
+    with plain_keras():
+        plain = predicted(model, inputs(), 500)
+    assert not np.allclose(before, after)
+    np.testing.assert_allclose(after, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 128, 300])
+@pytest.mark.parametrize("batch_size", [1, 500])
+def test_any_number_of_images_in_any_batches(count, batch_size):
+    if batch_size == 1 and count > 3:
+        count = 4
+    model = network(*NETWORKS["conv and norm"]())
+    everything = predicted(model, inputs(300), 100)
+    part = predicted(model, inputs(300)[:count], batch_size)
+    assert part.dtype == np.float32
+    np.testing.assert_allclose(part, everything[:count], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])
+def test_a_wrong_batch_size_is_refused(batch_size):
+    with pytest.raises(ArgumentError, match="batch_size"):
+        predicted(network(layers.Conv2D(4, 3)), inputs(), batch_size)
+
+
+def test_an_activation_is_applied():
+    model = network(layers.Conv2D(4, 3))
+    outputs = predicted(model, inputs(), 500)
+    squashed = predicted(model, inputs(), 500, activation="sigmoid")
+    np.testing.assert_allclose(squashed, 1.0 / (1.0 + np.exp(-outputs)), rtol=1e-4, atol=1e-6)
+
+
+def test_upsampling_and_convolution_in_one_are_those_of_keras():
+    layer = UpsampledConv2D(5)
+    model = keras.Sequential([keras.Input((6, 8, 3)), layer])
+    plain = keras.Sequential(
+        [keras.Input((6, 8, 3)), layers.UpSampling2D(2), layers.Conv2D(5, 3, padding="same")]
+    )
+    weights = [np.random.default_rng(2).standard_normal(w.shape) for w in model.weights]
+    model.set_weights(weights)
+    plain.set_weights(weights)
+    assert model.output_shape == (None, 12, 16, 5)
+    outputs = ops.convert_to_numpy(plain(inputs()))
+    np.testing.assert_allclose(ops.convert_to_numpy(model(inputs())), outputs, atol=1e-4)
+    with plain_keras():
+        np.testing.assert_allclose(ops.convert_to_numpy(model(inputs())), outputs, atol=1e-4)
+
+
+def test_a_layer_of_upsampling_and_convolution_is_built_again_from_its_config():
+    layer = UpsampledConv2D(5, use_bias=False, name="up1_conv1")
+    again = UpsampledConv2D.from_config(layer.get_config())
+    assert (again.filters, again.use_bias, again.name) == (5, False, "up1_conv1")

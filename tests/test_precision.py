@@ -1,0 +1,55 @@
+import keras
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import precision
+from fmae_zoo.errors import ArgumentError
+from fmae_zoo.precision import cpu_features, resolve
+
+ON_CPU = {"tensorflow": "mixed_bfloat16", "torch": "mixed_bfloat16", "jax": "float32"}
+
+
+@pytest.fixture(autouse=True)
+def _asked_anew():
+    precision._has_bfloat16.cache_clear()
+    yield
+    precision._has_bfloat16.cache_clear()
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_a_policy_stays_itself(policy):
+    assert resolve(policy) == policy
+
+
+def test_auto_is_bfloat16_where_cpu_and_backend_have_it(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_features", lambda: {"avx2", "amx_bf16"})
+    assert resolve("auto") == ON_CPU[keras.backend.backend()]
+
+
+def test_auto_is_float32_on_other_cpus(monkeypatch):
+    monkeypatch.setattr(precision, "cpu_features", lambda: {"avx2"})
+    assert resolve("auto") == "float32"
+
+
+def test_features_are_those_of_this_cpu(tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor : 0\nflags\t\t: fpu avx2 amx_bf16\nbugs : none\n")
+    monkeypatch.setattr(precision, "Path", lambda _: file)
+    assert cpu_features() == {"fpu", "avx2", "amx_bf16"}
+    file.unlink()
+    assert cpu_features() == set()
+
+
+@pytest.mark.parametrize("wrong", ["float8", "bfloat16", "", None, 16])
+def test_another_precision_is_refused(wrong):
+    with pytest.raises(ArgumentError, match="mixed_bfloat16"):
+        fmae_zoo.load("dense-ae", precision=wrong)
+
+
+def test_a_model_of_low_precision_gives_nearly_the_same_codes(images):
+    exact = fmae_zoo.load("conv-ae-bn", pretrained=True).encode(images)
+    model = fmae_zoo.load("conv-ae-bn", pretrained=True, precision="mixed_bfloat16")
+    codes = model.encode(images)
+    assert codes.dtype == np.float32
+    assert 0.0 < np.abs(codes - exact).max() < 0.05 * np.abs(exact).max()
