@@ -9,6 +9,8 @@ BACKENDS = ("tensorflow", "torch", "jax")
 TASKS = ("train", "encode", "reconstruct")
 CONTESTANTS = ("fmae_zoo", "keras", "handwritten", "pythae")
 PRECISIONS = ("float32", "mixed_bfloat16")
+OF_PYTHAE = ("dense-ae", "dense-vae")
+"""The entries that pythae is measured on, with PyTorch in float32."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,14 @@ class Case:
     batch_size: int = 128
     threads: int = 0
     device: str = "cpu"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the contestant has the entry, on the backend and at the precision."""
+        if self.contestant != "pythae":
+            return True
+        plain = self.backend == "torch" and self.precision == "float32"
+        return plain and self.entry in OF_PYTHAE
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:

@@ -1,5 +1,6 @@
 """Tables and a picture of the rows in `results/speed.json`. Every number comes from there."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from benchmarks.case import BACKENDS, CONTESTANTS
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, Row, read_rows, write_csv
 from benchmarks.runner import group_of
+from benchmarks.targets import targets
 from fmae_zoo.files import write_text
 
 Group = dict[tuple[str, str], Row]
@@ -24,7 +26,9 @@ def write_report(folder: Path = RESULTS) -> list[Path]:
 
     rows = read_rows(folder / "speed.json")
     write_csv(rows, folder / "speed.csv")
-    write_text(folder / "speed.md", markdown(rows))
+    loading = folder / "loading.json"
+    found = json.loads(loading.read_text()) if loading.is_file() else None
+    write_text(folder / "speed.md", markdown(rows, found))
     picture = draw(grouped(rows), folder / "speed.png")
     return [folder / "speed.csv", folder / "speed.md", *([picture] if picture else [])]
 
@@ -56,8 +60,8 @@ def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float |
     return speeds[0]["median"] / speeds[1]["median"]
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """Return all groups and the ratios between contestants as Markdown."""
+def markdown(rows: Sequence[Row], loading: dict[str, Any] | None = None) -> str:
+    """Return targets, groups and the ratios between contestants as Markdown."""
     groups = grouped(rows)
     lines = [
         "# Speed",
@@ -66,9 +70,15 @@ def markdown(rows: Sequence[Row]) -> str:
         "median of several blocks, and half their interquartile range; the contestants of a table "
         "took turns, block by block. First step: with what is compiled in it. Peak memory: of the "
         "process, and of the GPU where there is one. Share of peak: of the faster of a matrix "
-        "product and a convolution in the same framework.",
+        "product and a convolution in the same framework. The hand-written loops compute every "
+        "layer as it stands; the zoo folds BatchNorm for inference, and computes upsampling and "
+        "the convolution after it with 4/9 of the products.",
         "",
     ]
+    aims = [target.cells() for target in targets(groups, loading)]
+    if aims:
+        columns = ("figure", "aim", "obtained", "reached")
+        lines += ["## Aims", "", *table(columns, aims, numbers_from=1), ""]
     for group in groups:
         lines += [f"## {title_of(group)}", "", *_group_table(group), ""]
     lines += ["## Ratios", "", *_ratio_table(groups), "", "## Machines", ""]

@@ -42,6 +42,7 @@ _MODULES = {
     "TrainingError": "errors",
     "UnknownModelError": "errors",
     "WeightsError": "errors",
+    "benchmark": "benchmarking",
     "evaluate": "evaluation",
     "list_models": "registry",
     "load": "loading",
@@ -71,6 +72,7 @@ __all__ = sorted(_MODULES)
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder as Autoencoder
+    from fmae_zoo.benchmarking import benchmark as benchmark
     from fmae_zoo.classifier import Classifier as Classifier
     from fmae_zoo.data import Dataset as Dataset
     from fmae_zoo.data import load_data as load_data

@@ -26,14 +26,14 @@ def require_backend() -> str:
             f"KERAS_BACKEND is {named!r}; fmae_zoo runs on one of {', '.join(BACKENDS)}."
         )
     if named:
-        if not _installed(named):
+        if not is_installed(named):
             raise BackendError(
                 f"KERAS_BACKEND is {named!r}, which is not installed. "
                 f'Install it with: pip install "fmae-zoo[{named}]"' + _others_installed(named)
             )
         return named
     for backend in (_configured_backend(), *BACKENDS):
-        if backend in BACKENDS and _installed(backend):
+        if backend in BACKENDS and is_installed(backend):
             os.environ["KERAS_BACKEND"] = backend
             return backend
     raise BackendError(
@@ -42,12 +42,13 @@ def require_backend() -> str:
     )
 
 
-def _installed(backend: str) -> bool:
+def is_installed(backend: str) -> bool:
+    """Whether the package of a backend can be imported."""
     return importlib.util.find_spec(backend) is not None
 
 
 def _others_installed(named: str) -> str:
-    others = [name for name in BACKENDS if name != named and _installed(name)]
+    others = [name for name in BACKENDS if name != named and is_installed(name)]
     return f" or set KERAS_BACKEND={others[0]}, which is installed." if others else ""
 
 

@@ -104,7 +104,10 @@ class Entry:
         Raises:
             NoWeightsError: the manifest records no such file.
         """
-        record = self.manifest.files.get(name)
+        return self._record_in(self.manifest, name)
+
+    def _record_in(self, manifest: Manifest, name: str) -> FileRecord:
+        record = manifest.files.get(name)
         if record is None:
             raise NoWeightsError(f"{self.spec.full_name}: its manifest records no {name}")
         return record
@@ -129,17 +132,20 @@ class Entry:
             NoWeightsError: the manifest records no such file.
             HubError: the Hub does not give it.
         """
-        found = [self.file(name) for name in names]
-        if not self.manifest.hub.commit or all(has_digest(*each) for each in found):
+        manifest = self.manifest
+        assert self.folder is not None
+        records = [self._record_in(manifest, name) for name in names]
+        found = [(self.folder / name, record.sha256) for name, record in zip(names, records)]
+        pin = manifest.hub
+        if not pin.commit or all(has_digest(*each) for each in found):
             return found
         from fmae_zoo.hub.address import HubAddress
         from fmae_zoo.hub.repo import Repo
 
-        pin = self.manifest.hub
         published = Repo.open(HubAddress(pin.repo, pin.commit), self.options)
         return [
-            (path if has_digest(path, digest) else published.file(name, self.record(name)), digest)
-            for name, (path, digest) in zip(names, found)
+            (path if has_digest(path, digest) else published.file(name, record), digest)
+            for name, record, (path, digest) in zip(names, records, found)
         ]
 
     def card(self) -> str | None:
@@ -175,15 +181,13 @@ class Entry:
         from fmae_zoo.precision import resolve
         from fmae_zoo.weights import load_weights
 
-        if pretrained:
-            _ = self.manifest
+        wanted = {"posterior": ENCODER_FILE, "decoder": DECODER_FILE}
+        if part is not None:
+            del wanted["decoder" if part == "encoder" else "posterior"]
+        files = self.obtain(*wanted.values()) if pretrained else []
         model = Autoencoder(self.spec, seed=seed, dtype=resolve(precision))
-        if pretrained:
-            wanted = {ENCODER_FILE: model.posterior, DECODER_FILE: model.decoder}
-            if part is not None:
-                del wanted[DECODER_FILE if part == "encoder" else ENCODER_FILE]
-            for network, file in zip(wanted.values(), self.obtain(*wanted)):
-                load_weights(network, *file)
+        for network, file in zip(wanted, files):
+            load_weights(getattr(model, network), *file)
         return model if part is None else getattr(model, part)
 
 

@@ -84,7 +84,7 @@ def test_other_seeds_are_measured_into_the_manifest(tool, few, tmp_path, spec_fo
 def test_the_readme_holds_the_figures_of_the_manifests(tool):
     make_readme = tool("make_readme")
     text = make_readme.README.read_text(encoding="utf-8")
-    assert make_readme.with_table(text) == text
+    assert make_readme.with_tables(text) == text
     manifest = registry.find_entry("dense-ae").manifest
     row = next(line for line in text.splitlines() if line.startswith("| `dense-ae` | 32 |"))
     assert f"{manifest.results['reconstruction']['mse']:.5f}" in row

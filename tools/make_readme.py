@@ -1,6 +1,6 @@
-"""Write the README's table of models, and its picture, from the manifests.
+"""Write the README's tables and its picture, from the manifests and the benchmarks' rows.
 
-With --check nothing is written; the exit code says whether the table is up to date.
+With --check nothing is written; the exit code says whether the tables are up to date.
 """
 
 import sys
@@ -12,9 +12,9 @@ from fmae_zoo.registry import bundled, short_name
 from fmae_zoo.summary import summary_of
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "reconstructions.png"
-BEGIN, END = "<!-- models: begin -->", "<!-- models: end -->"
 COLUMNS = (
     ("model", "name", "`{}`"),
     ("latent", "latent", "{:,}"),
@@ -78,11 +78,22 @@ def seeds_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(text: str) -> str:
-    """Return the README with the table between its markers replaced."""
-    head, rest = text.split(BEGIN)
-    _, tail = rest.split(END)
-    return f"{head}{BEGIN}\n{table()}\n{END}{tail}"
+def speed_table() -> str:
+    """Return the table of backends."""
+    from benchmarks.results import SPEED, read_rows
+    from benchmarks.summary import backend_table
+
+    return backend_table(read_rows(SPEED))
+
+
+def with_tables(text: str) -> str:
+    """Return the README with each table between its markers replaced."""
+    for name, make in (("models", table), ("speed", speed_table)):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        head, rest = text.split(begin)
+        _, tail = rest.split(end)
+        text = f"{head}{begin}\n{make()}\n{end}{tail}"
+    return text
 
 
 def draw() -> None:
@@ -122,10 +133,10 @@ def main() -> None:
     """Write the README and the picture, or check the README."""
     text = README.read_text(encoding="utf-8")
     if "--check" in sys.argv:
-        if with_table(text) != text:
+        if with_tables(text) != text:
             raise SystemExit("README.md is not up to date: run `make readme`")
         return
-    README.write_text(with_table(text), encoding="utf-8")
+    README.write_text(with_tables(text), encoding="utf-8")
     draw()
 
 

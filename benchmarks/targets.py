@@ -1,0 +1,120 @@
+"""What the zoo aims at, beside what was measured."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.case import BACKENDS
+from benchmarks.results import Row
+
+TRAINED = ("conv-ae-bn", "conv-ae-bn-spatial")
+INFERENCE = ("encode", "reconstruct")
+PYTHAE = ("dense-ae", "dense-vae")
+INF = float("inf")
+
+
+class Target(NamedTuple):
+    """One figure: what it must be at least, or at most, and what it is."""
+
+    figure: str
+    lowest: float
+    highest: float
+    obtained: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether the figure is within its bounds."""
+        return self.lowest <= self.obtained <= self.highest
+
+    def cells(self) -> list[str]:
+        """Return the figure as a row of a table."""
+        bound = f"at least {self.lowest:g}" if self.highest == INF else f"at most {self.highest:g}"
+        return [self.figure, bound, f"{self.obtained:.2f}", "yes" if self.reached else "no"]
+
+
+def targets(groups: Sequence[Any], loading: dict[str, Any] | None = None) -> list[Target]:
+    """Return every figure that the rows allow, in the order of the tasks.
+
+    Args:
+        groups: rows that compete, by backend and contestant.
+        loading: the content of `loading.json`.
+    """
+    return [*_against_handwritten(groups), *_against_stock(groups), *_against_pythae(groups)] + (
+        list(_of_loading(loading)) if loading else []
+    )
+
+
+def _measured(group: Any, backend: str, contestant: str) -> Row | None:
+    row = group.get((backend, contestant))
+    return row if row and "error" not in row else None
+
+
+def _speed(row: Row) -> float:
+    return row["images_per_second"]["median"]
+
+
+def _against_handwritten(groups: Sequence[Any]) -> Iterator[Target]:
+    for group in groups:
+        task, entry, precision = _facts(group)
+        for backend in BACKENDS:
+            zoo, hand = (_measured(group, backend, who) for who in ("fmae_zoo", "handwritten"))
+            if not zoo or not hand or entry not in TRAINED:
+                continue
+            what = f"{entry}, {backend}, {precision}, to handwritten"
+            lowest = 1.0 if task == "train" else 1.2
+            yield Target(f"{task} {what}", lowest, INF, _speed(zoo) / _speed(hand))
+            if task == "train":
+                memory = zoo["peak_memory_mib"] / hand["peak_memory_mib"]
+                yield Target(f"peak memory of {task} {what}", 0.0, 1.2, memory)
+
+
+def _against_stock(groups: Sequence[Any]) -> Iterator[Target]:
+    """Compare the zoo's best backend and precision with stock Keras' best in float32."""
+    tasks = {_facts(group)[:2] for group in groups}
+    for task, entry in sorted(tasks):
+        if entry not in TRAINED:
+            continue
+        of_task = [group for group in groups if _facts(group)[:2] == (task, entry)]
+        best = [
+            _speed(row)
+            for group in of_task
+            for backend in BACKENDS
+            if (row := _measured(group, backend, "fmae_zoo"))
+        ]
+        stock = [
+            _speed(row)
+            for group in of_task
+            for backend in BACKENDS
+            if _facts(group)[2] == "float32" and (row := _measured(group, backend, "keras"))
+        ]
+        if best and stock:
+            lowest = 3.0 if task == "train" else 4.0
+            what = f"{task} {entry}, best of fmae_zoo to best of stock Keras in float32"
+            yield Target(what, lowest, INF, max(best) / max(stock))
+
+
+def _against_pythae(groups: Sequence[Any]) -> Iterator[Target]:
+    for group in groups:
+        task, entry, _ = _facts(group)
+        pythae = _measured(group, "torch", "pythae")
+        if task != "train" or entry not in PYTHAE or not pythae:
+            continue
+        for backend in BACKENDS:
+            zoo = _measured(group, backend, "fmae_zoo")
+            if zoo:
+                yield Target(
+                    f"train {entry}, {backend}, to pythae", 2.0, INF, _speed(zoo) / _speed(pythae)
+                )
+
+
+def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:
+    for backend, measured in loading["backends"].items():
+        for row in measured["rows"]:
+            ratio = row["load"]["median"] / row["build"]["median"]
+            what = f"load(pretrained=True) of {row['entry']}, {backend}, to building it"
+            yield Target(what, 0.0, 1.3, ratio)
+    yield Target("import fmae_zoo, ms", 0.0, 100.0, loading["import"]["difference_ms"])
+
+
+def _facts(group: Any) -> tuple[str, str, str]:
+    row = next(iter(group.values()))
+    return row["task"], row["entry"], row["precision"]
