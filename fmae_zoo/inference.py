@@ -19,7 +19,7 @@ CHUNK = 128
 def predicted(
     model: Any, inputs: np.ndarray, batch_size: int, activation: str = "linear"
 ) -> np.ndarray:
-    """Return the float32 outputs of a Functional model, activated, for inputs or for none.
+    """Return the float32 outputs of a model, activated, for inputs or for none.
 
     Raises:
         ArgumentError: the batch size is no integer of 1 or more.
@@ -40,12 +40,16 @@ def predicted(
 
 
 def folded(model: Any, inputs: Any) -> Any:
-    """Return a Functional model's outputs, with each BatchNorm folded into the layer before.
+    """Return a model's outputs, with each BatchNorm folded into the layer before.
 
     `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
     kernel is scaled once, and not each output. The folding is a part of what is computed, so it
     always is that of the weights as they are.
     """
+    # A Sequential model that knows its input's shape holds a Functional one.
+    model = getattr(model, "_functional", None) or model
+    if not isinstance(model, keras.Function):
+        return model(inputs, training=False)
     replaced: dict[int, Callable[..., Any]] = {}
     for kernel_layer, norm in _foldable(model):
         replaced[id(kernel_layer)] = functools.partial(_with_norm, kernel_layer, norm)

@@ -116,3 +116,21 @@ def test_a_layer_of_upsampling_and_convolution_is_built_again_from_its_config():
     layer = UpsampledConv2D(5, use_bias=False, name="up1_conv1")
     again = UpsampledConv2D.from_config(layer.get_config())
     assert (again.filters, again.use_bias, again.name) == (5, False, "up1_conv1")
+
+
+def test_a_sequential_model_and_one_of_ones_own_are_taken():
+    sequential = keras.Sequential([keras.Input((6, 8, 3)), *NETWORKS["conv and norm"]()])
+
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = sequential
+
+        def call(self, inputs, training=False):
+            return self.inner(inputs, training=training)
+
+    own = Own()
+    plain = ops.convert_to_numpy(own(inputs()))
+    np.testing.assert_allclose(predicted(sequential, inputs(), 500), plain, rtol=1e-5, atol=1e-5)
+    fast = ops.convert_to_numpy(folded(own, ops.convert_to_tensor(inputs())))
+    np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
