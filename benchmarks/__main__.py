@@ -30,27 +30,24 @@ def _check_entries(context: Any, option: Any, names: tuple[str, ...]) -> tuple[s
         raise click.BadParameter(str(error)) from error
 
 
-def _entry_option(default: Sequence[str]) -> Callable[..., Any]:
+def _several(word: str, default: Sequence[str], note: str = "", **options: Any) -> Any:
+    """Return an option that may be repeated."""
     return click.option(
-        "--entry",
-        "entries",
+        f"--{word}",
+        "entries" if word == "entry" else f"{word}s",
         multiple=True,
         default=default,
         show_default=True,
-        callback=_check_entries,
-        help="A registered name; may be repeated.",
+        help=f"May be repeated.{note}",
+        **options,
     )
 
 
-backend_option = click.option(
-    "--backend",
-    "backends",
-    multiple=True,
-    type=click.Choice(BACKENDS),
-    default=BACKENDS,
-    show_default=True,
-    help="May be repeated.",
-)
+def _entry_option(default: Sequence[str]) -> Any:
+    return _several("entry", default, " A registered name.", callback=_check_entries)
+
+
+backend_option = _several("backend", BACKENDS, type=click.Choice(BACKENDS))
 
 
 def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -59,24 +56,13 @@ def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
     options = [
         _entry_option(PLAINEST),
         backend_option,
-        click.option(
-            "--contestant",
-            "contestants",
-            multiple=True,
+        _several(
+            "contestant",
+            CONTESTANTS,
+            " pythae runs on torch alone.",
             type=click.Choice(CONTESTANTS),
-            default=CONTESTANTS,
-            show_default=True,
-            help="May be repeated. pythae runs on torch alone.",
         ),
-        click.option(
-            "--precision",
-            "precisions",
-            multiple=True,
-            type=click.Choice(PRECISIONS),
-            default=("float32",),
-            show_default=True,
-            help="May be repeated.",
-        ),
+        _several("precision", ("float32",), type=click.Choice(PRECISIONS)),
         click.option("--batch-size", type=positive, default=128, show_default=True),
         click.option("--rounds", type=positive, default=7, show_default=True, help="Blocks each."),
         click.option(

@@ -5,8 +5,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-BACKENDS = ("tensorflow", "torch", "jax")
-TASKS = ("train", "encode", "reconstruct")
+from fmae_zoo._backend import BACKENDS as BACKENDS
+
 CONTESTANTS = ("fmae_zoo", "keras", "handwritten", "pythae")
 PRECISIONS = ("float32", "mixed_bfloat16")
 OF_PYTHAE = ("dense-ae", "dense-vae")

@@ -8,7 +8,6 @@ Pages of the mapped file count as resident while the system has room for them; t
 memory is what the process needs.
 """
 
-import resource
 import statistics
 import tempfile
 import time
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.child import answer, measured
-from benchmarks.machine import host, resident_mib
+from benchmarks.machine import host, peak_mib, resident_mib
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, write_json
 from fmae_zoo.data import load_data
@@ -97,7 +96,7 @@ def measure(entry: str, source: str) -> dict[str, Any]:
     start = time.perf_counter()
     written = embed_files(model.encoder, files, Path(source).with_name("codes.npz"))
     from_disk = written / (time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mib()
     in_memory = np.array(images[:few])
     seconds = []
     for _ in range(REPEATS):

@@ -10,20 +10,22 @@ one process after a warm-up of each: median of 15 and the span from the lowest t
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.child import measured  # noqa: E402 (a script: its folder alone is on the path)
+from benchmarks.loading import alternated, milliseconds  # noqa: E402
+from fmae_zoo._backend import BACKENDS  # noqa: E402
+
 RESULTS = ROOT / "benchmarks" / "hub.json"
 TABLE = ROOT / "benchmarks" / "hub.md"
 MODEL = "conv-ae-bn"
-BACKENDS = ("tensorflow", "torch", "jax")
-ROUNDS = 15
 
 
 SUITES = ("hub_failures", "hub_hostile", "hub_push", "hub_load", "cli_hub")
@@ -31,7 +33,6 @@ SUITES = ("hub_failures", "hub_hostile", "hub_push", "hub_load", "cli_hub")
 
 def measure() -> None:
     """Print the figures of this process's backend as JSON."""
-    sys.path.insert(0, str(ROOT))
     from tests.hub import LocalHub
 
     with LocalHub() as hub, tempfile.TemporaryDirectory() as home:
@@ -62,30 +63,15 @@ def _figures(hub: Any) -> dict[str, Any]:
         encoder = asked(by_tag, part="encoder", cache_dir=cache)
     cold = asked(by_tag)
     warm = {"tag": asked(by_tag)[0], "commit": asked(by_commit)[0], "bundled": asked(MODEL)[0]}
-    loads, builds = [], []
-    for _ in range(ROUNDS + 1):
-        loads.append(_seconds(lambda: fmae_zoo.load(by_commit)))
-        builds.append(_seconds(lambda: fmae_zoo.load(MODEL, pretrained=False)))
+    loads, builds = alternated(
+        lambda: fmae_zoo.load(by_commit), lambda: fmae_zoo.load(MODEL, pretrained=False)
+    )
     return {
         "model": MODEL,
         "environment": environment() | {"cores": str(os.cpu_count())},
         "requests": {"cold": cold[0], "cold_encoder": encoder[0], **warm},
         "bytes": {"whole": cold[1], "encoder": encoder[1], "repo": sum(pushed.sizes.values())},
-        "seconds": {"warm_load": _spread(loads[1:]), "build": _spread(builds[1:])},
-    }
-
-
-def _seconds(function: Any) -> float:
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": statistics.median(values),
-        "lowest": min(values),
-        "highest": max(values),
+        "seconds": {"warm_load": loads, "build": builds},
     }
 
 
@@ -134,7 +120,7 @@ def table(results: dict[str, Any]) -> str:
     for backend, row in results["backends"].items():
         load, build = row["seconds"]["warm_load"], row["seconds"]["build"]
         ratio = load["median"] / build["median"]
-        lines.append(f"| {backend} | {_cell(load)} | {_cell(build)} | {ratio:.2f} |")
+        lines.append(f"| {backend} | {milliseconds(load)} | {milliseconds(build)} | {ratio:.2f} |")
     cases = results["failure_cases"]
     lines += [
         "",
@@ -151,21 +137,11 @@ def table(results: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _cell(spread: dict[str, float]) -> str:
-    low, high = spread["lowest"] * 1e3, spread["highest"] * 1e3
-    return f"{spread['median'] * 1e3:.0f} ({low:.0f} to {high:.0f})"
-
-
 def main() -> None:
     """Measure every backend and write the results."""
     results: dict[str, Any] = {"failure_cases": failure_cases(), "backends": {}}
     for backend in BACKENDS:
-        env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        words = [sys.executable, __file__, "--measure"]
-        answer = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
-        if answer.returncode:
-            raise SystemExit(f"{backend}: {answer.stderr}")
-        results["backends"][backend] = json.loads(answer.stdout.splitlines()[-1])
+        results["backends"][backend] = measured("benchmarks.hub", backend, "--measure")
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     TABLE.write_text(table(results), encoding="utf-8")
     print(table(results))

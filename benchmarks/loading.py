@@ -79,8 +79,8 @@ def markdown(results: dict[str, Any]) -> str:
         [
             f"`{row['entry']}`",
             backend,
-            _milliseconds(row["load"]),
-            _milliseconds(row["build"]),
+            milliseconds(row["load"]),
+            milliseconds(row["build"]),
             f"{row['ratio']:.2f}",
         ]
         for backend, content in results["backends"].items()
@@ -101,14 +101,15 @@ def markdown(results: dict[str, Any]) -> str:
         ),
         "",
         f"`import fmae_zoo` takes {cost['difference_ms']:.0f} ms: a process with it "
-        f"{_milliseconds(cost['imported'])} ms, an empty one {_milliseconds(cost['empty'])} ms.",
+        f"{milliseconds(cost['imported'])} ms, an empty one {milliseconds(cost['empty'])} ms.",
         "",
         f"Measured on {described(results['machine'])} with {described(environments)}.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _milliseconds(spread: dict[str, float]) -> str:
+def milliseconds(spread: dict[str, float]) -> str:
+    """Return what `alternated` measured of a function, in milliseconds."""
     median, low, high = (1e3 * spread[name] for name in ("median", "lowest", "highest"))
     return f"{median:.0f} ({low:.0f} to {high:.0f})"
 

@@ -2,12 +2,13 @@
 
 import os
 import platform
-import sys
-from importlib import metadata
+import resource
 from pathlib import Path
 from typing import Any
 
 from benchmarks.case import Case
+from fmae_zoo.manifest import version_of
+from fmae_zoo.precision import cpu_features
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 """What decides how fast a CPU multiplies matrices."""
@@ -25,17 +26,16 @@ def facts(case: Case, cores: int, device_name: str = "") -> dict[str, Any]:
         "cores": cores,
         "threads": case.threads or cores,
         "gpu": device_name,
-        "versions": {name: _version(name) for name in _packages(case)},
+        "versions": {name: version_of(name) for name in _packages(case)},
     }
 
 
 def host() -> dict[str, Any]:
     """Return what there is to say about the machine without a framework."""
-    cpu = _cpu_info()
     return {
-        "cpu": cpu.get("model name", platform.processor() or "unknown"),
+        "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
-        "cpu_features": sorted(set(FEATURES) & set(cpu.get("flags", "").split())),
+        "cpu_features": sorted(set(FEATURES) & cpu_features()),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -56,27 +56,20 @@ def resident_mib() -> dict[str, float]:
     }
 
 
-def _cpu_info() -> dict[str, str]:
-    """Return the facts of the first processor."""
+def peak_mib() -> float:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _cpu_name() -> str:
     try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or "unknown")
 
 
 def _packages(case: Case) -> list[str]:
     own = [case.contestant] if case.contestant == "pythae" else []
     return ["fmae_zoo", "keras", case.backend, "numpy", *own]
-
-
-def _version(package: str) -> str:
-    """Return a package's version, also where it was installed under another name."""
-    loaded = getattr(sys.modules.get(package), "__version__", None)
-    if loaded:
-        return str(loaded)
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"

@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.case import BACKENDS, CONTESTANTS
+from benchmarks.groups import Group, grouped, ratio, title_of
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, Row, read_rows, write_csv
-from benchmarks.runner import group_of
 from benchmarks.targets import targets
 from fmae_zoo.files import write_text
-
-Group = dict[tuple[str, str], Row]
-"""Rows that compete, by backend and contestant."""
 
 
 def write_report(folder: Path = RESULTS) -> list[Path]:
@@ -31,33 +28,6 @@ def write_report(folder: Path = RESULTS) -> list[Path]:
     write_text(folder / "speed.md", markdown(rows, found))
     picture = draw(grouped(rows), folder / "speed.png")
     return [folder / "speed.csv", folder / "speed.md", *([picture] if picture else [])]
-
-
-def grouped(rows: Sequence[Row]) -> list[Group]:
-    """Return the rows in groups of what competes, backends and contestants in one order."""
-    order = {name: index for index, name in enumerate((*BACKENDS, *CONTESTANTS))}
-    groups: dict[tuple[Any, ...], Group] = {}
-    for row in sorted(rows, key=lambda row: (order[row["backend"]], order[row["contestant"]])):
-        groups.setdefault(group_of(row), {})[row["backend"], row["contestant"]] = row
-    return [groups[key] for key in sorted(groups)]
-
-
-def title_of(group: Group) -> str:
-    """Return what the rows of a group have in common."""
-    row = next(iter(group.values()))
-    threads = f"{row['threads']} threads" if row["threads"] else "all threads"
-    return (
-        f"{row['task']} {row['entry']}, {row['precision']}, batch {row['batch_size']}, "
-        f"{row['device']}" + (f", {threads}" if row["device"] == "cpu" else "")
-    )
-
-
-def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float | None:
-    """Return how many times as fast one is as another, where both were measured."""
-    speeds = [group.get(key, {}).get("images_per_second") for key in (one, other)]
-    if None in speeds:
-        return None
-    return speeds[0]["median"] / speeds[1]["median"]
 
 
 def markdown(rows: Sequence[Row], loading: dict[str, Any] | None = None) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.case import Case
 from benchmarks.flops import flops_per_image
+from benchmarks.groups import group_of
 from fmae_zoo.registry import find_spec
 
 ROOT = Path(__file__).parent.parent
@@ -115,12 +116,6 @@ def run(
         for group in groups.values()
         for row in _run_group(group, rounds, seconds_per_block, command, report)
     ]
-
-
-def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the cases that compete have in common."""
-    keys = ("task", "entry", "precision", "batch_size", "threads", "device")
-    return tuple(row[key] for key in keys)
 
 
 def _run_group(

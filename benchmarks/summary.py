@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from benchmarks.case import BACKENDS, PRECISIONS
+from benchmarks.groups import Group, grouped, ratio
 from benchmarks.markdown import table
-from benchmarks.report import Group, grouped, ratio
 from benchmarks.results import Row
 
 ENTRY = "conv-ae-bn"

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks.case import BACKENDS
+from benchmarks.groups import Group, ratio
 from benchmarks.results import Row
 
 TRAINED = ("conv-ae-bn", "conv-ae-bn-spatial")
-INFERENCE = ("encode", "reconstruct")
-PYTHAE = ("dense-ae", "dense-vae")
 INF = float("inf")
 
 
@@ -31,7 +30,7 @@ class Target(NamedTuple):
         return [self.figure, bound, f"{self.obtained:.2f}", "yes" if self.reached else "no"]
 
 
-def targets(groups: Sequence[Any], loading: dict[str, Any] | None = None) -> list[Target]:
+def targets(groups: Sequence[Group], loading: dict[str, Any] | None = None) -> list[Target]:
     """Return every figure that the rows allow, in the order of the tasks.
 
     Args:
@@ -43,7 +42,7 @@ def targets(groups: Sequence[Any], loading: dict[str, Any] | None = None) -> lis
     )
 
 
-def _measured(group: Any, backend: str, contestant: str) -> Row | None:
+def _measured(group: Group, backend: str, contestant: str) -> Row | None:
     row = group.get((backend, contestant))
     return row if row and "error" not in row else None
 
@@ -52,7 +51,7 @@ def _speed(row: Row) -> float:
     return row["images_per_second"]["median"]
 
 
-def _against_handwritten(groups: Sequence[Any]) -> Iterator[Target]:
+def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
     for group in groups:
         task, entry, precision = _facts(group)
         for backend in BACKENDS:
@@ -61,13 +60,15 @@ def _against_handwritten(groups: Sequence[Any]) -> Iterator[Target]:
                 continue
             what = f"{entry}, {backend}, {precision}, to handwritten"
             lowest = 1.0 if task == "train" else 1.2
-            yield Target(f"{task} {what}", lowest, INF, _speed(zoo) / _speed(hand))
+            faster = ratio(group, (backend, "fmae_zoo"), (backend, "handwritten"))
+            assert faster is not None
+            yield Target(f"{task} {what}", lowest, INF, faster)
             if task == "train":
                 memory = zoo["peak_memory_mib"] / hand["peak_memory_mib"]
                 yield Target(f"peak memory of {task} {what}", 0.0, 1.2, memory)
 
 
-def _against_stock(groups: Sequence[Any]) -> Iterator[Target]:
+def _against_stock(groups: Sequence[Group]) -> Iterator[Target]:
     """Compare the zoo's best backend and precision with stock Keras' best in float32."""
     tasks = {_facts(group)[:2] for group in groups}
     for task, entry in sorted(tasks):
@@ -92,29 +93,23 @@ def _against_stock(groups: Sequence[Any]) -> Iterator[Target]:
             yield Target(what, lowest, INF, max(best) / max(stock))
 
 
-def _against_pythae(groups: Sequence[Any]) -> Iterator[Target]:
+def _against_pythae(groups: Sequence[Group]) -> Iterator[Target]:
     for group in groups:
         task, entry, _ = _facts(group)
-        pythae = _measured(group, "torch", "pythae")
-        if task != "train" or entry not in PYTHAE or not pythae:
-            continue
         for backend in BACKENDS:
-            zoo = _measured(group, backend, "fmae_zoo")
-            if zoo:
-                yield Target(
-                    f"train {entry}, {backend}, to pythae", 2.0, INF, _speed(zoo) / _speed(pythae)
-                )
+            faster = ratio(group, (backend, "fmae_zoo"), ("torch", "pythae"))
+            if task == "train" and faster is not None:
+                yield Target(f"train {entry}, {backend}, to pythae", 2.0, INF, faster)
 
 
 def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:
     for backend, measured in loading["backends"].items():
         for row in measured["rows"]:
-            ratio = row["load"]["median"] / row["build"]["median"]
             what = f"load(pretrained=True) of {row['entry']}, {backend}, to building it"
-            yield Target(what, 0.0, 1.3, ratio)
+            yield Target(what, 0.0, 1.3, row["ratio"])
     yield Target("import fmae_zoo, ms", 0.0, 100.0, loading["import"]["difference_ms"])
 
 
-def _facts(group: Any) -> tuple[str, str, str]:
+def _facts(group: Group) -> tuple[str, str, str]:
     row = next(iter(group.values()))
     return row["task"], row["entry"], row["precision"]

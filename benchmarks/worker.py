@@ -13,7 +13,6 @@ After an error the answer is `{"error": ...}`, and the process ends with exit co
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 import traceback
@@ -126,10 +125,10 @@ class Server:
 
     def end(self) -> dict[str, Any]:
         """Return the peak memory of this process, and of the GPU where there is one."""
+        from benchmarks.machine import peak_mib
         from benchmarks.probes import peak_device_mib
 
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"peak_memory_mib": peak, "peak_gpu_memory_mib": peak_device_mib(self.case)}
+        return {"peak_memory_mib": peak_mib(), "peak_gpu_memory_mib": peak_device_mib(self.case)}
 
 
 def serve(say: Callable[[dict[str, Any]], None]) -> None:

@@ -209,30 +209,29 @@ def _has_fast_conv(layer: Any) -> bool:
 
 def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
     """Return what the layer's convolution gives with another kernel, plus the bias."""
-    if keras.backend.backend() != "torch" or not _has_fast_conv(layer):
-        return layer.convolution_op(inputs, kernel) + bias
+    if keras.backend.backend() == "torch" and _has_fast_conv(layer):
+        return _fast_conv(layer, inputs, kernel, bias)
+    return layer.convolution_op(inputs, kernel) + bias
+
+
+def _fast_conv(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
+    import torch
     from torch.nn.functional import conv2d
 
+    kernel = kernel.permute(3, 2, 0, 1)
+    if kernel.dtype == torch.float16:
+        # Where the CPU has no fast convolution in float16, torch's slow one asks for this.
+        kernel = kernel.contiguous()
     padding = tuple(size // 2 for size in layer.kernel_size)
-    outputs = conv2d(inputs.permute(0, 3, 1, 2), kernel.permute(3, 2, 0, 1), bias, padding=padding)
+    outputs = conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
     return outputs.permute(0, 2, 3, 1)
 
 
 def _conv(layer: Any) -> Callable[..., Any]:
-    import torch
-    from torch.nn.functional import conv2d
-
-    padding = tuple(size // 2 for size in layer.kernel_size)
-
     def call(inputs: Any) -> Any:
-        kernel = layer.kernel
-        kernel = getattr(kernel, "value", kernel).permute(3, 2, 0, 1)
-        if kernel.dtype == torch.float16:
-            # Where the CPU has no fast convolution in float16, torch's slow one asks for this.
-            kernel = kernel.contiguous()
+        kernel = getattr(layer.kernel, "value", layer.kernel)
         bias = layer.bias.value if layer.use_bias else None
-        outputs = conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
-        return layer.activation(outputs.permute(0, 2, 3, 1))
+        return layer.activation(_fast_conv(layer, inputs, kernel, bias))
 
     return call
 

@@ -1,12 +1,13 @@
 """Which backend is the fastest on this machine: a short measurement of each that is installed."""
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from fmae_zoo.spec import ModelSpec
 PRECISIONS = ("float32", "mixed_bfloat16")
 BATCH = 128
 BLOCKS = 5
+MOST_IMAGES = 60_000
+"""Of a block: those of Fashion-MNIST."""
 LIMIT = 600
 """Seconds after which a backend is given up."""
 
@@ -157,28 +160,20 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images_a_second(function: Callable[[Any], Any], images: Any, seconds: float) -> float:
+    """Return the median rate of some blocks, each long enough for its seconds."""
     function(images)
-    rates = list(_rates(function, images, seconds))
+    rate = _rate(function, images)
+    while len(images) / rate < seconds / 2 and len(images) < MOST_IMAGES:
+        images = images.repeat(math.ceil(rate * seconds / len(images)), axis=0)[:MOST_IMAGES]
+        rate = _rate(function, images)
+    rates = [rate, *(_rate(function, images) for _ in range(BLOCKS - 1))]
     return round(statistics.median(rates), 1)
 
 
-def _rates(function: Callable[[Any], Any], images: Any, seconds: float) -> Iterator[float]:
-    """Give the rate of each block, once a block is long enough for its seconds."""
-    rate = 0.0
-    while True:
-        began = time.perf_counter()
-        function(images)
-        spent = time.perf_counter() - began
-        rate = len(images) / spent
-        wanted = max(int(rate * seconds) // BATCH, 1) * BATCH
-        if spent >= seconds / 2 or len(images) >= 60_000:
-            break
-        images = images.repeat(-(-wanted // len(images)), axis=0)[:60_000]
-    yield rate
-    for _ in range(BLOCKS - 1):
-        began = time.perf_counter()
-        function(images)
-        yield len(images) / (time.perf_counter() - began)
+def _rate(function: Callable[[Any], Any], images: Any) -> float:
+    began = time.perf_counter()
+    function(images)
+    return len(images) / (time.perf_counter() - began)
 
 
 def _peak_memory() -> int | None:

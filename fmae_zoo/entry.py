@@ -184,8 +184,9 @@ class Entry:
         wanted = {"posterior": ENCODER_FILE, "decoder": DECODER_FILE}
         if part is not None:
             del wanted["decoder" if part == "encoder" else "posterior"]
+        policy = resolve(precision)
         files = self.obtain(*wanted.values()) if pretrained else []
-        model = Autoencoder(self.spec, seed=seed, dtype=resolve(precision))
+        model = Autoencoder(self.spec, seed=seed, dtype=policy)
         for network, file in zip(wanted, files):
             load_weights(getattr(model, network), *file)
         return model if part is None else getattr(model, part)

@@ -2,8 +2,8 @@
 
 import functools
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -14,6 +14,12 @@ from fmae_zoo.arguments import check_integer
 
 CHUNK = 128
 """Images in one call of a convolutional network: the maps of more do not fit a CPU's cache."""
+
+FOLDS = (layers.Conv2D, layers.Dense)
+"""The layers that a BatchNorm is folded into."""
+
+Calls: TypeAlias = Callable[[Iterable[np.ndarray]], list[Any]]
+"""From chunks of inputs to a tensor for each."""
 
 
 def predicted(
@@ -32,15 +38,15 @@ def predicted(
             outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
         outputs = keras.activations.get(activation)(ops.convert_to_tensor(outputs, "float32"))
         return ops.convert_to_numpy(outputs)
-    call = _call_of(model, activation)
     size = min(batch_size, CHUNK) if _is_convolutional(model) else batch_size
+    chunks = (inputs[start : start + size] for start in range(0, len(inputs), size))
     # JAX returns before it has finished; what it computes meanwhile is fetched at the end.
-    parts = [call(inputs[start : start + size]) for start in range(0, len(inputs), size)]
+    parts = _calls_of(model, activation)(chunks)
     return np.concatenate([ops.convert_to_numpy(part) for part in parts])
 
 
-def folded(model: Any, inputs: Any) -> Any:
-    """Return a model's outputs, with each BatchNorm folded into the layer before.
+def folded(model: Any) -> Callable[[Any], Any]:
+    """Return a function to a model's outputs, with each BatchNorm folded into the layer before.
 
     `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
     kernel is scaled once, and not each output. The folding is a part of what is computed, so it
@@ -49,14 +55,15 @@ def folded(model: Any, inputs: Any) -> Any:
     # A Sequential model that knows its input's shape holds a Functional one.
     model = getattr(model, "_functional", None) or model
     if not isinstance(model, keras.Function):
-        return model(inputs, training=False)
+        return functools.partial(model, training=False)
     replaced: dict[int, Callable[..., Any]] = {}
     for kernel_layer, norm in _foldable(model):
         replaced[id(kernel_layer)] = functools.partial(_with_norm, kernel_layer, norm)
         replaced[id(norm)] = lambda outputs, **_: outputs
     # Functional.call without its handling of masks, and with other calls for some layers.
-    return model._run_through_graph(
-        inputs, operation_fn=lambda operation: replaced.get(id(operation), operation)
+    return functools.partial(
+        model._run_through_graph,
+        operation_fn=lambda operation: replaced.get(id(operation), operation),
     )
 
 
@@ -78,9 +85,6 @@ def _foldable(model: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-FOLDS = (layers.Conv2D, layers.Dense)
-
-
 def _with_norm(layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
     dtype = layer.compute_dtype
     scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
@@ -99,40 +103,37 @@ def _is_convolutional(model: Any) -> bool:
     return any(isinstance(layer, layers.Conv2D) for layer in model.layers)
 
 
-def _call_of(model: Any, activation: str) -> Callable[[np.ndarray], Any]:
-    """Return the compiled call of a model; the model keeps it."""
+def _calls_of(model: Any, activation: str) -> Calls:
+    """Return the compiled calls of a model; the model keeps them."""
     kept = model.__dict__.setdefault("_fmae_zoo_calls", {})
     if activation not in kept:
-        compiled = {"tensorflow": _tensorflow_call, "torch": _torch_call, "jax": _jax_call}
+        compiled = {"tensorflow": _tensorflow_calls, "torch": _torch_calls, "jax": _jax_calls}
+        activate, outputs_of = keras.activations.get(activation), folded(model)
         kept[activation] = compiled[keras.backend.backend()](
-            model, keras.activations.get(activation)
+            model, lambda inputs: activate(ops.cast(outputs_of(inputs), "float32"))
         )
     return kept[activation]
 
 
-def _tensorflow_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+def _tensorflow_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-
-    @tf.function(input_signature=[signature])
-    def call(inputs: Any) -> Any:
-        return activation(ops.cast(folded(model, inputs), "float32"))
-
-    return call
+    compiled = tf.function(outputs_of, input_signature=[signature])
+    return lambda chunks: [compiled(chunk) for chunk in chunks]
 
 
-def _torch_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+def _torch_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import torch
 
-    def call(inputs: np.ndarray) -> Any:
+    def calls(chunks: Iterable[np.ndarray]) -> list[Any]:
         with torch.inference_mode(), accelerated(model):
-            return activation(ops.cast(folded(model, ops.convert_to_tensor(inputs)), "float32"))
+            return [outputs_of(ops.convert_to_tensor(chunk)) for chunk in chunks]
 
-    return call
+    return calls
 
 
-def _jax_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarray], Any]:
+def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import jax
 
     variables = model.variables
@@ -140,14 +141,18 @@ def _jax_call(model: Any, activation: Callable[..., Any]) -> Callable[[np.ndarra
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def compiled(values: list[Any], inputs: Any) -> Any:
         with keras.StatelessScope(state_mapping=list(zip(variables, values))):
-            return activation(ops.cast(folded(model, inputs), "float32"))
+            return outputs_of(inputs)
 
-    def call(inputs: np.ndarray) -> Any:
+    def call(values: list[Any], inputs: np.ndarray) -> Any:
         count = len(inputs)
         # Padded to a power of two, so that few sizes are compiled.
         padding = (1 << (count - 1).bit_length()) - count if count < CHUNK else 0
         if padding:
             inputs = np.concatenate([inputs, np.zeros((padding, *inputs.shape[1:]), inputs.dtype)])
-        return compiled([variable.value for variable in variables], inputs)[:count]
+        return compiled(values, inputs)[:count]
 
-    return call
+    def calls(chunks: Iterable[np.ndarray]) -> list[Any]:
+        values = [variable.value for variable in variables]
+        return [call(values, chunk) for chunk in chunks]
+
+    return calls

@@ -134,17 +134,17 @@ def environment() -> dict[str, str]:
     backend = keras.backend.backend()
     return {
         "python": platform.python_version(),
-        "keras": _version("keras"),
+        "keras": version_of("keras"),
         "backend": backend,
-        backend: _version(backend),
-        "numpy": _version("numpy"),
-        "scikit-learn": _version("scikit-learn"),
+        backend: version_of(backend),
+        "numpy": version_of("numpy"),
+        "scikit-learn": version_of("scikit-learn"),
         "machine": platform.machine(),
         "system": platform.system(),
     }
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
     """Return a package's version, also where it was installed under another name."""
     try:
         return metadata.version(package)

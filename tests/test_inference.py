@@ -56,7 +56,7 @@ def test_a_convolution_that_something_else_reads_is_not_folded():
     norm = layers.BatchNormalization()(convolution)
     model = keras.Model(image, layers.Add()([convolution, norm]))
     plain = ops.convert_to_numpy(model(inputs(), training=False))
-    fast = ops.convert_to_numpy(folded(model, ops.convert_to_tensor(inputs())))
+    fast = ops.convert_to_numpy(folded(model)(ops.convert_to_tensor(inputs())))
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
 
 
@@ -132,5 +132,5 @@ def test_a_sequential_model_and_one_of_ones_own_are_taken():
     own = Own()
     plain = ops.convert_to_numpy(own(inputs()))
     np.testing.assert_allclose(predicted(sequential, inputs(), 500), plain, rtol=1e-5, atol=1e-5)
-    fast = ops.convert_to_numpy(folded(own, ops.convert_to_tensor(inputs())))
+    fast = ops.convert_to_numpy(folded(own)(ops.convert_to_tensor(inputs())))
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)

@@ -1,5 +1,6 @@
 """The same graph in stock Keras, without anything that the zoo does to run it faster."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 from benchmarks.case import Case
 from benchmarks.peers.zoo import Zoo
 from fmae_zoo.accelerate import plain_keras
+from fmae_zoo.images import as_images
 
 
 class Stock(Zoo):
@@ -24,15 +26,7 @@ class Stock(Zoo):
     def train(self, images: np.ndarray) -> float:
         """Train one epoch; return its mean loss."""
         with plain_keras():
-            history = keras.Model.fit(
-                self.model,
-                _as_floats(images),
-                batch_size=self.batch_size,
-                epochs=1,
-                shuffle=False,
-                verbose=0,
-            )
-        return float(history.history["loss"][0])
+            return self._epoch(partial(keras.Model.fit, self.model), as_images(images))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return the codes."""
@@ -43,8 +37,4 @@ class Stock(Zoo):
         return self._predict(self._whole, images)
 
     def _predict(self, model: Any, images: np.ndarray) -> np.ndarray:
-        return keras.Model.predict(model, _as_floats(images), batch_size=self.batch_size, verbose=0)
-
-
-def _as_floats(images: np.ndarray) -> np.ndarray:
-    return images[..., np.newaxis].astype(np.float32) / np.float32(255.0)
+        return keras.Model.predict(model, as_images(images), batch_size=self.batch_size, verbose=0)

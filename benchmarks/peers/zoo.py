@@ -1,5 +1,8 @@
 """The zoo, as a user calls it."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -21,13 +24,10 @@ class Zoo:
 
     def train(self, images: np.ndarray) -> float:
         """Train one epoch; return its mean loss."""
-        history = self.model.fit(
-            images[..., np.newaxis],
-            batch_size=self.batch_size,
-            epochs=1,
-            shuffle=False,
-            verbose=0,
-        )
+        return self._epoch(self.model.fit, images[..., np.newaxis])
+
+    def _epoch(self, fit: Callable[..., Any], images: np.ndarray) -> float:
+        history = fit(images, batch_size=self.batch_size, epochs=1, shuffle=False, verbose=0)
         return float(history.history["loss"][0])
 
     def encode(self, images: np.ndarray) -> np.ndarray:

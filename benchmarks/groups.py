@@ -1,0 +1,43 @@
+"""Rows that compete: those of one task, entry, precision, batch, threads and device."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.case import BACKENDS, CONTESTANTS
+from benchmarks.results import Row
+
+Group = dict[tuple[str, str], Row]
+"""Rows that compete, by backend and contestant."""
+
+
+def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the cases that compete have in common."""
+    keys = ("task", "entry", "precision", "batch_size", "threads", "device")
+    return tuple(row[key] for key in keys)
+
+
+def grouped(rows: Sequence[Row]) -> list[Group]:
+    """Return the rows in groups of what competes, backends and contestants in one order."""
+    order = {name: index for index, name in enumerate((*BACKENDS, *CONTESTANTS))}
+    groups: dict[tuple[Any, ...], Group] = {}
+    for row in sorted(rows, key=lambda row: (order[row["backend"]], order[row["contestant"]])):
+        groups.setdefault(group_of(row), {})[row["backend"], row["contestant"]] = row
+    return [groups[key] for key in sorted(groups)]
+
+
+def title_of(group: Group) -> str:
+    """Return what the rows of a group have in common."""
+    row = next(iter(group.values()))
+    threads = f"{row['threads']} threads" if row["threads"] else "all threads"
+    return (
+        f"{row['task']} {row['entry']}, {row['precision']}, batch {row['batch_size']}, "
+        f"{row['device']}" + (f", {threads}" if row["device"] == "cpu" else "")
+    )
+
+
+def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float | None:
+    """Return how many times as fast one is as another, where both were measured."""
+    speeds = [group.get(key, {}).get("images_per_second") for key in (one, other)]
+    if None in speeds:
+        return None
+    return speeds[0]["median"] / speeds[1]["median"]
