@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fmae_zoo.accelerate import accelerated, fit
+from fmae_zoo.accelerate import evaluate, fit
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import ArgumentError, FmaeError
@@ -122,10 +122,9 @@ class Autoencoder(keras.Model):
         """
         return fit(self, x, y, **options)
 
-    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return what `keras.Model.evaluate` does, by the calls that suit the backend."""
-        with accelerated(self):
-            return super().evaluate(*arguments, **options)
+        return evaluate(self, x, y, **options)
 
     @property
     def metrics(self) -> list[Any]:

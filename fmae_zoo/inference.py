@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from fmae_zoo.accelerate import accelerated, compiler_options, convolved, is_plain
+from fmae_zoo.accelerate import accelerated, convolved, is_plain
 from fmae_zoo.arguments import check_integer
 
 CHUNK = 128
@@ -135,6 +135,8 @@ def _torch_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
 
 def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import jax
+
+    from fmae_zoo.accelerate.on_jax import compiler_options
 
     variables = model.variables
 

@@ -1,0 +1,53 @@
+"""What runs a model well on the backend in use."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+from keras import layers
+
+from fmae_zoo.accelerate.plain import is_plain
+
+
+@contextmanager
+def accelerated(model: Any) -> Iterator[None]:
+    """Run a model inside the block: fast, and on JAX so that errors do it no harm."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        from fmae_zoo.accelerate.on_jax import compiled_well, restored
+
+        with restored(model), compiled_well():
+            yield
+    elif backend == "torch" and not is_plain():
+        from fmae_zoo.accelerate.on_torch import fast_calls
+
+        with fast_calls(model):
+            yield
+    else:
+        yield
+
+
+def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
+    """Return what the layer's convolution gives with another kernel, plus the bias."""
+    if keras.backend.backend() == "torch" and has_fast_conv(layer):
+        from fmae_zoo.accelerate.on_torch import conv
+
+        return conv(layer, inputs, kernel, bias)
+    return layer.convolution_op(inputs, kernel) + bias
+
+
+def has_fast_conv(layer: Any) -> bool:
+    """Whether a layer is a plain convolution that keeps the size of its map."""
+    odd_same = layer.padding == "same" and all(size % 2 for size in layer.kernel_size)
+    unit = set(layer.strides) == set(layer.dilation_rate) == {1}
+    return type(layer) is layers.Conv2D and odd_same and unit and layer.groups == 1
+
+
+def has_plain_batch_norm(layer: Any) -> bool:
+    """Whether a layer is a BatchNorm that the frameworks' fused operation computes."""
+    if type(layer) is not layers.BatchNormalization or not layer.built:
+        return False
+    rank = layer.input_spec.ndim
+    last = layer.axis in (-1, rank - 1) and rank in (2, 4)
+    return last and layer.scale and layer.center and not layer.renorm and not layer.synchronized

@@ -1,0 +1,213 @@
+"""`fit` and `evaluate` on arrays, without Keras' input pipelines."""
+
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, Protocol, TypeAlias
+
+import keras
+import numpy as np
+from keras import tree
+
+from fmae_zoo.accelerate.calls import accelerated
+from fmae_zoo.accelerate.plain import is_plain
+
+Rows: TypeAlias = slice | np.ndarray
+"""Which of the images are a batch."""
+
+
+_JIT_BY_DEFAULT = {"torch": False, "jax": True}
+"""What Keras' "auto" is; on TensorFlow it is what suits the device, whatever was asked for."""
+
+
+class Steps(Protocol):
+    """Steps of a model on arrays: `fmae_zoo.accelerate.on_torch.Steps` and the others."""
+
+    at_once: int
+    """Steps that one call takes best."""
+
+    def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None: ...
+
+    def __call__(self, batches: list[Rows]) -> dict[str, Any]:
+        """Take a step for each batch, all of one size; return the last one's logs."""
+        ...
+
+    def finish(self) -> None:
+        """Give the model back what the steps hold of its state."""
+        ...
+
+
+def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
+    """Return what `keras.Model.fit` does; anything but arrays and a compiled model is Keras' own.
+
+    Callbacks are called as Keras calls them with `steps_per_execution`: on JAX a call of a dense
+    network takes several steps.
+    """
+    known = {"batch_size", "epochs", "verbose", "callbacks", "validation_data", "shuffle"}
+    known |= {"initial_epoch", "validation_batch_size", "validation_freq"}
+    asked = {name: value for name, value in options.items() if value is not None}
+    if not (asked.keys() <= known and _is_ours(model, x, y)):
+        with accelerated(model):
+            return keras.Model.fit(model, x, y, **options)
+    with accelerated(model):
+        return _fit(model, _arrays(x, y), **asked)
+
+
+def evaluate(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
+    """Return what `keras.Model.evaluate` does; anything but arrays is Keras' own."""
+    asked = {name: value for name, value in options.items() if value is not None}
+    if not (asked.keys() <= {"batch_size", "verbose", "return_dict"} and _is_ours(model, x, y)):
+        with accelerated(model):
+            return keras.Model.evaluate(model, x, y, **options)
+    verbose = asked.pop("verbose", "auto")
+    callbacks = keras.callbacks.CallbackList(
+        add_progbar=verbose != 0,
+        verbose=verbose,
+        epochs=1,
+        steps=_count_steps(x, asked.get("batch_size", 32)),
+        model=model,
+    )
+    return_dict = asked.pop("return_dict", False)
+    with accelerated(model):
+        logs = _evaluate(model, _arrays(x, y), callbacks=callbacks, **asked)
+    return logs if return_dict else model._flatten_metrics_in_order(logs)
+
+
+def _is_ours(model: Any, x: Any, y: Any) -> bool:
+    """Whether arrays and a compiled model are all that there is to take into account."""
+    arrays = [x, *tree.flatten(y)] if y is not None else [x]
+    return (
+        not is_plain()
+        and model.compiled
+        and not model.run_eagerly
+        and model.steps_per_execution == 1
+        and model.jit_compile == _JIT_BY_DEFAULT.get(keras.backend.backend(), model.jit_compile)
+        and keras.distribution.distribution() is None
+        and getattr(model, "_distribute_strategy", None) is None
+        and all(isinstance(array, np.ndarray) and array.ndim for array in arrays)
+        and len({len(array) for array in arrays}) == 1
+        and len(x) > 0
+    )
+
+
+def _arrays(x: Any, y: Any) -> tuple[Any, ...]:
+    def with_floats(array: np.ndarray) -> np.ndarray:
+        if np.issubdtype(array.dtype, np.floating):
+            return array.astype(keras.config.floatx(), copy=False)
+        return array
+
+    return tree.map_structure(with_floats, (x,) if y is None else (x, y))
+
+
+def _count_steps(x: Any, batch_size: int) -> int:
+    return -(-len(x) // batch_size)
+
+
+def _fit(
+    model: Any,
+    arrays: tuple[Any, ...],
+    batch_size: int = 32,
+    epochs: int = 1,
+    verbose: Any = "auto",
+    callbacks: Any = None,
+    validation_data: Any = None,
+    shuffle: bool = True,
+    initial_epoch: int = 0,
+    validation_batch_size: int | None = None,
+    validation_freq: Any = 1,
+) -> Any:
+    count = len(arrays[0])
+    steps = _steps(model, arrays, training=True)
+    if not isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks = keras.callbacks.CallbackList(
+            callbacks,
+            add_history=True,
+            add_progbar=verbose != 0,
+            verbose=verbose,
+            epochs=epochs,
+            steps=_count_steps(arrays[0], batch_size),
+            model=model,
+        )
+    model.stop_training = False
+    callbacks.on_train_begin()
+    logs: dict[str, Any] = {}
+    for epoch in range(initial_epoch, epochs):
+        model.reset_metrics()
+        callbacks.on_epoch_begin(epoch)
+        order = np.random.permutation(count) if shuffle else None
+        for first, batches in _grouped(count, batch_size, order, steps.at_once):
+            callbacks.on_train_batch_begin(first)
+            step_logs = steps(batches)
+            callbacks.on_train_batch_end(first + len(batches) - 1, step_logs)
+            if model.stop_training:
+                break
+        steps.finish()
+        logs = dict(model._get_metrics_result_or_logs(step_logs))
+        if validation_data is not None and model._should_eval(epoch, validation_freq):
+            size = validation_batch_size or batch_size
+            checks = _validate(model, validation_data, size, callbacks)
+            logs |= {f"val_{name}": value for name, value in checks.items()}
+        callbacks.on_epoch_end(epoch, logs)
+        if model.stop_training:
+            break
+    if isinstance(model.optimizer, keras.optimizers.Optimizer) and epochs > 0:
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+    callbacks.on_train_end(logs)
+    return model.history
+
+
+def _validate(model: Any, data: Any, batch_size: int, callbacks: Any) -> dict[str, Any]:
+    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
+    if weight is None and _is_ours(model, x, y):
+        return _evaluate(model, _arrays(x, y), batch_size, callbacks)
+    return keras.Model.evaluate(
+        model,
+        x,
+        y,
+        sample_weight=weight,
+        batch_size=batch_size,
+        callbacks=callbacks,
+        return_dict=True,
+    )
+
+
+def _evaluate(
+    model: Any, arrays: tuple[Any, ...], batch_size: int = 32, callbacks: Any = None
+) -> dict[str, Any]:
+    steps = _steps(model, arrays, training=False)
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    model.reset_metrics()
+    for first, batches in _grouped(len(arrays[0]), batch_size, None, steps.at_once):
+        callbacks.on_test_batch_begin(first)
+        step_logs = steps(batches)
+        callbacks.on_test_batch_end(first + len(batches) - 1, step_logs)
+        if model.stop_evaluating:
+            break
+    steps.finish()
+    results = model._get_metrics_result_or_logs(step_logs)
+    logs = {name: float(keras.ops.convert_to_numpy(each)) for name, each in results.items()}
+    callbacks.on_test_end(logs)
+    return logs
+
+
+def _steps(model: Any, arrays: tuple[Any, ...], training: bool) -> Steps:
+    model._symbolic_build(data_batch=tree.map_structure(lambda array: array[:1], arrays))
+    module = import_module(f"fmae_zoo.accelerate.on_{keras.backend.backend()}")
+    steps: Steps = module.Steps(model, arrays, training)
+    return steps
+
+
+def _grouped(
+    count: int, batch_size: int, order: np.ndarray | None, at_once: int
+) -> Iterator[tuple[int, list[Rows]]]:
+    """Give the number of the first step of a group, and the batches of the group."""
+    whole = count // batch_size
+
+    def rows(step: int) -> Rows:
+        part = slice(step * batch_size, min((step + 1) * batch_size, count))
+        return part if order is None else order[part]
+
+    for first in range(0, whole, at_once):
+        yield first, [rows(step) for step in range(first, min(first + at_once, whole))]
+    if count % batch_size:
+        yield whole, [rows(whole)]

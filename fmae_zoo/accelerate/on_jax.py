@@ -1,0 +1,116 @@
+"""JAX: steps in one compiled call, and convolutions that XLA compiles well."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+from keras import layers, ops, tree
+from keras.src.backend.jax import trainer
+
+from fmae_zoo.accelerate.plain import is_plain
+
+STEPS_AT_ONCE = 8
+"""Training steps in one call of a network without convolutions, which else waits for calls."""
+
+
+class Steps:
+    """Steps of a model; while they run, they hold its state, and its variables nothing."""
+
+    def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
+        on_cpu = jax.default_backend() == "cpu"
+        self.at_once = STEPS_AT_ONCE if not _is_convolutional(model) else 1
+        self._model, self._training = model, training
+        self._arrays = arrays if on_cpu else jax.device_put(arrays)
+        kept = model.__dict__.setdefault("_fmae_zoo_steps", {})
+        # A model that is compiled again has another tracker.
+        if kept.get("of") is not model._loss_tracker:
+            kept.clear()
+            kept["of"] = model._loss_tracker
+        if training not in kept:
+            kept[training] = _function(model, training)
+        self._function = kept[training]
+
+    def __call__(self, batches: list[Any]) -> dict[str, Any]:
+        """Take a step for each batch; return the last one's logs."""
+        model = self._model
+        if model._jax_state_synced:
+            self._state = model._get_jax_state(
+                trainable_variables=True,
+                non_trainable_variables=True,
+                optimizer_variables=self._training,
+                metrics_variables=True,
+                purge_model_variables=True,
+            )
+            model._jax_state_synced = False
+        data = [tree.map_structure(lambda array: array[rows], self._arrays) for rows in batches]
+        logs, self._state = self._function(self._state, data)
+        names = ("trainable", "non_trainable", "optimizer", "metrics")
+        held = dict(zip(names if self._training else names[:2] + names[3:], self._state))
+        # A callback that asks for the model is given this state first, by Keras.
+        model._jax_state = {f"{name}_variables": values for name, values in held.items()}
+        return dict(logs)
+
+    def finish(self) -> None:
+        """Give the model its state."""
+        self._model.jax_state_sync()
+
+
+def _function(model: Any, training: bool) -> Any:
+    step = model.train_step if training else model.test_step
+
+    def steps(state: Any, data: list[Any]) -> Any:
+        logs = {}
+        for batch in data:
+            logs, state = step(state, batch)
+        return logs, state
+
+    return jax.jit(steps, donate_argnums=0, compiler_options=compiler_options())
+
+
+def _is_convolutional(model: Any) -> bool:
+    return any(isinstance(layer, layers.Conv2D) for layer in model._flatten_layers())
+
+
+@functools.cache
+def compiler_options() -> dict[str, Any]:
+    """Return the options by which JAX compiles for this device, empty where it knows none."""
+    if jax.default_backend() != "cpu":
+        return {}
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    try:
+        jax.jit(lambda value: value, compiler_options=options)(0.0)
+    except Exception:  # An XLA without the option; its class differs between versions.
+        return {}
+    return options
+
+
+@contextmanager
+def compiled_well() -> Iterator[None]:
+    """Compile with `compiler_options` the functions that Keras makes inside the block."""
+    if is_plain() or getattr(trainer, "jit", None) is not jax.jit:
+        yield
+        return
+    jit: Any = jax.jit
+    trainer.jit = functools.partial(jit, compiler_options=compiler_options())
+    try:
+        yield
+    finally:
+        trainer.jit = jit
+
+
+@contextmanager
+def restored(model: Any) -> Iterator[None]:
+    """Give variables that an error left without a value the one that they came with."""
+    before = [(variable, ops.copy(variable.value)) for variable in model.variables]
+    try:
+        yield
+    except BaseException:
+        model.jax_state_sync()
+        for variable, value in before:
+            held = variable._value
+            if held is None or held.is_deleted():
+                variable.assign(value)
+        model._jax_state_synced, model._jax_state = True, None
+        raise

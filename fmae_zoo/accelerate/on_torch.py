@@ -1,0 +1,308 @@
+"""PyTorch: a Functional model's layers by torch's own operations, one after another."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import torch
+from keras import layers, tree
+from torch.nn import functional as F
+
+from fmae_zoo.accelerate.calls import has_fast_conv, has_plain_batch_norm
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+"""The compute dtypes that the fast calls know."""
+
+
+class Steps:
+    """Steps of a model; inside `fast_calls`."""
+
+    at_once = 1
+
+    def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
+        device = keras.ops.convert_to_tensor(0.0).device
+        self._arrays = tree.map_structure(lambda each: torch.from_numpy(each).to(device), arrays)
+        self._step = model.train_step if training else torch.no_grad()(model.test_step)
+        model.train(training)
+
+    def __call__(self, batches: list[Any]) -> dict[str, Any]:
+        """Take a step for each batch; return the last one's logs."""
+        for rows in batches:
+            logs = self._step(tree.map_structure(lambda array: array[rows], self._arrays))
+        return dict(logs)
+
+    def finish(self) -> None:
+        """Nothing is held."""
+
+
+@contextmanager
+def fast_calls(model: Any) -> Iterator[None]:
+    """Give the layers, the Functional models and the optimizer of a model their fast calls."""
+    changed = []
+
+    def replace(owner: Any, name: str, call: Callable[..., Any] | None) -> None:
+        if call is not None and name not in owner.__dict__:
+            owner.__dict__[name] = call
+            changed.append((owner, name))
+
+    calls: dict[int, Callable[..., Any]] = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.Function):
+            continue
+        call = _fast_call(layer)
+        if call is not None:
+            calls[id(layer)] = call
+            replace(layer, "call", call)
+    for part in model._flatten_layers():
+        if isinstance(part, keras.Function):
+            replace(part, "call", _run(part, calls))
+    optimizer = getattr(model, "optimizer", None)
+    if _has_fused_adam(optimizer):
+        replace(optimizer, "_parallel_update_step", _adam(optimizer))
+    try:
+        yield
+    finally:
+        for owner, name in changed:
+            owner.__dict__.pop(name, None)
+
+
+def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any] | None:
+    """Return a Functional model's call without what Keras does around that of each layer.
+
+    None where the model takes more than a tensor, or one of its layers does other than give a
+    tensor for one or several.
+    """
+    program = []
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if node.is_input:
+                continue
+            arguments = node.arguments
+            inputs = arguments.args[0] if len(arguments.args) == 1 else None
+            known = {"training", "mask"} >= arguments.kwargs.keys()
+            if inputs is None or not known or len(node.outputs) != 1:
+                return None
+            operation = node.operation
+            call = calls.get(id(operation))
+            read = tree.map_structure(id, inputs)
+            trains = call is not None or getattr(operation, "_call_has_training_arg", False)
+            program.append((call or operation, read, id(node.outputs[0]), trains))
+    if len(model.inputs) != 1:
+        return None
+    source, wanted = id(model.inputs[0]), tree.map_structure(id, model._outputs_struct)
+    shape, dtype = model.inputs[0].shape, DTYPES.get(model.inputs[0].dtype)
+
+    def call(inputs: Any, training: Any = None, mask: Any = None, **options: Any) -> Any:
+        fits = isinstance(inputs, torch.Tensor) and inputs.ndim == len(shape)
+        if not fits or mask is not None or options:
+            return type(model).call(model, inputs, training=training, mask=mask, **options)
+        values = {source: inputs.to(dtype)}
+        for function, read, written, trains in program:
+            value = tree.map_structure(values.__getitem__, read) if type(read) is not int else values[read]
+            values[written] = function(value, training=training) if trains else function(value)
+        return tree.map_structure(values.__getitem__, wanted)
+
+    return call
+
+
+def _fast_call(layer: Any) -> Callable[..., Any] | None:
+    """Return the fast call of a layer, or None where only Keras' own is right.
+
+    It takes an input of any float type and casts it, and the weights, as the layer's own would.
+    """
+    if layer.compute_dtype not in DTYPES or not layer.built:
+        return None
+    kind = type(layer)
+    if kind is layers.Identity:
+        return lambda inputs, training=None, mask=None: inputs
+    if kind is layers.Dense:
+        return _dense(layer) if layer.quantization_mode is None and not layer.lora_enabled else None
+    if kind is layers.Reshape and None not in layer.target_shape and -1 not in layer.target_shape:
+        return _reshape(layer)
+    if getattr(layer, "data_format", "channels_last") != "channels_last":
+        return None
+    if kind is layers.Flatten:
+        return _flatten(layer)
+    if kind is layers.Conv2D:
+        return _conv(layer) if has_fast_conv(layer) and not layer.lora_enabled else None
+    if kind is layers.BatchNormalization:
+        return _batch_norm(layer) if has_plain_batch_norm(layer) else None
+    if kind in (layers.MaxPooling2D, layers.AveragePooling2D):
+        plain = layer.padding == "valid" and layer.strides == layer.pool_size
+        return _pool(layer) if plain else None
+    if kind is layers.UpSampling2D:
+        return _upsample(layer) if layer.interpolation == "nearest" else None
+    if kind is layers.ReLU:
+        return _relu(layer)
+    return None
+
+
+def _cast(layer: Any) -> Callable[[Any], Any]:
+    dtype = DTYPES[layer.compute_dtype]
+    return lambda tensor: tensor.to(dtype)
+
+
+def _dense(layer: Any) -> Callable[..., Any]:
+    cast, activation = _cast(layer), _activation(layer)
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        bias = None if layer.bias is None else cast(layer.bias._value)
+        return activation(F.linear(cast(inputs), cast(layer.kernel._value).t(), bias))
+
+    return call
+
+
+def _activation(layer: Any) -> Callable[[Any], Any]:
+    own = {keras.activations.linear: lambda value: value, keras.activations.relu: F.relu}
+    return own.get(layer.activation, layer.activation)
+
+
+def _flatten(layer: Any) -> Callable[..., Any]:
+    cast = _cast(layer)
+    return lambda inputs, training=None, mask=None: cast(inputs).flatten(1)
+
+
+def _reshape(layer: Any) -> Callable[..., Any]:
+    cast, shape = _cast(layer), layer.target_shape
+    return lambda inputs, training=None, mask=None: cast(inputs).reshape(-1, *shape)
+
+
+def _relu(layer: Any) -> Callable[..., Any] | None:
+    if layer.max_value is not None or layer.negative_slope or layer.threshold:
+        return None
+    cast = _cast(layer)
+    if not _alone_reads_batch_norm(layer):
+        return lambda inputs, training=None, mask=None: F.relu(cast(inputs))
+    return lambda inputs, training=None, mask=None: F.relu_(cast(inputs))
+
+
+def _alone_reads_batch_norm(relu: Any) -> bool:
+    """Whether nothing else needs what the ReLU reads: BatchNorm's gradient does not."""
+    if len(relu._inbound_nodes) != 1:
+        return False
+    norm = relu.input._keras_history.operation
+    alone = type(norm) is layers.BatchNormalization and len(norm._outbound_nodes) == 1
+    return alone and len(norm._inbound_nodes) == 1
+
+
+def conv(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
+    """Return a convolution of stride 1 and padding "same" with a layer's geometry."""
+    kernel = kernel.permute(3, 2, 0, 1)
+    if kernel.dtype == torch.float16:
+        # Where the CPU has no fast convolution in float16, torch's slow one asks for this.
+        kernel = kernel.contiguous()
+    padding = tuple(size // 2 for size in layer.kernel_size)
+    outputs = F.conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
+    return outputs.permute(0, 2, 3, 1)
+
+
+def _conv(layer: Any) -> Callable[..., Any]:
+    cast, activation = _cast(layer), _activation(layer)
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        bias = cast(layer.bias._value) if layer.use_bias else None
+        return activation(conv(layer, cast(inputs), cast(layer.kernel._value), bias))
+
+    return call
+
+
+def _batch_norm(layer: Any) -> Callable[..., Any]:
+    cast = _cast(layer)
+
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        training = bool(training) and layer.trainable
+        if mask is not None or (training and inputs.numel() == inputs.shape[-1]):
+            # torch refuses a batch of one value a channel; Keras gives it a variance of zero.
+            return type(layer).call(layer, inputs, training=training, mask=mask)
+        mean, variance = layer.moving_mean._value, layer.moving_variance._value
+        moving = variance.detach().clone() if training else variance
+        inputs = cast(inputs)
+        image = inputs.ndim == 4
+        outputs = F.batch_norm(
+            inputs.permute(0, 3, 1, 2) if image else inputs,
+            mean,
+            moving,
+            layer.gamma._value,
+            layer.beta._value,
+            training,
+            1.0 - layer.momentum,
+            layer.epsilon,
+        )
+        if training:
+            # torch moves towards the unbiased variance, Keras towards the biased one.
+            count = inputs.numel() // inputs.shape[-1]
+            biased = (count - 1) / count
+            with torch.no_grad():
+                variance.mul_(layer.momentum * (1.0 - biased)).add_(moving, alpha=biased)
+        return outputs.permute(0, 2, 3, 1) if image else outputs
+
+    return call
+
+
+def _pool(layer: Any) -> Callable[..., Any]:
+    cast = _cast(layer)
+    pool = F.max_pool2d if isinstance(layer, layers.MaxPooling2D) else F.avg_pool2d
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        outputs = pool(cast(inputs).permute(0, 3, 1, 2), layer.pool_size)
+        return outputs.permute(0, 2, 3, 1)
+
+    return call
+
+
+def _upsample(layer: Any) -> Callable[..., Any]:
+    cast = _cast(layer)
+    scale = tuple(float(factor) for factor in layer.size)
+
+    def call(inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        images = cast(inputs).permute(0, 3, 1, 2)
+        outputs = F.interpolate(images, scale_factor=scale, mode="nearest")
+        return outputs.permute(0, 2, 3, 1)
+
+    return call
+
+
+def _has_fused_adam(optimizer: Any) -> bool:
+    return (
+        isinstance(optimizer, keras.optimizers.Adam)
+        and hasattr(torch, "_fused_adam_")
+        and hasattr(optimizer, "_parallel_update_step")
+        and not optimizer.amsgrad
+    )
+
+
+def _adam(optimizer: Any) -> Callable[..., None]:
+    """Return Keras' update by torch's fused operation.
+
+    torch adds epsilon to the root of the corrected velocity, Keras to that of the plain one: the
+    same, for an epsilon that is divided by the correction.
+    """
+    own = type(optimizer)._parallel_update_step
+
+    def update(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
+        values = [variable._value for variable in variables]
+        plain = all(each.dtype == torch.float32 and each.device.type == "cpu" for each in values)
+        if not plain:
+            own(optimizer, gradients, variables, learning_rate)
+            return
+        indices = [optimizer._get_variable_index(variable) for variable in variables]
+        step = int(optimizer.iterations._value) + 1
+        counter = torch.tensor(float(step))
+        torch._fused_adam_(
+            values,
+            gradients,
+            [optimizer._momentums[index]._value for index in indices],
+            [optimizer._velocities[index]._value for index in indices],
+            [],
+            [counter] * len(values),
+            lr=float(learning_rate),
+            beta1=optimizer.beta_1,
+            beta2=optimizer.beta_2,
+            weight_decay=0.0,
+            eps=optimizer.epsilon / (1.0 - optimizer.beta_2**step) ** 0.5,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    return update
