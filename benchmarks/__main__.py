@@ -12,6 +12,7 @@ import click
 
 from benchmarks.case import BACKENDS, CONTESTANTS, PRECISIONS, Case
 from benchmarks.entries import ENTRIES
+from benchmarks.quality import GOALS
 from benchmarks.results import RESULTS, SPEED, compare, merge_rows, print_comparison, read_rows
 from fmae_zoo.cli.output import note
 from fmae_zoo.errors import FmaeError
@@ -208,6 +209,20 @@ def embed_command(entries: tuple[str, ...], backends: tuple[str, ...], count: in
     embedding.run(entries, backends, count)
 
 
+@cli.command("quality")
+@_several("goal", tuple(GOALS), type=click.Choice(tuple(GOALS)))
+@backend_option
+def quality_command(goals: tuple[str, ...], backends: tuple[str, ...]) -> None:
+    """Measure the seconds from an untrained model to the accuracy of the original projects.
+
+    \b
+    Example: python -m benchmarks quality --goal "linear probe" --backend torch
+    """
+    from benchmarks import quality
+
+    quality.run(goals, backends)
+
+
 @cli.command("report")
 @click.argument(
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=RESULTS
@@ -250,7 +265,8 @@ def all_command(context: click.Context) -> None:
     Example: python -m benchmarks all
     """
     failed = []
-    for command in (train_command, infer_command, load_command, parity_command, embed_command):
+    commands = (train_command, infer_command, load_command, parity_command, embed_command)
+    for command in (*commands, quality_command):
         try:
             context.invoke(command, **command.make_context(command.name, [], context).params)
         except (click.ClickException, RuntimeError) as error:

@@ -136,13 +136,14 @@ def _torch_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
 def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import jax
 
-    from fmae_zoo.accelerate.on_jax import compiler_options
+    from fmae_zoo.accelerate.on_jax import compiler_options, fast_calls
 
     variables = model.variables
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def compiled(values: list[Any], inputs: Any) -> Any:
-        with keras.StatelessScope(state_mapping=list(zip(variables, values))):
+        scope = keras.StatelessScope(state_mapping=list(zip(variables, values)))
+        with scope, fast_calls(model):
             return outputs_of(inputs)
 
     def call(values: list[Any], inputs: np.ndarray) -> Any:

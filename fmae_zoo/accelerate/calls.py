@@ -34,7 +34,13 @@ def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
         from fmae_zoo.accelerate.on_torch import conv
 
         return conv(layer, inputs, kernel, bias)
-    return layer.convolution_op(inputs, kernel) + bias
+    outputs = layer.convolution_op(inputs, kernel)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # This addition, and no other, TensorFlow computes in one with the convolution.
+        return tf.nn.bias_add(outputs, bias)
+    return outputs + bias
 
 
 def has_fast_conv(layer: Any) -> bool:

@@ -1,6 +1,7 @@
-"""JAX: steps in one compiled call, and convolutions that XLA compiles well."""
+"""JAX: steps in one compiled call; convolutions and pools that XLA compiles well."""
 
 import functools
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,7 +45,8 @@ class Steps:
                 purge_model_variables=True,
             )
             model._jax_state_synced = False
-        data = [tree.map_structure(lambda array: array[rows], self._arrays) for rows in batches]
+        cuts = map(operator.itemgetter, batches)
+        data = [tree.map_structure(cut, self._arrays) for cut in cuts]
         logs, self._state = self._function(self._state, data)
         names = ("trainable", "non_trainable", "optimizer", "metrics")
         held = dict(zip(names if self._training else names[:2] + names[3:], self._state))
@@ -62,8 +64,9 @@ def _function(model: Any, training: bool) -> Any:
 
     def steps(state: Any, data: list[Any]) -> Any:
         logs = {}
-        for batch in data:
-            logs, state = step(state, batch)
+        with fast_calls(model):
+            for batch in data:
+                logs, state = step(state, batch)
         return logs, state
 
     return jax.jit(steps, donate_argnums=0, compiler_options=compiler_options())
@@ -73,12 +76,36 @@ def _is_convolutional(model: Any) -> bool:
     return any(isinstance(layer, layers.Conv2D) for layer in model._flatten_layers())
 
 
+@contextmanager
+def fast_calls(model: Any) -> Iterator[None]:
+    """Trace the block with means over an axis for average pools: XLA's windows are slower."""
+    changed = []
+    for layer in model._flatten_layers():
+        whole = type(layer) is layers.AveragePooling2D and layer.padding == "valid"
+        if whole and layer.strides == layer.pool_size and layer.data_format == "channels_last":
+            layer.__dict__["call"] = functools.partial(_average_pool, layer.pool_size)
+            changed.append(layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            layer.__dict__.pop("call", None)
+
+
+def _average_pool(size: tuple[int, int], inputs: Any) -> Any:
+    count, *extents, channels = inputs.shape
+    (high, rows), (wide, columns) = ((step, extent // step) for step, extent in zip(size, extents))
+    whole = inputs[:, : rows * high, : columns * wide]
+    return whole.reshape(count, rows, high, columns, wide, channels).mean((2, 4))
+
+
 @functools.cache
 def compiler_options() -> dict[str, Any]:
     """Return the options by which JAX compiles for this device, empty where it knows none."""
     if jax.default_backend() != "cpu":
         return {}
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    # Of XLA's YNN library the matrix products, without its slower convolutions.
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}
     try:
         jax.jit(lambda value: value, compiler_options=options)(0.0)
     except Exception:  # An XLA without the option; its class differs between versions.

@@ -1,5 +1,6 @@
 """TensorFlow: steps in a graph of its own operations, fused where there are fused ones."""
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,7 @@ class Steps:
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
         for rows in batches:
-            logs = self._function(tree.map_structure(lambda array: array[rows], self._arrays))
+            logs = self._function(tree.map_structure(operator.itemgetter(rows), self._arrays))
         return dict(logs)
 
     def finish(self) -> None:

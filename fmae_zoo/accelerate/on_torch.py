@@ -1,5 +1,6 @@
 """PyTorch: a Functional model's layers by torch's own operations, one after another."""
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ class Steps:
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
         for rows in batches:
-            logs = self._step(tree.map_structure(lambda array: array[rows], self._arrays))
+            logs = self._step(tree.map_structure(operator.itemgetter(rows), self._arrays))
         return dict(logs)
 
     def finish(self) -> None:
@@ -84,10 +85,10 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
             if inputs is None or not known or len(node.outputs) != 1:
                 return None
             operation = node.operation
-            call = calls.get(id(operation))
+            fast = calls.get(id(operation))
             read = tree.map_structure(id, inputs)
-            trains = call is not None or getattr(operation, "_call_has_training_arg", False)
-            program.append((call or operation, read, id(node.outputs[0]), trains))
+            trains = fast is not None or getattr(operation, "_call_has_training_arg", False)
+            program.append((fast or operation, read, id(node.outputs[0]), trains))
     if len(model.inputs) != 1:
         return None
     source, wanted = id(model.inputs[0]), tree.map_structure(id, model._outputs_struct)
@@ -99,7 +100,11 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
             return type(model).call(model, inputs, training=training, mask=mask, **options)
         values = {source: inputs.to(dtype)}
         for function, read, written, trains in program:
-            value = tree.map_structure(values.__getitem__, read) if type(read) is not int else values[read]
+            value = (
+                tree.map_structure(values.__getitem__, read)
+                if type(read) is not int
+                else values[read]
+            )
             values[written] = function(value, training=training) if trains else function(value)
         return tree.map_structure(values.__getitem__, wanted)
 

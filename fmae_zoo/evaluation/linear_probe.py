@@ -27,20 +27,21 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
             "class; two classes are the least"
         )
     scores = {
-        c: _probe(c, codes[fit], labels[fit]).score(codes[validation], labels[validation])
+        c: probe(c, codes[fit], labels[fit]).score(codes[validation], labels[validation])
         for c in STRENGTHS
     }
     chosen = max(scores, key=lambda c: scores[c])
-    probe = _probe(chosen, codes, labels)
+    chosen_probe = probe(chosen, codes, labels)
     return {
-        "accuracy": float(probe.score(subject.test_codes, subject.data.test_labels)),
+        "accuracy": float(chosen_probe.score(subject.test_codes, subject.data.test_labels)),
         "validation_accuracy": float(scores[chosen]),
         "C": chosen,
         "latent_size": subject.latent_size,
     }
 
 
-def _probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
+def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
+    """Return a probe fitted with an inverse strength of the L2 penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -1,0 +1,216 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from fmae_zoo.accelerate import evaluate, fit, loop, plain_keras
+
+IMAGES = np.random.default_rng(0).random((21, 8, 8, 1)).astype("float32")
+LABELS = np.arange(21) % 3
+OPTIMIZERS = {
+    "adam": lambda: keras.optimizers.Adam(1e-2, epsilon=1e-4),
+    "adamw": lambda: keras.optimizers.AdamW(1e-2, weight_decay=0.1, epsilon=1e-4),
+    "amsgrad": lambda: keras.optimizers.Adam(1e-2, amsgrad=True, epsilon=1e-4),
+    "scheduled": lambda: keras.optimizers.Adam(
+        keras.optimizers.schedules.CosineDecay(1e-2, 10), epsilon=1e-3, clipnorm=0.1
+    ),
+    "rmsprop": lambda: keras.optimizers.RMSprop(1e-3),
+}
+
+
+def classifier(optimizer="adam", dtype="float32", **options):
+    keras.utils.set_random_seed(0)
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        model = keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(4, 3, padding="same", use_bias=False),
+                layers.BatchNormalization(),
+                layers.ReLU(),
+                layers.AveragePooling2D(2),
+                layers.Conv2D(4, 3, padding="same", activation="relu"),
+                layers.MaxPooling2D(2),
+                layers.Flatten(),
+                layers.Dense(6, use_bias=False),
+                layers.BatchNormalization(momentum=0.8),
+                layers.Reshape((3, 2)),
+                layers.Flatten(),
+                layers.Dense(3, activation="softmax", dtype="float32"),
+            ]
+        )
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model.compile(
+        OPTIMIZERS[optimizer](),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        **options,
+    )
+    return model
+
+
+def trained(function, optimizer="adam", dtype="float32", **options):
+    model = classifier(optimizer, dtype)
+    settings = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+    settings["validation_data"] = (IMAGES[:9], LABELS[:9])
+    history = function(model, IMAGES, LABELS, **{**settings, **options})
+    return model, history.history
+
+
+@pytest.fixture
+def own_loop(monkeypatch):
+    """Count the epochs of the loop, so that a test knows that it ran."""
+    seen = []
+    own = loop._fit
+    monkeypatch.setattr(
+        loop, "_fit", lambda *args, **options: (seen.append(1), own(*args, **options))[1]
+    )
+    return seen
+
+
+# JAX has no update of its own: one optimizer tells as much as all, and each takes a minute there.
+TESTED = ["adamw"] if keras.backend.backend() == "jax" else list(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("optimizer", TESTED)
+def test_fit_gives_the_weights_and_the_history_of_keras(optimizer, own_loop):
+    plain, plain_history = trained(keras.Model.fit, optimizer)
+    fast, fast_history = trained(fit, optimizer)
+    assert own_loop
+    for one, other in zip(plain.get_weights(), fast.get_weights()):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    assert plain_history.keys() == fast_history.keys()
+    for name, values in plain_history.items():
+        np.testing.assert_allclose(values, fast_history[name], atol=2e-3, err_msg=name)
+
+
+def test_fit_in_bfloat16_follows_keras():
+    _, plain = trained(keras.Model.fit, dtype="mixed_bfloat16")
+    _, fast = trained(fit, dtype="mixed_bfloat16")
+    np.testing.assert_allclose(plain["loss"], fast["loss"], rtol=0.05)
+
+
+def test_evaluate_gives_the_figures_of_keras():
+    model = classifier()
+    plain = keras.Model.evaluate(model, IMAGES, LABELS, batch_size=8, verbose=0)
+    np.testing.assert_allclose(
+        plain, evaluate(model, IMAGES, LABELS, batch_size=8, verbose=0), rtol=1e-4
+    )
+    named = evaluate(model, IMAGES, LABELS, batch_size=8, verbose=0, return_dict=True)
+    np.testing.assert_allclose(sorted(plain), sorted(named.values()), rtol=1e-4)
+
+
+class Diary(keras.callbacks.Callback):
+    """Writes down what is called, and what a callback sees of the weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.lines, self.kernels = [], []
+
+    def on_train_begin(self, logs=None):
+        self.lines.append("train")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.lines.append(f"epoch {epoch}")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.lines.append(f"batch {batch} of {self.params['steps']}: {sorted(logs)}")
+        self.kernels.append(ops.convert_to_numpy(self.model.layers[0].kernel.value).copy())
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.lines.append(f"test {batch}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.lines.append(f"end {epoch} {sorted(logs)}")
+
+    def on_train_end(self, logs=None):
+        self.lines.append(f"trained {sorted(logs)}")
+
+
+def test_callbacks_are_called_as_keras_calls_them_and_see_the_weights_move():
+    diaries = []
+    for function in (keras.Model.fit, fit):
+        diary = Diary()
+        trained(function, callbacks=[diary])
+        diaries.append(diary)
+    assert diaries[0].lines == diaries[1].lines
+    for one, other in zip(diaries[0].kernels, diaries[1].kernels):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    assert not np.array_equal(diaries[1].kernels[0], diaries[1].kernels[-1])
+
+
+def test_a_callback_stops_the_training():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    _, history = trained(fit, callbacks=[Stop()], epochs=5)
+    assert len(history["loss"]) == 1
+
+
+def test_an_error_in_a_callback_leaves_a_model_that_trains_on():
+    class Break(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                raise RuntimeError("broken")
+
+    model = classifier()
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(model, IMAGES, LABELS, batch_size=8, verbose=0, callbacks=[Break()])
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+    fit(model, IMAGES, LABELS, batch_size=8, verbose=0)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_every_image_is_trained_on_once_an_epoch(shuffle):
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
+    # The gradient of the sum of squares at zero is known, and the same in any order.
+    model.compile(keras.optimizers.SGD(1e-6), loss="mse")
+    model.set_weights([np.zeros((1, 1), "float32")])
+    x = np.arange(1, 13, dtype="float32")[:, None]
+    fit(model, x, x, batch_size=4, shuffle=shuffle, verbose=0)
+    expected = 1e-6 * 2 * np.sum(x**2) / 4
+    np.testing.assert_allclose(model.get_weights()[0], expected, rtol=2e-3)
+
+
+def test_a_model_that_is_compiled_again_trains_with_its_new_optimizer():
+    model = classifier()
+    fit(model, IMAGES, LABELS, batch_size=8, verbose=0)
+    before = model.get_weights()
+    model.compile(keras.optimizers.SGD(0.0), loss="sparse_categorical_crossentropy")
+    fit(model, IMAGES, LABELS, batch_size=8, verbose=0)
+    np.testing.assert_array_equal(before[0], model.get_weights()[0])
+
+
+def test_what_the_loop_does_not_know_is_left_to_keras(own_loop):
+    weights = np.ones(21, "float32")
+    trained(fit, sample_weight=weights)
+    trained(fit, class_weight={0: 1.0, 1: 2.0, 2: 1.0})
+    trained(fit, steps_per_epoch=1, epochs=1)
+    trained(fit, validation_data=None, validation_split=0.3)
+    with plain_keras():
+        trained(fit)
+    eager = classifier(run_eagerly=True)
+    fit(eager, IMAGES, LABELS, batch_size=8, verbose=0)
+    assert not own_loop
+    trained(fit)
+    assert own_loop
+
+
+def test_the_optimizer_and_the_layers_are_as_they_were_afterwards():
+    model, _ = trained(fit)
+    names = {"call", "update_step", "_parallel_update_step"}
+    for owner in (model, model.optimizer, *model._flatten_layers()):
+        assert not names & owner.__dict__.keys()
+
+
+def test_integers_are_handed_on_as_they_are():
+    model = keras.Sequential(
+        [keras.Input((4,), dtype="uint8"), layers.Rescaling(1 / 255), layers.Dense(2)]
+    )
+    model.compile("sgd", "mse")
+    pixels = np.full((6, 4), 255, np.uint8)
+    history = fit(model, pixels, np.zeros((6, 2)), batch_size=4, epochs=2, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
