@@ -38,9 +38,10 @@ def markdown(rows: Sequence[Row], loading: dict[str, Any] | None = None) -> str:
         "",
         "Written by `python -m benchmarks report` from `speed.json`. Images per second are the "
         "median of several blocks, and half their interquartile range; the contestants of a table "
-        "took turns, block by block. First step: with what is compiled in it. Peak memory: of the "
-        "process, and of the GPU where there is one. Share of peak: of the faster of a matrix "
-        "product and a convolution in the same framework. The hand-written loops compute every "
+        "took turns, block by block. First step: with what is compiled in it. Memory: of the "
+        "process when all is imported, and at its peak; and of the GPU where there is one. Share "
+        "of peak: of the faster of a matrix product and a convolution in the same framework. The "
+        "hand-written loops compute every "
         "layer as it stands; the zoo folds BatchNorm for inference, and computes upsampling and "
         "the convolution after it with 4/9 of the products.",
         "",
@@ -62,7 +63,7 @@ def _group_table(group: Group) -> list[str]:
         "contestant",
         "images/s",
         "first step, s",
-        "peak memory, MiB",
+        "memory, MiB",
         "share of peak",
         "to handwritten",
     )
@@ -75,7 +76,7 @@ def _cells(group: Group, key: tuple[str, str]) -> list[str]:
         return [*key, f"failed: {' '.join(row['error'].split())[:120]}", "", "", "", ""]
     speed = row["images_per_second"]
     half = (speed["upper_quartile"] - speed["lower_quartile"]) / 2
-    memory = f"{row['peak_memory_mib']:,.0f}"
+    memory = f"{row['imported_memory_mib']:,.0f} to {row['peak_memory_mib']:,.0f}"
     if row.get("peak_gpu_memory_mib") is not None:
         memory += f" + {row['peak_gpu_memory_mib']:,.0f} GPU"
     return [

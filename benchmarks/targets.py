@@ -66,6 +66,10 @@ def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
             if task == "train":
                 memory = zoo["peak_memory_mib"] / hand["peak_memory_mib"]
                 yield Target(f"peak memory of {task} {what}", 0.0, 1.2, memory)
+                own, other = (
+                    row["peak_memory_mib"] - row["imported_memory_mib"] for row in (zoo, hand)
+                )
+                yield Target(f"the same, without what imports take, {what}", 0.0, 1.2, own / other)
 
 
 def _against_stock(groups: Sequence[Group]) -> Iterator[Target]:
@@ -99,7 +103,7 @@ def _against_pythae(groups: Sequence[Group]) -> Iterator[Target]:
         for backend in BACKENDS:
             faster = ratio(group, (backend, "fmae_zoo"), ("torch", "pythae"))
             if task == "train" and faster is not None:
-                yield Target(f"train {entry}, {backend}, to pythae", 2.0, INF, faster)
+                yield Target(f"train {entry}, {backend}, float32, to pythae", 2.0, INF, faster)
 
 
 def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:

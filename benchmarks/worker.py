@@ -79,11 +79,12 @@ class Server:
 
     def start(self) -> dict[str, Any]:
         """Import, build, and take the first step; return how long each took."""
-        from benchmarks.machine import facts
+        from benchmarks.machine import facts, resident_mib
         from benchmarks.probes import device_name
 
         modules = (self.case.backend, *IMPORTS.get(self.case.contestant, ()), "benchmarks.peers")
         import_seconds, _ = timed(lambda: [importlib.import_module(name) for name in modules])
+        imported = resident_mib()["resident_mib"]
         name = device_name(self.case)
         make = importlib.import_module("benchmarks.peers").make
         build_seconds, self.contestant = timed(make, self.case)
@@ -92,6 +93,7 @@ class Server:
         return {
             "ready": True,
             "import_seconds": import_seconds,
+            "imported_memory_mib": imported,
             "build_seconds": build_seconds,
             "first_step_seconds": first_step_seconds,
             "parameters": int(self.contestant.parameters),

@@ -214,3 +214,24 @@ def test_integers_are_handed_on_as_they_are():
     pixels = np.full((6, 4), 255, np.uint8)
     history = fit(model, pixels, np.zeros((6, 2)), batch_size=4, epochs=2, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+def test_arrays_that_are_read_only_or_run_backwards_are_taken(own_loop):
+    model = classifier()
+    read_only, backwards = IMAGES.copy(), LABELS[::-1]
+    read_only.flags.writeable = False
+    history = fit(model, read_only, backwards, batch_size=8, verbose=0)
+    assert own_loop
+    assert np.isfinite(history.history["loss"]).all()
+
+
+def test_a_penalty_on_a_layers_outputs_is_kept():
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(2, activity_regularizer=keras.regularizers.L2(1.0))]
+    )
+    model.compile("sgd", "mse")
+    x = np.ones((8, 4), "float32")
+    outputs = model.predict(x, verbose=0)
+    expected = np.mean((outputs - 1.0) ** 2) + np.mean(np.sum(outputs**2, axis=1))
+    found = evaluate(model, x, np.ones((8, 2), "float32"), batch_size=8, verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

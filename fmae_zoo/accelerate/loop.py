@@ -45,7 +45,13 @@ def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
     known = {"batch_size", "epochs", "verbose", "callbacks", "validation_data", "shuffle"}
     known |= {"initial_epoch", "validation_batch_size", "validation_freq"}
     asked = {name: value for name, value in options.items() if value is not None}
-    if not (asked.keys() <= known and _is_ours(model, x, y)):
+    check = asked.get("validation_data")
+    ours = asked.keys() <= known and _is_ours(model, x, y, asked.get("batch_size", 32))
+    if check is not None:
+        pair = isinstance(check, tuple | list) and len(check) == 2
+        size = asked.get("validation_batch_size", 32)
+        ours = ours and pair and _is_ours(model, check[0], check[1], size)
+    if not ours:
         with accelerated(model):
             return keras.Model.fit(model, x, y, **options)
     with accelerated(model):
@@ -55,7 +61,8 @@ def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
 def evaluate(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
     """Return what `keras.Model.evaluate` does; anything but arrays is Keras' own."""
     asked = {name: value for name, value in options.items() if value is not None}
-    if not (asked.keys() <= {"batch_size", "verbose", "return_dict"} and _is_ours(model, x, y)):
+    known = {"batch_size", "verbose", "return_dict"}
+    if not (asked.keys() <= known and _is_ours(model, x, y, asked.get("batch_size", 32))):
         with accelerated(model):
             return keras.Model.evaluate(model, x, y, **options)
     verbose = asked.pop("verbose", "auto")
@@ -72,7 +79,7 @@ def evaluate(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
     return logs if return_dict else model._flatten_metrics_in_order(logs)
 
 
-def _is_ours(model: Any, x: Any, y: Any) -> bool:
+def _is_ours(model: Any, x: Any, y: Any, batch_size: Any) -> bool:
     """Whether arrays and a compiled model are all that there is to take into account."""
     arrays = [x, *tree.flatten(y)] if y is not None else [x]
     return (
@@ -83,9 +90,13 @@ def _is_ours(model: Any, x: Any, y: Any) -> bool:
         and model.jit_compile == _JIT_BY_DEFAULT.get(keras.backend.backend(), model.jit_compile)
         and keras.distribution.distribution() is None
         and getattr(model, "_distribute_strategy", None) is None
+        and keras.config.max_epochs() is None
+        and keras.config.max_steps_per_epoch() is None
         and all(isinstance(array, np.ndarray) and array.ndim for array in arrays)
-        and len({len(array) for array in arrays}) == 1
-        and len(x) > 0
+        and all(array.dtype.kind in "biuf" for array in arrays)
+        and {len(array) for array in arrays} == {len(x)} != {0}
+        and isinstance(batch_size, int)
+        and batch_size > 0
     )
 
 
@@ -144,7 +155,7 @@ def _fit(
         logs = dict(model._get_metrics_result_or_logs(step_logs))
         if validation_data is not None and model._should_eval(epoch, validation_freq):
             size = validation_batch_size or batch_size
-            checks = _validate(model, validation_data, size, callbacks)
+            checks = _evaluate(model, _arrays(*validation_data), size, callbacks)
             logs |= {f"val_{name}": value for name, value in checks.items()}
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -153,21 +164,6 @@ def _fit(
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)
     return model.history
-
-
-def _validate(model: Any, data: Any, batch_size: int, callbacks: Any) -> dict[str, Any]:
-    x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-    if weight is None and _is_ours(model, x, y):
-        return _evaluate(model, _arrays(x, y), batch_size, callbacks)
-    return keras.Model.evaluate(
-        model,
-        x,
-        y,
-        sample_weight=weight,
-        batch_size=batch_size,
-        callbacks=callbacks,
-        return_dict=True,
-    )
 
 
 def _evaluate(

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 from keras import layers, tree
 from torch.nn import functional as F
@@ -22,19 +23,28 @@ class Steps:
     at_once = 1
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        device = keras.ops.convert_to_tensor(0.0).device
-        self._arrays = tree.map_structure(lambda each: torch.from_numpy(each).to(device), arrays)
+        on_cpu = keras.ops.convert_to_tensor(0.0).device.type == "cpu"
+        self._arrays = arrays if on_cpu else tree.map_structure(_as_tensor, arrays)
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
         model.train(training)
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
         for rows in batches:
-            logs = self._step(tree.map_structure(operator.itemgetter(rows), self._arrays))
+            batch = tree.map_structure(operator.itemgetter(rows), self._arrays)
+            logs = self._step(tree.map_structure(_as_tensor, batch))
         return dict(logs)
 
     def finish(self) -> None:
         """Nothing is held."""
+
+
+def _as_tensor(array: Any) -> Any:
+    """Return an array as a tensor; torch takes none that is read-only or runs backwards."""
+    if isinstance(array, np.ndarray):
+        backwards = any(stride < 0 for stride in array.strides)
+        array = array if array.flags.writeable and not backwards else array.copy()
+    return keras.ops.convert_to_tensor(array)
 
 
 @contextmanager
@@ -72,7 +82,7 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
     """Return a Functional model's call without what Keras does around that of each layer.
 
     None where the model takes more than a tensor, or one of its layers does other than give a
-    tensor for one or several.
+    tensor for one or several, or makes masks.
     """
     program = []
     for depth in sorted(model._nodes_by_depth, reverse=True):
@@ -81,18 +91,19 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
                 continue
             arguments = node.arguments
             inputs = arguments.args[0] if len(arguments.args) == 1 else None
-            known = {"training", "mask"} >= arguments.kwargs.keys()
-            if inputs is None or not known or len(node.outputs) != 1:
-                return None
+            plain = all(value is None for value in arguments.kwargs.values())
             operation = node.operation
+            masks = isinstance(operation, layers.Masking | layers.Embedding)
+            if inputs is None or not plain or masks or len(node.outputs) != 1:
+                return None
             fast = calls.get(id(operation))
             read = tree.map_structure(id, inputs)
             trains = fast is not None or getattr(operation, "_call_has_training_arg", False)
             program.append((fast or operation, read, id(node.outputs[0]), trains))
-    if len(model.inputs) != 1:
+    if len(model.inputs) != 1 or model.inputs[0].dtype not in DTYPES:
         return None
     source, wanted = id(model.inputs[0]), tree.map_structure(id, model._outputs_struct)
-    shape, dtype = model.inputs[0].shape, DTYPES.get(model.inputs[0].dtype)
+    shape, dtype = model.inputs[0].shape, DTYPES[model.inputs[0].dtype]
 
     def call(inputs: Any, training: Any = None, mask: Any = None, **options: Any) -> Any:
         fits = isinstance(inputs, torch.Tensor) and inputs.ndim == len(shape)
@@ -100,11 +111,7 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
             return type(model).call(model, inputs, training=training, mask=mask, **options)
         values = {source: inputs.to(dtype)}
         for function, read, written, trains in program:
-            value = (
-                tree.map_structure(values.__getitem__, read)
-                if type(read) is not int
-                else values[read]
-            )
+            value = tree.map_structure(values.__getitem__, read)
             values[written] = function(value, training=training) if trains else function(value)
         return tree.map_structure(values.__getitem__, wanted)
 
@@ -116,11 +123,13 @@ def _fast_call(layer: Any) -> Callable[..., Any] | None:
 
     It takes an input of any float type and casts it, and the weights, as the layer's own would.
     """
-    if layer.compute_dtype not in DTYPES or not layer.built:
+    regularized = getattr(layer, "activity_regularizer", None) is not None
+    if layer.compute_dtype not in DTYPES or not layer.built or regularized:
         return None
     kind = type(layer)
     if kind is layers.Identity:
-        return lambda inputs, training=None, mask=None: inputs
+        cast = _cast(layer)
+        return lambda inputs, training=None, mask=None: cast(inputs)
     if kind is layers.Dense:
         return _dense(layer) if layer.quantization_mode is None and not layer.lora_enabled else None
     if kind is layers.Reshape and None not in layer.target_shape and -1 not in layer.target_shape:
