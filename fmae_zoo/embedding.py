@@ -1,12 +1,14 @@
 """Codes of many images, streamed from files to a file."""
 
+import json
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from itertools import chain
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from fmae_zoo.files import atomic_write
 from fmae_zoo.images import ImageFiles, as_images
 from fmae_zoo.inference import predicted
 
+NAMES_AT_ONCE = 10_000
 Batches: TypeAlias = Iterator[tuple[list[str], np.ndarray]]
 Writer: TypeAlias = Callable[[Batches, Path], int]
 
@@ -22,7 +25,7 @@ Writer: TypeAlias = Callable[[Batches, Path], int]
 def embed_files(encoder: Any, source: ImageFiles, output: Path) -> int:
     """Encode images batch by batch into a `.npz` or `.parquet` file, and return how many.
 
-    The codes are not held in memory, however many there are.
+    Neither codes nor names are held in memory, however many there are.
 
     Raises:
         ImagesError: none of the files holds a readable image, or the output is neither
@@ -44,25 +47,39 @@ def embed_files(encoder: Any, source: ImageFiles, output: Path) -> int:
 
 
 def _write_npz(batches: Batches, output: Path) -> int:
-    """Write `names` and `codes` as `numpy.savez` would, by way of a temporary file."""
-    names: list[str] = []
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=output.parent) as raw:
-        width = 0
+    """Write `names` and `codes` as `numpy.savez` would, by way of temporary files."""
+    count = width = longest = 0
+    folder = output.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryFile(dir=folder) as codes,
+        tempfile.TemporaryFile("w+", dir=folder) as names,
+    ):
         for batch_names, batch in batches:
-            names += batch_names
-            width = batch.shape[1]
-            raw.write(batch.tobytes())
-        raw.seek(0)
+            names.writelines(f"{json.dumps(name)}\n" for name in batch_names)
+            codes.write(batch.tobytes())
+            longest = max(longest, *map(len, batch_names))
+            count, width = count + len(batch), batch.shape[1]
+        codes.seek(0)
+        names.seek(0)
         with atomic_write(output) as file, zipfile.ZipFile(file, "w") as archive:
-            with archive.open("names.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.array(names))
-            with archive.open("codes.npy", "w", force_zip64=True) as member:
-                shape = (len(names), width)
-                header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                np.lib.format.write_array_header_1_0(member, header)
-                shutil.copyfileobj(raw, member)
-    return len(names)
+            kind = f"<U{max(longest, 1)}"
+            with _member(archive, "names", kind, (count,)) as member:
+                while lines := list(islice(names, NAMES_AT_ONCE)):
+                    member.write(np.array([json.loads(line) for line in lines], kind).tobytes())
+            with _member(archive, "codes", "<f4", (count, width)) as member:
+                shutil.copyfileobj(codes, member)
+    return count
+
+
+@contextmanager
+def _member(
+    archive: zipfile.ZipFile, name: str, kind: str, shape: tuple[int, ...]
+) -> Iterator[IO[bytes]]:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, header)
+        yield member
 
 
 def _write_parquet(batches: Batches, output: Path) -> int:

@@ -185,7 +185,7 @@ def test_the_report_is_made_from_the_rows_alone(tmp_path):
     with csv_file.open() as file:
         assert next(csv.DictReader(file))["images_per_second.median"] == "2000.0"
     text = markdown.read_text()
-    assert "| torch | fmae_zoo | 2,000 ± 1 | 1.25 | 512 | 50% | 1.25 |" in text
+    assert "| torch | fmae_zoo | 2,000 ± 1 | 1.25 | 256 to 512 | 50% | 1.25 |" in text
     assert "failed: no pythae" in text
     assert picture.read_bytes().startswith(b"\x89PNG")
     before = text, csv_file.read_bytes()
