@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fmae_zoo.accelerate import fit
+from fmae_zoo.accelerate import evaluate, fit
 from fmae_zoo.arguments import check_integer, check_number, check_seed, check_share
 from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
@@ -255,7 +255,7 @@ class Classifier(keras.Model):
             y = self._class_numbers(y, len(x))
         if not self.compiled:
             self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
-        return super().evaluate(x, y, **options)
+        return evaluate(self, x, y, **options)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.

@@ -58,7 +58,7 @@ def _write_npz(batches: Batches, output: Path) -> int:
         for batch_names, batch in batches:
             names.writelines(f"{json.dumps(name)}\n" for name in batch_names)
             codes.write(batch.tobytes())
-            longest = max(longest, *map(len, batch_names))
+            longest = max([longest, *map(len, batch_names)])
             count, width = count + len(batch), batch.shape[1]
         codes.seek(0)
         names.seek(0)

@@ -10,12 +10,14 @@ import numpy as np
 from keras import layers, ops, tree
 
 from fmae_zoo.accelerate import accelerated, convolved, is_plain
+from fmae_zoo.accelerate.calls import is_plain_graph
 from fmae_zoo.arguments import check_integer
+from fmae_zoo.networks.upsampling import UpsampledConv2D
 
 CHUNK = 128
 """Images in one call of a convolutional network: the maps of more do not fit a CPU's cache."""
 
-FOLDS = (layers.Conv2D, layers.Dense)
+FOLDS = (layers.Conv2D, layers.Dense, UpsampledConv2D)
 """The layers that a BatchNorm is folded into."""
 
 Calls: TypeAlias = Callable[[Iterable[np.ndarray]], list[Any]]
@@ -54,7 +56,7 @@ def folded(model: Any) -> Callable[[Any], Any]:
     """
     # A Sequential model that knows its input's shape holds a Functional one.
     model = getattr(model, "_functional", None) or model
-    if not isinstance(model, keras.Function):
+    if not is_plain_graph(model):
         return functools.partial(model, training=False)
     replaced: dict[int, Callable[..., Any]] = {}
     for kernel_layer, norm in _foldable(model):
@@ -78,9 +80,10 @@ def _foldable(model: Any) -> list[tuple[Any, Any]]:
         if type(norm) is not layers.BatchNormalization or len(norm._inbound_nodes) != 1:
             continue
         before = norm.input._keras_history.operation
-        linear = getattr(before, "activation", None) is keras.activations.linear
+        linear = type(before) in FOLDS and before.activation is keras.activations.linear
+        linear = linear and before.quantization_mode is None and len(before._inbound_nodes) == 1
         last = norm.axis in (-1, len(norm.input.shape) - 1)
-        if linear and last and readers[id(norm.input)] == 1 and isinstance(before, FOLDS):
+        if linear and last and readers[id(norm.input)] == 1:
             pairs.append((before, norm))
     return pairs
 
@@ -106,6 +109,10 @@ def _is_convolutional(model: Any) -> bool:
 def _calls_of(model: Any, activation: str) -> Calls:
     """Return the compiled calls of a model; the model keeps them."""
     kept = model.__dict__.setdefault("_fmae_zoo_calls", {})
+    parts = tuple(map(id, (*model.variables, *model._flatten_layers())))
+    if kept.get("of") != parts:
+        kept.clear()
+        kept["of"] = parts
     if activation not in kept:
         compiled = {"tensorflow": _tensorflow_calls, "torch": _torch_calls, "jax": _jax_calls}
         activate, outputs_of = keras.activations.get(activation), folded(model)

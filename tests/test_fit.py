@@ -4,6 +4,7 @@ import pytest
 from keras import layers, ops
 
 from fmae_zoo.accelerate import evaluate, fit, loop, plain_keras
+from fmae_zoo.inference import predicted
 
 IMAGES = np.random.default_rng(0).random((21, 8, 8, 1)).astype("float32")
 LABELS = np.arange(21) % 3
@@ -14,6 +15,8 @@ OPTIMIZERS = {
     "scheduled": lambda: keras.optimizers.Adam(
         keras.optimizers.schedules.CosineDecay(1e-2, 10), epsilon=1e-3, clipnorm=0.1
     ),
+    "accumulated": lambda: keras.optimizers.Adam(1e-2, epsilon=1e-4, gradient_accumulation_steps=2),
+    "averaged": lambda: keras.optimizers.AdamW(1e-2, epsilon=1e-4, use_ema=True),
     "rmsprop": lambda: keras.optimizers.RMSprop(1e-3),
 }
 
@@ -235,3 +238,115 @@ def test_a_penalty_on_a_layers_outputs_is_kept():
     expected = np.mean((outputs - 1.0) ** 2) + np.mean(np.sum(outputs**2, axis=1))
     found = evaluate(model, x, np.ones((8, 2), "float32"), batch_size=8, verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def compiled(model, loss="mse", **options):
+    model.compile(keras.optimizers.SGD(1e-2), loss=loss, **options)
+    return model
+
+
+def assert_as_keras(model, x, y, atol=1e-5):
+    """Compare a fit of two epochs, and what it leaves, with Keras' own."""
+    start, found = model.get_weights(), []
+    for function in (keras.Model.fit, fit):
+        model.set_weights(start)
+        history = function(model, x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+        found.append([*history.history["loss"], *model.get_weights()])
+    for one, other in zip(*found):
+        np.testing.assert_allclose(one, other, atol=atol)
+
+
+def test_a_metric_of_several_values_is_kept_as_it_is():
+    y = keras.utils.to_categorical(LABELS, 3)
+    model = classifier()
+    model.compile("sgd", "categorical_crossentropy", metrics=[keras.metrics.F1Score()])
+    history = fit(model, IMAGES, y, batch_size=8, verbose=0, validation_data=(IMAGES, y))
+    assert np.shape(history.history["val_f1_score"][0]) == (3,)
+    assert evaluate(model, IMAGES, y, verbose=0, return_dict=True)["f1_score"].shape == (3,)
+
+
+def test_a_run_that_was_stopped_is_gone_on_with(tmp_path):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+    def callbacks():
+        return [keras.callbacks.BackupAndRestore(tmp_path / "backup")]
+
+    options = {"batch_size": 8, "epochs": 4, "verbose": 0}
+    with pytest.raises(KeyboardInterrupt):
+        fit(classifier(), IMAGES, LABELS, callbacks=[*callbacks(), Stop()], **options)
+    history = fit(classifier(), IMAGES, LABELS, callbacks=callbacks(), **options)
+    assert history.epoch == [2, 3]
+
+
+def test_weights_that_were_set_survive_a_fit_that_fails_at_once():
+    model = classifier()
+    fit(model, IMAGES, LABELS, batch_size=8, verbose=0)
+    sevens = [np.full_like(weight, 7.0) for weight in model.get_weights()]
+    model.set_weights(sevens)
+    with pytest.raises(Exception):  # noqa: B017, PT011 (each backend has its own)
+        fit(model, IMAGES, np.zeros((21, 5, 5), "float32"), batch_size=8, verbose=0)
+    for variable in model.trainable_variables:
+        np.testing.assert_array_equal(ops.convert_to_numpy(variable.value), 7.0)
+    fit(model, IMAGES, LABELS, batch_size=8, verbose=0)
+
+
+def test_an_output_that_a_relu_reads_too_is_not_overwritten():
+    inputs = keras.Input((4,))
+    normed = layers.BatchNormalization()(inputs)
+    model = compiled(keras.Model(inputs, {"b": normed, "r": layers.ReLU()(normed)}))
+    x = np.random.default_rng(1).standard_normal((8, 4)).astype("float32")
+    assert_as_keras(model, x, {"b": x, "r": x})
+
+
+def test_a_functional_model_with_a_call_of_its_own_keeps_it():
+    class Doubled(keras.Model):
+        def call(self, inputs, training=None, mask=None):
+            return 2.0 * super().call(inputs, training=training)
+
+    inputs = keras.Input((4,))
+    model = compiled(Doubled(inputs, layers.Dense(2)(inputs)))
+    x = np.ones((8, 4), "float32")
+    assert_as_keras(model, x, np.ones((8, 2), "float32"))
+    np.testing.assert_allclose(predicted(model, x, 8), ops.convert_to_numpy(model(x)), atol=1e-6)
+
+
+def test_constants_and_integers_in_a_graph_are_as_keras_has_them():
+    inputs = keras.Input(batch_shape=(4, 1, 2))
+    ids = ops.cast(inputs, "int32")
+    flat = layers.Flatten(dtype="mixed_bfloat16")(ids)
+    found = layers.Embedding(3000, 3)(flat)
+    pooled = layers.GlobalAveragePooling1D()(found)
+    joined = ops.concatenate([pooled, ops.ones((4, 1))], axis=-1)
+    model = compiled(keras.Model(inputs, layers.Dense(1)(joined)))
+    x = np.array([[[1001, 2003]]] * 8, "float32")
+    assert_as_keras(model, x, np.ones((8, 1), "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_batch_norm_of_other_precisions_trains(dtype):
+    if keras.backend.backend() == "jax" and dtype == "float64":
+        pytest.skip("JAX has no float64 unless it is asked for")
+    model = compiled(keras.Sequential([keras.Input((4,)), layers.BatchNormalization(dtype=dtype)]))
+    history = fit(model, np.ones((8, 4)), np.zeros((8, 4)), batch_size=4, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="modules of torch alone have a mode")
+def test_modules_of_torch_are_in_the_mode_of_the_step():
+    modes = []
+
+    class Noted(keras.Model):
+        def call(self, inputs, training=None, mask=None):
+            modes.append(self.training)
+            return super().call(inputs, training=training)
+
+    inputs = keras.Input((4,))
+    model = compiled(Noted(inputs, layers.Dense(1)(inputs)))
+    x, y = np.ones((4, 4), "float32"), np.ones((4, 1), "float32")
+    fit(model, x, y, batch_size=4, epochs=2, validation_data=(x, y), verbose=0)
+    # Before the first step Keras looks at the shapes.
+    assert modes[-4:] == [True, False, True, False]
+    assert not model.training

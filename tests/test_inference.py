@@ -134,3 +134,40 @@ def test_a_sequential_model_and_one_of_ones_own_are_taken():
     np.testing.assert_allclose(predicted(sequential, inputs(), 500), plain, rtol=1e-5, atol=1e-5)
     fast = ops.convert_to_numpy(folded(own)(ops.convert_to_tensor(inputs())))
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+def _as_keras(model, x):
+    expected = ops.convert_to_numpy(model(x, training=False))
+    np.testing.assert_allclose(predicted(model, x, 8), expected, atol=1e-4)
+
+
+def test_a_layer_that_is_called_twice_is_not_folded():
+    inputs, shared = keras.Input((4,)), layers.Dense(3)
+    normed = layers.BatchNormalization(moving_mean_initializer="ones")(shared(inputs))
+    model = keras.Model(inputs, layers.Add()([normed, shared(2.0 * inputs)]))
+    _as_keras(model, np.ones((5, 4), "float32"))
+
+
+def test_a_layer_with_a_call_of_its_own_is_not_folded():
+    class Doubled(layers.Dense):
+        def call(self, inputs, training=None):
+            return 2.0 * super().call(inputs, training=training)
+
+    norm = layers.BatchNormalization(moving_mean_initializer="ones")
+    _as_keras(keras.Sequential([keras.Input((4,)), Doubled(3), norm]), np.ones((5, 4), "float32"))
+
+
+def test_a_quantized_layer_is_not_folded():
+    norm = layers.BatchNormalization(moving_mean_initializer="ones")
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3), norm])
+    model.layers[0].quantize("int8")
+    _as_keras(model, np.ones((5, 4), "float32"))
+
+
+def test_a_layer_that_gets_further_weights_is_compiled_again():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    x = np.ones((5, 4), "float32")
+    _as_keras(model, x)
+    model.layers[0].enable_lora(2)
+    model.layers[0].lora_kernel_b.assign(np.ones((2, 3), "float32"))
+    _as_keras(model, x)

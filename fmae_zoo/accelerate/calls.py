@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 from keras import layers
+from keras.src.models.functional import Functional
 
 from fmae_zoo.accelerate.plain import is_plain
 
@@ -50,10 +51,26 @@ def has_fast_conv(layer: Any) -> bool:
     return type(layer) is layers.Conv2D and odd_same and unit and layer.groups == 1
 
 
+def is_plain_graph(model: Any) -> bool:
+    """Whether a model does no more than its layers' graph says."""
+    return isinstance(model, keras.Function) and type(model).call is Functional.call
+
+
+def kept_steps(model: Any) -> dict[Any, Any]:
+    """Return the compiled steps that a model keeps until it is compiled anew."""
+    kept: dict[Any, Any] = model.__dict__.setdefault("_fmae_zoo_steps", {})
+    # A model that is compiled again has another tracker.
+    if kept.get("of") is not model._loss_tracker:
+        kept.clear()
+        kept["of"] = model._loss_tracker
+    return kept
+
+
 def has_plain_batch_norm(layer: Any) -> bool:
     """Whether a layer is a BatchNorm that the frameworks' fused operation computes."""
     if type(layer) is not layers.BatchNormalization or not layer.built:
         return False
     rank = layer.input_spec.ndim
     last = layer.axis in (-1, rank - 1) and rank in (2, 4)
+    last = last and layer.variable_dtype == "float32" and layer.compute_dtype != "float64"
     return last and layer.scale and layer.center and not layer.renorm and not layer.synchronized

@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import keras
 import numpy as np
 from keras import tree
+from keras.src.utils.python_utils import pythonify_logs
 
 from fmae_zoo.accelerate.calls import accelerated
 from fmae_zoo.accelerate.plain import is_plain
@@ -26,6 +27,10 @@ class Steps(Protocol):
     """Steps that one call takes best."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None: ...
+
+    def start(self) -> None:
+        """Begin an epoch."""
+        ...
 
     def __call__(self, batches: list[Rows]) -> dict[str, Any]:
         """Take a step for each batch, all of one size; return the last one's logs."""
@@ -51,6 +56,7 @@ def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
         pair = isinstance(check, tuple | list) and len(check) == 2
         size = asked.get("validation_batch_size", 32)
         ours = ours and pair and _is_ours(model, check[0], check[1], size)
+    ours = ours and isinstance(options.get("shuffle", True), bool)
     if not ours:
         with accelerated(model):
             return keras.Model.fit(model, x, y, **options)
@@ -140,11 +146,15 @@ def _fit(
         )
     model.stop_training = False
     callbacks.on_train_begin()
+    # A callback may have restored a run that was stopped.
+    initial_epoch = model._initial_epoch or initial_epoch
+    checks = None if validation_data is None else _arrays(*validation_data)
     logs: dict[str, Any] = {}
     for epoch in range(initial_epoch, epochs):
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
         order = np.random.permutation(count) if shuffle else None
+        steps.start()
         for first, batches in _grouped(count, batch_size, order, steps.at_once):
             callbacks.on_train_batch_begin(first)
             step_logs = steps(batches)
@@ -153,10 +163,9 @@ def _fit(
                 break
         steps.finish()
         logs = dict(model._get_metrics_result_or_logs(step_logs))
-        if validation_data is not None and model._should_eval(epoch, validation_freq):
-            size = validation_batch_size or batch_size
-            checks = _evaluate(model, _arrays(*validation_data), size, callbacks)
-            logs |= {f"val_{name}": value for name, value in checks.items()}
+        if checks is not None and model._should_eval(epoch, validation_freq):
+            found = _evaluate(model, checks, validation_batch_size or batch_size, callbacks)
+            logs |= {f"val_{name}": value for name, value in found.items()}
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
             break
@@ -173,6 +182,7 @@ def _evaluate(
     model.stop_evaluating = False
     callbacks.on_test_begin()
     model.reset_metrics()
+    steps.start()
     for first, batches in _grouped(len(arrays[0]), batch_size, None, steps.at_once):
         callbacks.on_test_batch_begin(first)
         step_logs = steps(batches)
@@ -180,8 +190,7 @@ def _evaluate(
         if model.stop_evaluating:
             break
     steps.finish()
-    results = model._get_metrics_result_or_logs(step_logs)
-    logs = {name: float(keras.ops.convert_to_numpy(each)) for name, each in results.items()}
+    logs: dict[str, Any] = pythonify_logs(model._get_metrics_result_or_logs(step_logs))
     callbacks.on_test_end(logs)
     return logs
 

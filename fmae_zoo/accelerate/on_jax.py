@@ -10,6 +10,7 @@ import jax
 from keras import layers, ops, tree
 from keras.src.backend.jax import trainer
 
+from fmae_zoo.accelerate.calls import kept_steps
 from fmae_zoo.accelerate.plain import is_plain
 
 STEPS_AT_ONCE = 8
@@ -24,14 +25,13 @@ class Steps:
         self.at_once = STEPS_AT_ONCE if not _is_convolutional(model) else 1
         self._model, self._training = model, training
         self._arrays = arrays if on_cpu else jax.device_put(arrays)
-        kept = model.__dict__.setdefault("_fmae_zoo_steps", {})
-        # A model that is compiled again has another tracker.
-        if kept.get("of") is not model._loss_tracker:
-            kept.clear()
-            kept["of"] = model._loss_tracker
+        kept = kept_steps(model)
         if training not in kept:
             kept[training] = _function(model, training)
         self._function = kept[training]
+
+    def start(self) -> None:
+        """Nothing is to be done: the first call takes the model's state."""
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
@@ -45,18 +45,23 @@ class Steps:
                 purge_model_variables=True,
             )
             model._jax_state_synced = False
+            self._hand_over()
         cuts = map(operator.itemgetter, batches)
         data = [tree.map_structure(cut, self._arrays) for cut in cuts]
         logs, self._state = self._function(self._state, data)
-        names = ("trainable", "non_trainable", "optimizer", "metrics")
-        held = dict(zip(names if self._training else names[:2] + names[3:], self._state))
-        # A callback that asks for the model is given this state first, by Keras.
-        model._jax_state = {f"{name}_variables": values for name, values in held.items()}
+        self._hand_over()
         return dict(logs)
 
     def finish(self) -> None:
         """Give the model its state."""
         self._model.jax_state_sync()
+        self._model._jax_state = None
+
+    def _hand_over(self) -> None:
+        """Let Keras give the model this state when a callback asks for the model."""
+        names = ("trainable", "non_trainable", "optimizer", "metrics")
+        held = zip(names if self._training else names[:2] + names[3:], self._state)
+        self._model._jax_state = {f"{name}_variables": values for name, values in held}
 
 
 def _function(model: Any, training: bool) -> Any:
@@ -82,7 +87,8 @@ def fast_calls(model: Any) -> Iterator[None]:
     changed = []
     for layer in model._flatten_layers():
         whole = type(layer) is layers.AveragePooling2D and layer.padding == "valid"
-        if whole and layer.strides == layer.pool_size and layer.data_format == "channels_last":
+        plain = whole and layer.strides == layer.pool_size
+        if plain and layer.data_format == "channels_last" and "call" not in layer.__dict__:
             layer.__dict__["call"] = functools.partial(_average_pool, layer.pool_size)
             changed.append(layer)
     try:
@@ -129,8 +135,14 @@ def compiled_well() -> Iterator[None]:
 
 @contextmanager
 def restored(model: Any) -> Iterator[None]:
-    """Give variables that an error left without a value the one that they came with."""
-    before = [(variable, ops.copy(variable.value)) for variable in model.variables]
+    """Give variables that an error left without a value the one that they came with.
+
+    Those of the model, of its metrics and of its optimizer.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *model.metrics_variables]
+    variables += optimizer.variables if optimizer is not None else []
+    before = [(variable, ops.copy(variable.value)) for variable in variables]
     try:
         yield
     except BaseException:

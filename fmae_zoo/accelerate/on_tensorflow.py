@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from fmae_zoo.accelerate.calls import has_plain_batch_norm
+from fmae_zoo.accelerate.calls import has_plain_batch_norm, kept_steps
 
 
 class Steps:
@@ -19,11 +19,7 @@ class Steps:
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
         self._arrays = arrays
-        kept = model.__dict__.setdefault("_fmae_zoo_steps", {})
-        # A model that is compiled again has another tracker.
-        if kept.get("of") is not model._loss_tracker:
-            kept.clear()
-            kept["of"] = model._loss_tracker
+        kept = kept_steps(model)
         signature = tree.map_structure(
             lambda array: tf.TensorSpec((None, *array.shape[1:]), array.dtype), arrays
         )
@@ -31,6 +27,9 @@ class Steps:
         if key not in kept:
             kept[key] = _function(model, training, signature)
         self._function = kept[key]
+
+    def start(self) -> None:
+        """Nothing is to be done."""
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
@@ -44,7 +43,7 @@ class Steps:
 
 def _function(model: Any, training: bool, signature: Any) -> Any:
     # XLA is the best of a GPU; of a CPU it makes a convolution slower than TensorFlow's own.
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.jit_compile
 
     @tf.autograph.experimental.do_not_convert
     def step(data: Any) -> Any:
@@ -66,7 +65,7 @@ def _fused_operations(model: Any, jit: bool) -> Iterator[None]:
             layer.__dict__["call"] = _batch_norm(layer)
             changed.append((layer, "call"))
     optimizer = model.optimizer
-    if _has_fused_adam(optimizer):
+    if _has_fused_adam(optimizer) and "update_step" not in optimizer.__dict__:
         optimizer.__dict__["update_step"] = _adam(optimizer)
         changed.append((optimizer, "update_step"))
     try:
@@ -125,7 +124,7 @@ def _adam(optimizer: Any) -> Callable[..., None]:
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
         index = optimizer._get_variable_index(variable)
         dtype = variable.dtype
-        step = tf.cast(optimizer.iterations.value + 1, dtype)
+        step = tf.cast(keras.ops.convert_to_tensor(optimizer.iterations) + 1, dtype)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=optimizer._momentums[index].value.handle,

@@ -11,7 +11,7 @@ import torch
 from keras import layers, tree
 from torch.nn import functional as F
 
-from fmae_zoo.accelerate.calls import has_fast_conv, has_plain_batch_norm
+from fmae_zoo.accelerate.calls import has_fast_conv, has_plain_batch_norm, is_plain_graph
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The compute dtypes that the fast calls know."""
@@ -25,8 +25,12 @@ class Steps:
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
         on_cpu = keras.ops.convert_to_tensor(0.0).device.type == "cpu"
         self._arrays = arrays if on_cpu else tree.map_structure(_as_tensor, arrays)
+        self._model, self._training = model, training
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
-        model.train(training)
+
+    def start(self) -> None:
+        """Put the modules into the mode of the steps."""
+        self._model.train(self._training)
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
@@ -36,7 +40,8 @@ class Steps:
         return dict(logs)
 
     def finish(self) -> None:
-        """Nothing is held."""
+        """Put the modules into the mode of inference, as Keras leaves them."""
+        self._model.eval()
 
 
 def _as_tensor(array: Any) -> Any:
@@ -58,15 +63,17 @@ def fast_calls(model: Any) -> Iterator[None]:
             changed.append((owner, name))
 
     calls: dict[int, Callable[..., Any]] = {}
+    parts = [each for each in model._flatten_layers() if isinstance(each, keras.Function)]
+    outputs = {id(tensor) for part in parts for tensor in tree.flatten(part.outputs)}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.Function):
             continue
-        call = _fast_call(layer)
+        call = _fast_call(layer, outputs)
         if call is not None:
             calls[id(layer)] = call
             replace(layer, "call", call)
-    for part in model._flatten_layers():
-        if isinstance(part, keras.Function):
+    for part in parts:
+        if is_plain_graph(part):
             replace(part, "call", _run(part, calls))
     optimizer = getattr(model, "optimizer", None)
     if _has_fused_adam(optimizer):
@@ -90,11 +97,12 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
             if node.is_input:
                 continue
             arguments = node.arguments
-            inputs = arguments.args[0] if len(arguments.args) == 1 else None
+            inputs = arguments.args[0] if len(arguments.args) == 1 else "several"
             plain = all(value is None for value in arguments.kwargs.values())
             operation = node.operation
             masks = isinstance(operation, layers.Masking | layers.Embedding)
-            if inputs is None or not plain or masks or len(node.outputs) != 1:
+            tensors = all(isinstance(each, keras.KerasTensor) for each in tree.flatten(inputs))
+            if not tensors or not plain or masks or len(node.outputs) != 1:
                 return None
             fast = calls.get(id(operation))
             read = tree.map_structure(id, inputs)
@@ -118,10 +126,14 @@ def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any]
     return call
 
 
-def _fast_call(layer: Any) -> Callable[..., Any] | None:
+def _fast_call(layer: Any, outputs: set[int]) -> Callable[..., Any] | None:
     """Return the fast call of a layer, or None where only Keras' own is right.
 
     It takes an input of any float type and casts it, and the weights, as the layer's own would.
+
+    Args:
+        layer: that may have one.
+        outputs: the symbolic tensors, by `id`, that a model returns: none is overwritten.
     """
     regularized = getattr(layer, "activity_regularizer", None) is not None
     if layer.compute_dtype not in DTYPES or not layer.built or regularized:
@@ -148,13 +160,13 @@ def _fast_call(layer: Any) -> Callable[..., Any] | None:
     if kind is layers.UpSampling2D:
         return _upsample(layer) if layer.interpolation == "nearest" else None
     if kind is layers.ReLU:
-        return _relu(layer)
+        return _relu(layer, outputs)
     return None
 
 
 def _cast(layer: Any) -> Callable[[Any], Any]:
     dtype = DTYPES[layer.compute_dtype]
-    return lambda tensor: tensor.to(dtype)
+    return lambda tensor: tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _dense(layer: Any) -> Callable[..., Any]:
@@ -174,7 +186,7 @@ def _activation(layer: Any) -> Callable[[Any], Any]:
 
 def _flatten(layer: Any) -> Callable[..., Any]:
     cast = _cast(layer)
-    return lambda inputs, training=None, mask=None: cast(inputs).flatten(1)
+    return lambda inputs, training=None, mask=None: cast(inputs).reshape(len(inputs), -1)
 
 
 def _reshape(layer: Any) -> Callable[..., Any]:
@@ -182,22 +194,22 @@ def _reshape(layer: Any) -> Callable[..., Any]:
     return lambda inputs, training=None, mask=None: cast(inputs).reshape(-1, *shape)
 
 
-def _relu(layer: Any) -> Callable[..., Any] | None:
+def _relu(layer: Any, outputs: set[int]) -> Callable[..., Any] | None:
     if layer.max_value is not None or layer.negative_slope or layer.threshold:
         return None
     cast = _cast(layer)
-    if not _alone_reads_batch_norm(layer):
+    if not _alone_reads_batch_norm(layer, outputs):
         return lambda inputs, training=None, mask=None: F.relu(cast(inputs))
     return lambda inputs, training=None, mask=None: F.relu_(cast(inputs))
 
 
-def _alone_reads_batch_norm(relu: Any) -> bool:
+def _alone_reads_batch_norm(relu: Any, outputs: set[int]) -> bool:
     """Whether nothing else needs what the ReLU reads: BatchNorm's gradient does not."""
-    if len(relu._inbound_nodes) != 1:
+    if len(relu._inbound_nodes) != 1 or id(relu.input) in outputs:
         return False
     norm = relu.input._keras_history.operation
-    alone = type(norm) is layers.BatchNormalization and len(norm._outbound_nodes) == 1
-    return alone and len(norm._inbound_nodes) == 1
+    fast = type(norm) is layers.BatchNormalization and _fast_call(norm, outputs) is not None
+    return fast and len(norm._outbound_nodes) == len(norm._inbound_nodes) == 1
 
 
 def conv(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
@@ -301,7 +313,7 @@ def _adam(optimizer: Any) -> Callable[..., None]:
             own(optimizer, gradients, variables, learning_rate)
             return
         indices = [optimizer._get_variable_index(variable) for variable in variables]
-        step = int(optimizer.iterations._value) + 1
+        step = int(keras.ops.convert_to_numpy(optimizer.iterations)) + 1
         counter = torch.tensor(float(step))
         torch._fused_adam_(
             values,
