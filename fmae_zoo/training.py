@@ -394,14 +394,17 @@ class _Watch(keras.callbacks.Callback):
         super().__init__()
         self.check_interrupt = check_interrupt
         self.reporter, self.epoch, self.epochs = reporter, epoch, epochs
+        self.next_check = 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         # Keras calls this one in the main thread; `on_train_batch_end`, where it can, in others.
         self.check_interrupt()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if batch % CHECK_EVERY:
+        # The number of the last of several steps, where the backend takes several in one call.
+        if batch < self.next_check:
             return
+        self.next_check = batch + CHECK_EVERY
         loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
             self.model.stop_training = True
