@@ -91,9 +91,9 @@ def train(
         resume: go on from the checkpoint in `output`; where the run was stopped before it
             wrote one, from the beginning.
         data: Fashion-MNIST by default.
-        progress: called as `progress(epoch, epochs, batch, batches, loss)` after each step,
-            the first two from 0; `with fmae_zoo.progress.RichProgress(TITLE) as progress` draws
-            a bar. None by default.
+        progress: called as `progress(epoch, epochs, batch, batches, loss)` every 50 steps or so
+            and after each epoch, epoch and batch from 0;
+            `with fmae_zoo.progress.RichProgress(TITLE) as progress` draws a bar. None by default.
         **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
             `learning_rate`, `precision`, ...; None takes an optional one away.
 
