@@ -1,6 +1,9 @@
 """PyTorch: a Functional model's layers by torch's own operations, one after another."""
 
+import ctypes
+import functools
 import operator
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -55,6 +58,7 @@ def _as_tensor(array: Any) -> Any:
 @contextmanager
 def fast_calls(model: Any) -> Iterator[None]:
     """Give the layers, the Functional models and the optimizer of a model their fast calls."""
+    keep_freed_memory()
     changed = []
 
     def replace(owner: Any, name: str, call: Callable[..., Any] | None) -> None:
@@ -83,6 +87,20 @@ def fast_calls(model: Any) -> Iterator[None]:
     finally:
         for owner, name in changed:
             owner.__dict__.pop(name, None)
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let the C library keep up to a GiB of what activations free, for those of the next batch.
+
+    glibc gives blocks of megabytes back to the system at once, and gets them anew page by page,
+    which takes up to a third of a step. Settings in the environment stay.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+        mallopt(m_mmap_threshold, 32 << 20)
+        mallopt(m_trim_threshold, 1 << 30)
 
 
 def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any] | None:
