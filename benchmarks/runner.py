@@ -164,7 +164,8 @@ def _calibrated(worker: Worker, seconds: float) -> int:
     # What is quick is dominated by what a call costs: it says little about a long one.
     while took < seconds / 4:
         batches *= 2
-        took = worker.ask(f"block {batches * size}")["seconds"]
+        # The first block of a size may have something compiled in it.
+        took = min(worker.ask(f"block {batches * size}")["seconds"] for _ in range(2))
     return max(1, round(batches * seconds / took)) * size
 
 
