@@ -407,7 +407,8 @@ class _Watch(keras.callbacks.Callback):
         self.next_check = batch + CHECK_EVERY
         loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
-            self.model.stop_training = True
+            # `self.model` would give the model its state from this thread, beside the next step.
+            self._model.stop_training = True
         if self.reporter is not None:
             self.reporter(self.epoch, self.epochs, batch, self.params["steps"], loss)
 
