@@ -213,6 +213,25 @@ def _policy(policy: Any) -> Iterator[None]:
 
 
 @contextmanager
+def without_random_weights() -> Iterator[None]:
+    """Give this thread's models zeros for random weights: for those that are read from a file."""
+    kind, thread = keras.initializers.VarianceScaling, threading.get_ident()
+    with _one_at_a_time:
+        drawn = kind.__call__
+
+        def draw(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:
+            if threading.get_ident() == thread:
+                return ops.zeros(shape, dtype)
+            return drawn(self, shape, dtype, **options)
+
+        kind.__call__ = draw
+        try:
+            yield
+        finally:
+            kind.__call__ = drawn
+
+
+@contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """Make the initial weights depend on the seed alone.
 

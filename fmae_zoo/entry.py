@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,7 +177,7 @@ class Entry:
             NoWeightsError: pretrained weights are asked for and there are none.
             WeightsError: they are damaged or do not fit.
         """
-        from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.autoencoder import Autoencoder, without_random_weights
         from fmae_zoo.precision import resolve
         from fmae_zoo.weights import load_weights
 
@@ -186,7 +186,8 @@ class Entry:
             del wanted["decoder" if part == "encoder" else "posterior"]
         policy = resolve(precision)
         files = self.obtain(*wanted.values()) if pretrained else []
-        model = Autoencoder(self.spec, seed=seed, dtype=policy)
+        with without_random_weights() if pretrained else nullcontext():
+            model = Autoencoder(self.spec, seed=seed, dtype=policy)
         for network, file in zip(wanted, files):
             load_weights(getattr(model, network), *file)
         return model if part is None else getattr(model, part)

@@ -201,6 +201,33 @@ def test_models_built_in_threads_have_the_weights_of_their_seed():
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_load_draws_no_weights_and_leaves_those_of_others_as_they_were(folder, monkeypatch):
+    drawn = keras.initializers.VarianceScaling.__call__
+    others = []
+
+    def build_elsewhere(spec, *arguments, **options):
+        def build():
+            layer = keras.layers.Dense(4)
+            layer.build((None, 4))
+            others.append(np.abs(keras.ops.convert_to_numpy(layer.kernel)).max())
+
+        thread = threading.Thread(target=build)
+        thread.start()
+        thread.join()
+        model = original(spec, *arguments, **options)
+        kernels = [each for each in model.trainable_variables if each.name == "kernel"]
+        others.extend(np.abs(keras.ops.convert_to_numpy(each)).max() for each in kernels)
+        return model
+
+    original = fmae_zoo.autoencoder.Autoencoder
+    monkeypatch.setattr("fmae_zoo.autoencoder.Autoencoder", build_elsewhere)
+    fmae_zoo.load(f"local:{folder}")
+    in_the_thread, *in_the_model = others
+    assert in_the_thread > 0.0
+    assert in_the_model and not any(in_the_model)
+    assert keras.initializers.VarianceScaling.__call__ is drawn
+
+
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model = fmae_zoo.Autoencoder(tiny_spec())
     model.encoder.get_layer("latent").bias.assign(np.full(4, np.nan))
