@@ -10,14 +10,14 @@ Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16", "au
 """The Keras dtype policies, and `auto`: the fastest of them here that needs no loss scaling."""
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
-_CPU_UNITS = {"avx512_bf16", "amx_bf16"}
 
 
 def resolve(precision: str) -> str:
     """Return the dtype policy of a precision; `auto` asks the device and the backend.
 
-    `auto` is `mixed_bfloat16` on GPUs that compute in bfloat16, and on CPUs with units for it
-    where the backend uses them (TensorFlow and PyTorch do, JAX does not); else `float32`.
+    `auto` is `mixed_bfloat16` on GPUs that compute in bfloat16, and on CPUs whose units for it are
+    faster than those for float32 (AMX, and AVX-512 of AMD) where the backend uses them
+    (TensorFlow and PyTorch do, JAX does not); else `float32`.
 
     Raises:
         ArgumentError: there is no such precision.
@@ -52,14 +52,21 @@ def _has_bfloat16() -> bool:
                 tf.config.list_physical_devices("GPU")[0]
             )
             return details.get("compute_capability", (0, 0)) >= (8, 0)
-    return bool(_CPU_UNITS & cpu_features())
+    features = cpu_features()
+    # Intel's AVX-512 multiplies bfloat16 at half the rate: without AMX, slower than float32.
+    by_amd = "avx512_bf16" in features and "AuthenticAMD" in _cpuinfo("vendor_id")
+    return by_amd or "amx_bf16" in features
 
 
 def cpu_features() -> set[str]:
     """Return what the CPU can do, by the names that Linux has for it; empty elsewhere."""
+    return _cpuinfo("flags")
+
+
+def _cpuinfo(field: str) -> set[str]:
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
         return set()
     lines = (line.partition(":") for line in text.splitlines())
-    return {flag for name, _, flags in lines if name.strip() == "flags" for flag in flags.split()}
+    return {word for name, _, words in lines if name.strip() == field for word in words.split()}

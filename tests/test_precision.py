@@ -22,23 +22,44 @@ def test_a_policy_stays_itself(policy):
     assert resolve(policy) == policy
 
 
-def test_auto_is_bfloat16_where_cpu_and_backend_have_it(monkeypatch):
-    monkeypatch.setattr(precision, "cpu_features", lambda: {"avx2", "amx_bf16"})
+@pytest.fixture
+def cpuinfo(tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr(precision, "Path", lambda _: file)
+
+    def write(vendor, flags):
+        file.write_text(f"processor : 0\nvendor_id\t: {vendor}\nflags\t\t: {flags}\nbugs : none\n")
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags"),
+    [
+        ("GenuineIntel", "fpu avx2 avx512_bf16 amx_bf16"),
+        ("AuthenticAMD", "fpu avx2 avx512_bf16"),
+    ],
+)
+def test_auto_is_bfloat16_where_cpu_and_backend_are_faster_in_it(cpuinfo, vendor, flags):
+    cpuinfo(vendor, flags)
     assert resolve("auto") == ON_CPU[keras.backend.backend()]
 
 
-def test_auto_is_float32_on_other_cpus(monkeypatch):
-    monkeypatch.setattr(precision, "cpu_features", lambda: {"avx2"})
+@pytest.mark.parametrize(
+    ("vendor", "flags"), [("AuthenticAMD", "fpu avx2"), ("GenuineIntel", "fpu avx2 avx512_bf16")]
+)
+def test_auto_is_float32_on_other_cpus(cpuinfo, vendor, flags):
+    cpuinfo(vendor, flags)
     assert resolve("auto") == "float32"
 
 
-def test_features_are_those_of_this_cpu(tmp_path, monkeypatch):
-    file = tmp_path / "cpuinfo"
-    file.write_text("processor : 0\nflags\t\t: fpu avx2 amx_bf16\nbugs : none\n")
-    monkeypatch.setattr(precision, "Path", lambda _: file)
+def test_features_are_those_of_this_cpu(cpuinfo):
+    file = cpuinfo("GenuineIntel", "fpu avx2 amx_bf16")
     assert cpu_features() == {"fpu", "avx2", "amx_bf16"}
     file.unlink()
     assert cpu_features() == set()
+    assert resolve("auto") == "float32"
 
 
 @pytest.mark.parametrize("wrong", ["float8", "bfloat16", "", None, 16])
