@@ -126,7 +126,8 @@ def _tensorflow_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-    compiled = tf.function(outputs_of, input_signature=[signature])
+    # A partial has no code that models share: TensorFlow warns where one is traced many times.
+    compiled = tf.function(functools.partial(outputs_of), input_signature=[signature])
     return lambda chunks: [compiled(chunk) for chunk in chunks]
 
 
@@ -159,7 +160,8 @@ def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
         padding = (1 << (count - 1).bit_length()) - count if count < CHUNK else 0
         if padding:
             inputs = np.concatenate([inputs, np.zeros((padding, *inputs.shape[1:]), inputs.dtype)])
-        return compiled(values, inputs)[:count]
+        outputs = compiled(values, inputs)
+        return outputs[:count] if padding else outputs
 
     def calls(chunks: Iterable[np.ndarray]) -> list[Any]:
         values = [variable.value for variable in variables]

@@ -248,16 +248,26 @@ def test_time_to_quality_says_what_was_wanted_and_what_was_reached(monkeypatch, 
         return {
             "precision": "float32",
             "epochs": 2,
+            "head_epochs": quality.GOALS[goal].head_epochs,
             "training_seconds": 80.0,
-            "seconds": 100.0,
+            "seconds": seconds,
             "accuracy": 0.9,
-            "wanted": quality.GOALS[goal]["accuracy"],
-            "reached": quality.GOALS[goal]["accuracy"] <= 0.9,
+            "wanted": quality.GOALS[goal].accuracy,
+            "reached": quality.GOALS[goal].accuracy <= 0.9,
         }
 
     monkeypatch.setattr(quality, "measured", measured)
-    quality.run(tuple(quality.GOALS), ("jax",), tmp_path)
+    seconds = 100.0
+    quality.run(tuple(quality.GOALS), ("jax", "torch"), tmp_path)
     text = (tmp_path / "quality.md").read_text()
-    assert "| frozen head | jax | float32 | 2 | 80 | 100 | 0.9000 | 0.919 | no | 293 |" in text
-    assert "| linear probe | jax | float32 | 2 | 80 | 100 | 0.9000 | 0.88 | yes | 293 |" in text
-    assert len(json.loads((tmp_path / "quality.json").read_text())["rows"]) == 2
+    head = "| head on features | jax | float32 | 2 | 8 | 80 | 100 | 0.9000 | 0.919 | no | 293 |"
+    probe = "| linear probe | jax | float32 | 2 | - | 80 | 100 | 0.9000 | 0.88 | yes | 293 |"
+    assert head in text
+    assert probe in text
+    assert len(json.loads((tmp_path / "quality.json").read_text())["rows"]) == 6
+
+    seconds = 50.0
+    quality.run(["linear probe"], ["jax"], tmp_path)
+    rows = json.loads((tmp_path / "quality.json").read_text())["rows"]
+    again = {(row["goal"], row["backend"]) for row in rows if row["seconds"] == 50.0}
+    assert (len(rows), again) == (6, {("linear probe", "jax")})

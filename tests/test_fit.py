@@ -1,3 +1,5 @@
+from importlib import import_module
+
 import keras
 import numpy as np
 import pytest
@@ -350,3 +352,21 @@ def test_modules_of_torch_are_in_the_mode_of_the_step():
     # Before the first step Keras looks at the shapes.
     assert modes[-4:] == [True, False, True, False]
     assert not model.training
+
+
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="TensorFlow moves each batch")
+@pytest.mark.parametrize(("room", "moved"), [(1 << 30, True), (100, False)])
+def test_arrays_are_moved_to_an_accelerator_where_they_are_few(monkeypatch, room, moved):
+    steps = import_module(f"fmae_zoo.accelerate.on_{keras.backend.backend()}")
+    monkeypatch.setattr("fmae_zoo.accelerate.calls.RESIDENT_BYTES", room)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    else:
+        monkeypatch.setattr(steps, "is_on_cpu", lambda: False)
+    model = classifier()
+    arrays = np.zeros((64, 8, 8, 1), np.float32), np.zeros((64,), np.int32)
+    model._symbolic_build(data_batch=arrays)
+    held = steps.Steps(model, arrays, training=True)._arrays
+    assert isinstance(held[0], np.ndarray) is not moved

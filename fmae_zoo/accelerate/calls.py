@@ -5,10 +5,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import layers
+from keras import layers, tree
 from keras.src.models.functional import Functional
 
 from fmae_zoo.accelerate.plain import is_plain
+
+RESIDENT_BYTES = 2 << 30
+"""Of arrays that are put into an accelerator's memory as a whole; more goes batch by batch."""
 
 
 @contextmanager
@@ -49,6 +52,11 @@ def has_fast_conv(layer: Any) -> bool:
     odd_same = layer.padding == "same" and all(size % 2 for size in layer.kernel_size)
     unit = set(layer.strides) == set(layer.dilation_rate) == {1}
     return type(layer) is layers.Conv2D and odd_same and unit and layer.groups == 1
+
+
+def is_resident(arrays: Any) -> bool:
+    """Whether arrays are small enough to lie in an accelerator's memory as a whole."""
+    return sum(array.nbytes for array in tree.flatten(arrays)) <= RESIDENT_BYTES
 
 
 def is_plain_graph(model: Any) -> bool:

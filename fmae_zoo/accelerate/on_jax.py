@@ -10,7 +10,7 @@ import jax
 from keras import layers, ops, tree
 from keras.src.backend.jax import trainer
 
-from fmae_zoo.accelerate.calls import kept_steps
+from fmae_zoo.accelerate.calls import is_resident, kept_steps
 from fmae_zoo.accelerate.plain import is_plain
 
 STEPS_AT_ONCE = 8
@@ -24,7 +24,8 @@ class Steps:
         on_cpu = jax.default_backend() == "cpu"
         self.at_once = STEPS_AT_ONCE if not _is_convolutional(model) else 1
         self._model, self._training = model, training
-        self._arrays = arrays if on_cpu else jax.device_put(arrays)
+        moved = not on_cpu and is_resident(arrays)
+        self._arrays = jax.device_put(arrays) if moved else arrays
         kept = kept_steps(model)
         if training not in kept:
             kept[training] = _function(model, training)

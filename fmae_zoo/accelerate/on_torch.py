@@ -14,7 +14,12 @@ import torch
 from keras import layers, tree
 from torch.nn import functional as F
 
-from fmae_zoo.accelerate.calls import has_fast_conv, has_plain_batch_norm, is_plain_graph
+from fmae_zoo.accelerate.calls import (
+    has_fast_conv,
+    has_plain_batch_norm,
+    is_plain_graph,
+    is_resident,
+)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The compute dtypes that the fast calls know."""
@@ -26,8 +31,8 @@ class Steps:
     at_once = 1
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        on_cpu = keras.ops.convert_to_tensor(0.0).device.type == "cpu"
-        self._arrays = arrays if on_cpu else tree.map_structure(_as_tensor, arrays)
+        moved = not is_on_cpu() and is_resident(arrays)
+        self._arrays = tree.map_structure(_as_tensor, arrays) if moved else arrays
         self._model, self._training = model, training
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
 
@@ -45,6 +50,12 @@ class Steps:
     def finish(self) -> None:
         """Put the modules into the mode of inference, as Keras leaves them."""
         self._model.eval()
+
+
+def is_on_cpu() -> bool:
+    """Whether Keras computes on the CPU."""
+    on_cpu: bool = keras.ops.convert_to_tensor(0.0).device.type == "cpu"
+    return on_cpu
 
 
 def _as_tensor(array: Any) -> Any:
