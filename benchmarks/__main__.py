@@ -12,6 +12,7 @@ import click
 
 from benchmarks.case import BACKENDS, CONTESTANTS, PRECISIONS, Case
 from benchmarks.entries import ENTRIES
+from benchmarks.machine import host
 from benchmarks.quality import GOALS
 from benchmarks.results import RESULTS, SPEED, compare, merge_rows, print_comparison, read_rows
 from fmae_zoo.cli.output import note
@@ -19,8 +20,6 @@ from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry, short_name
 
 INFERENCE = ("encode", "reconstruct")
-PLAINEST = ("conv-ae-bn", "dense-ae")
-"""The entries that are measured where none is named."""
 
 
 def _check_entries(context: Any, option: Any, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -51,11 +50,11 @@ def _entry_option(default: Sequence[str]) -> Any:
 backend_option = _several("backend", BACKENDS, type=click.Choice(BACKENDS))
 
 
-def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every measurement of images per second."""
+def speed_options(*entries: str) -> Callable[..., Any]:
+    """Return what adds the options of every measurement of images per second."""
     positive = click.IntRange(min=1)
     options = [
-        _entry_option(PLAINEST),
+        _entry_option(entries),
         backend_option,
         _several(
             "contestant",
@@ -63,7 +62,7 @@ def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
             " pythae runs on torch alone.",
             type=click.Choice(CONTESTANTS),
         ),
-        _several("precision", ("float32",), type=click.Choice(PRECISIONS)),
+        _several("precision", PRECISIONS, type=click.Choice(PRECISIONS)),
         click.option("--batch-size", type=positive, default=128, show_default=True),
         click.option("--rounds", type=positive, default=7, show_default=True, help="Blocks each."),
         click.option(
@@ -87,10 +86,13 @@ def speed_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--output",
             type=click.Path(dir_okay=False, path_type=Path),
             default=SPEED,
-            help="JSON; rows of the same case are replaced.  [benchmarks/results/speed.json]",
+            help="JSON; what is measured again replaces all rows that it competes with.  "
+            "[benchmarks/results/speed.json]",
         ),
     ]
-    return reduce(lambda decorated, option: option(decorated), reversed(options), function)
+    return lambda function: reduce(
+        lambda decorated, option: option(decorated), reversed(options), function
+    )
 
 
 def measure(
@@ -113,8 +115,7 @@ def measure(
     """
     from benchmarks.runner import run
 
-    if output.exists():
-        read_rows(output)
+    _check_output(output, device)
     failed = []
     for task, entry, precision in product(tasks, entries, precisions):
         everything = (
@@ -130,6 +131,19 @@ def measure(
         raise click.ClickException(f"{len(failed)} measurements failed; their rows say why")
 
 
+def _check_output(output: Path, device: str) -> None:
+    """Refuse a file that cannot be read, or whose rows of a CPU are of another."""
+    rows = read_rows(output) if output.exists() else []
+    here = host()["cpu"]
+    of_cpus = [row["machine"]["cpu"] for row in rows if row["device"] == "cpu" and "machine" in row]
+    others = set(of_cpus) - {here}
+    if device == "cpu" and others:
+        raise click.ClickException(
+            f"{output} was measured on {', '.join(sorted(others))}, and this is {here}: remove it, "
+            "or name another --output"
+        )
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """How fast the zoo is, beside the loops that its users would write.
@@ -140,7 +154,7 @@ def cli() -> None:
 
 
 @cli.command("train")
-@speed_options
+@speed_options("conv-ae-bn", "conv-ae-bn-spatial", "dense-ae", "dense-vae")
 def train_command(**options: Any) -> None:
     """Measure training: images per second, first step, memory.
 
@@ -154,7 +168,7 @@ def train_command(**options: Any) -> None:
 
 
 @cli.command("infer")
-@speed_options
+@speed_options("conv-ae-bn")
 def infer_command(**options: Any) -> None:
     """Measure inference: images encoded, and images reconstructed, per second.
 

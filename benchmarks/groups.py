@@ -4,16 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.case import BACKENDS, CONTESTANTS
-from benchmarks.results import Row
+from benchmarks.results import Row, group_of
 
 Group = dict[tuple[str, str], Row]
 """Rows that compete, by backend and contestant."""
-
-
-def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what the cases that compete have in common."""
-    keys = ("task", "entry", "precision", "batch_size", "threads", "device")
-    return tuple(row[key] for key in keys)
 
 
 def grouped(rows: Sequence[Row]) -> list[Group]:

@@ -9,7 +9,7 @@ from benchmarks.case import BACKENDS, CONTESTANTS
 from benchmarks.groups import Group, grouped, ratio, title_of
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, Row, read_rows, write_csv
-from benchmarks.targets import targets
+from benchmarks.targets import OTHERS, targets
 from fmae_zoo.files import write_text
 
 
@@ -23,30 +23,35 @@ def write_report(folder: Path = RESULTS) -> list[Path]:
 
     rows = read_rows(folder / "speed.json")
     write_csv(rows, folder / "speed.csv")
-    loading = folder / "loading.json"
-    found = json.loads(loading.read_text()) if loading.is_file() else None
-    write_text(folder / "speed.md", markdown(rows, found))
+    paths = {name: folder / f"{name}.json" for name in OTHERS}
+    others = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
+    write_text(folder / "speed.md", markdown(rows, others))
     picture = draw(grouped(rows), folder / "speed.png")
     return [folder / "speed.csv", folder / "speed.md", *([picture] if picture else [])]
 
 
-def markdown(rows: Sequence[Row], loading: dict[str, Any] | None = None) -> str:
-    """Return targets, groups and the ratios between contestants as Markdown."""
+def markdown(rows: Sequence[Row], others: dict[str, Any]) -> str:
+    """Return targets, groups and the ratios between contestants as Markdown.
+
+    Args:
+        rows: of `speed.json`.
+        others: the other files that have aims, as `targets` takes them.
+    """
     groups = grouped(rows)
     lines = [
         "# Speed",
         "",
         "Written by `python -m benchmarks report` from `speed.json`. Images per second are the "
-        "median of several blocks, and half their interquartile range; the contestants of a table "
-        "took turns, block by block. First step: with what is compiled in it. Memory: of the "
-        "process when all is imported, and at its peak; and of the GPU where there is one. Share "
-        "of peak: of the faster of a matrix product and a convolution in the same framework. The "
-        "hand-written loops compute every "
-        "layer as it stands; the zoo folds BatchNorm for inference, and computes upsampling and "
-        "the convolution after it with 4/9 of the products.",
+        "median of several blocks, and half their interquartile range; the contestants of a "
+        "backend took turns, block by block. First step: with what is compiled in it. Memory: of "
+        "the process when all is imported, and at its peak; and of the GPU where there is one. "
+        "Share of peak: of the fastest matrix product or convolution in any process of the table. "
+        "The hand-written loops compute every layer as it stands; the zoo folds BatchNorm for "
+        "inference, computes upsampling and the convolution after it with 4/9 of the products, "
+        "and on PyTorch lets the C library keep the memory that activations free.",
         "",
     ]
-    aims = [target.cells() for target in targets(groups, loading)]
+    aims = [target.cells() for target in targets(groups, others)]
     if aims:
         columns = ("figure", "aim", "obtained", "reached")
         lines += ["## Aims", "", *table(columns, aims, numbers_from=1), ""]

@@ -52,11 +52,22 @@ def write_json(content: Any, path: str | Path) -> None:
 
 
 def merge_rows(rows: Sequence[Row], path: str | Path) -> list[Row]:
-    """Write rows to a file in the place of those of the same case, and return all of them."""
+    """Write rows to a file in the place of those that they compete with, and return all.
+
+    Rows that were not measured in turns are no fair comparison: where one contestant of a group
+    is measured again, the others' old rows go.
+    """
     old = read_rows(path) if Path(path).exists() else []
-    merged = {case_of(row): row for row in [*old, *rows]}
-    write_rows(list(merged.values()), path)
-    return list(merged.values())
+    measured = {group_of(row) for row in rows}
+    merged = [row for row in old if group_of(row) not in measured] + list(rows)
+    write_rows(merged, path)
+    return merged
+
+
+def group_of(row: Row) -> tuple[Any, ...]:
+    """Return what the cases that compete have in common."""
+    keys = ("task", "entry", "precision", "batch_size", "threads", "device")
+    return tuple(row[key] for key in keys)
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:

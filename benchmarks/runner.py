@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.case import Case
 from benchmarks.flops import flops_per_image
-from benchmarks.groups import group_of
+from benchmarks.results import group_of
 from fmae_zoo.registry import find_spec
 
 ROOT = Path(__file__).parent.parent
@@ -132,9 +132,12 @@ def _run_group(
             report(f"{cases[0].task} {cases[0].entry}: round {number + 1} of {rounds}")
             for worker in workers:
                 _attempt(worker, report, _block)
+        # None ends before all are probed: what a process leaves behind takes time from the next.
         for worker in workers:
-            _attempt(worker, report, _finish)
-        return [_row(worker) for worker in workers]
+            _attempt(worker, report, _probe)
+        for worker in workers:
+            _attempt(worker, report, _end)
+        return with_shares([_row(worker) for worker in workers])
     finally:
         for worker in workers:
             worker.close()
@@ -174,8 +177,11 @@ def _block(worker: Worker) -> None:
     worker.runs.append(answer["images"] / answer["seconds"])
 
 
-def _finish(worker: Worker) -> None:
+def _probe(worker: Worker) -> None:
     worker.facts["probe"] = worker.ask("probe")
+
+
+def _end(worker: Worker) -> None:
     worker.facts |= worker.ask("end")
 
 
@@ -199,9 +205,20 @@ def _row(worker: Worker) -> dict[str, Any]:
         "block_images": worker.block_images,
         "milliseconds_per_step": 1e3 * case.batch_size / speed,
         "gflops": gflops,
-        "share_of_peak": gflops / max(worker.facts["probe"].values()),
         **worker.facts,
     }
+
+
+def with_shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a group with each one's share of the machine's peak.
+
+    That is the fastest operation which any of their processes reached: a probe can be disturbed.
+    """
+    measured = [row for row in rows if "error" not in row]
+    peak = max((max(row["probe"].values()) for row in measured), default=0.0)
+    return [
+        row if "error" in row else row | {"share_of_peak": row["gflops"] / peak} for row in rows
+    ]
 
 
 def _label(case: Case) -> str:

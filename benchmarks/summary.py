@@ -21,7 +21,8 @@ def backend_table(rows: Sequence[Row]) -> str:
         (first["task"], first["precision"]): group
         for group in grouped(rows)
         for first in [next(iter(group.values()))]
-        if first["entry"] == ENTRY and first["device"] == "cpu"
+        if (first["entry"], first["device"]) == (ENTRY, "cpu")
+        and (first["batch_size"], first["threads"]) == (128, 0)
     }
     cells = [
         [

@@ -18,6 +18,7 @@ class Target(NamedTuple):
     lowest: float
     highest: float
     obtained: float
+    digits: int = 2
 
     @property
     def reached(self) -> bool:
@@ -27,19 +28,24 @@ class Target(NamedTuple):
     def cells(self) -> list[str]:
         """Return the figure as a row of a table."""
         bound = f"at least {self.lowest:g}" if self.highest == INF else f"at most {self.highest:g}"
-        return [self.figure, bound, f"{self.obtained:.2f}", "yes" if self.reached else "no"]
+        return [
+            self.figure,
+            bound,
+            f"{self.obtained:.{self.digits}f}",
+            "yes" if self.reached else "no",
+        ]
 
 
-def targets(groups: Sequence[Group], loading: dict[str, Any] | None = None) -> list[Target]:
-    """Return every figure that the rows allow, in the order of the tasks.
+def targets(groups: Sequence[Group], others: dict[str, Any]) -> list[Target]:
+    """Return every figure that the measurements allow, in the order of the tasks.
 
     Args:
         groups: rows that compete, by backend and contestant.
-        loading: the content of `loading.json`.
+        others: the content of the other files of `OTHERS`, by name, as far as there are any.
     """
-    return [*_against_handwritten(groups), *_against_stock(groups), *_against_pythae(groups)] + (
-        list(_of_loading(loading)) if loading else []
-    )
+    of_speed = (_against_handwritten, _against_stock, _against_pythae)
+    found = [target for kind in of_speed for target in kind(groups)]
+    return found + [target for name, content in others.items() for target in OTHERS[name](content)]
 
 
 def _measured(group: Group, backend: str, contestant: str) -> Row | None:
@@ -54,16 +60,19 @@ def _speed(row: Row) -> float:
 def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
     for group in groups:
         task, entry, precision = _facts(group)
+        setting = _setting(group)
         for backend in BACKENDS:
             zoo, hand = (_measured(group, backend, who) for who in ("fmae_zoo", "handwritten"))
             if not zoo or not hand or entry not in TRAINED:
                 continue
-            what = f"{entry}, {backend}, {precision}, to handwritten"
+            what = f"{entry}, {backend}, {precision}{setting}, to handwritten"
             lowest = 1.0 if task == "train" else 1.2
             faster = ratio(group, (backend, "fmae_zoo"), (backend, "handwritten"))
             assert faster is not None
             yield Target(f"{task} {what}", lowest, INF, faster)
             if task == "train":
+                if zoo["device"] != "cpu":
+                    continue
                 memory = zoo["peak_memory_mib"] / hand["peak_memory_mib"]
                 yield Target(f"peak memory of {task} {what}", 0.0, 1.2, memory)
                 own, other = (
@@ -74,11 +83,15 @@ def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
 
 def _against_stock(groups: Sequence[Group]) -> Iterator[Target]:
     """Compare the zoo's best backend and precision with stock Keras' best in float32."""
-    tasks = {_facts(group)[:2] for group in groups}
-    for task, entry in sorted(tasks):
+    tasks = {(*_facts(group)[:2], _setting(group)) for group in groups}
+    for task, entry, setting in sorted(tasks):
         if entry not in TRAINED:
             continue
-        of_task = [group for group in groups if _facts(group)[:2] == (task, entry)]
+        of_task = [
+            group
+            for group in groups
+            if (*_facts(group)[:2], _setting(group)) == (task, entry, setting)
+        ]
         best = [
             _speed(row)
             for group in of_task
@@ -93,17 +106,18 @@ def _against_stock(groups: Sequence[Group]) -> Iterator[Target]:
         ]
         if best and stock:
             lowest = 3.0 if task == "train" else 4.0
-            what = f"{task} {entry}, best of fmae_zoo to best of stock Keras in float32"
+            what = f"{task} {entry}{setting}, best of fmae_zoo to best of stock Keras in float32"
             yield Target(what, lowest, INF, max(best) / max(stock))
 
 
 def _against_pythae(groups: Sequence[Group]) -> Iterator[Target]:
     for group in groups:
-        task, entry, _ = _facts(group)
+        task, entry, precision = _facts(group)
         for backend in BACKENDS:
             faster = ratio(group, (backend, "fmae_zoo"), ("torch", "pythae"))
             if task == "train" and faster is not None:
-                yield Target(f"train {entry}, {backend}, float32, to pythae", 2.0, INF, faster)
+                what = f"train {entry}, {backend}, {precision}{_setting(group)}, to pythae"
+                yield Target(what, 2.0, INF, faster)
 
 
 def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:
@@ -112,6 +126,32 @@ def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:
             what = f"load(pretrained=True) of {row['entry']}, {backend}, to building it"
             yield Target(what, 0.0, 1.3, row["ratio"])
     yield Target("import fmae_zoo, ms", 0.0, 100.0, loading["import"]["difference_ms"])
+
+
+def _setting(group: Group) -> str:
+    """Return what is other than usual in how a group was measured."""
+    row = next(iter(group.values()))
+    usual = {"device": "cpu", "batch_size": 128, "threads": 0}
+    words = {name.replace("_", " "): row[name] for name in usual if row[name] != usual[name]}
+    return "".join(f", {name} {value}" for name, value in words.items())
+
+
+def _of_embedding(embedding: dict[str, Any]) -> Iterator[Target]:
+    for row in embedding["rows"]:
+        what = f"{embedding['images']:,} images, {row['entry']}, {row['environment']['backend']}"
+        yield Target(f"embed {what}, to encode on an array", 0.9, INF, row["ratio"])
+        early, late = (row["memory"][share]["anonymous_mib"] for share in ("10%", "100%"))
+        yield Target(f"memory, embed {what}, all to a tenth", 0.0, 1.1, late / early)
+
+
+def _of_quality(quality: dict[str, Any]) -> Iterator[Target]:
+    for row in quality["rows"]:
+        what = f"test accuracy, {row['goal']}, {row['backend']}, {row['seconds']:.0f} s"
+        yield Target(what, row["wanted"], INF, row["accuracy"], digits=4)
+
+
+OTHERS = {"loading": _of_loading, "embedding": _of_embedding, "quality": _of_quality}
+"""The files beside `speed.json` whose figures have aims."""
 
 
 def _facts(group: Group) -> tuple[str, str, str]:

@@ -115,16 +115,33 @@ class Autoencoder(keras.Model):
         self.first_bad_step.assign(ops.where(bad, step, first))
         self.steps.assign_add(1)
 
-    def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        **options: Any,
+    ) -> Any:
         """Train as `keras.Model.fit` does, by the calls that suit the backend.
 
         Images are uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`.
         """
-        return fit(self, x, y, **options)
+        options |= {"batch_size": batch_size, "epochs": epochs}
+        return fit(self, x, y, verbose=verbose, callbacks=callbacks, **options)
 
-    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        **options: Any,
+    ) -> Any:
         """Return what `keras.Model.evaluate` does, by the calls that suit the backend."""
-        return evaluate(self, x, y, **options)
+        return evaluate(self, x, y, batch_size=batch_size, verbose=verbose, **options)
 
     @property
     def metrics(self) -> list[Any]:

@@ -10,18 +10,18 @@ import numpy as np
 from keras import layers, ops, tree
 
 from fmae_zoo.accelerate import accelerated, convolved, is_plain
-from fmae_zoo.accelerate.calls import is_plain_graph
+from fmae_zoo.accelerate.calls import is_on_cpu, is_plain_graph
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.networks.upsampling import UpsampledConv2D
 
 CHUNK = 128
-"""Images in one call of a convolutional network: the maps of more do not fit a CPU's cache."""
+"""Images in one call of a convolutional network on a CPU, whose cache holds no more maps."""
 
 FOLDS = (layers.Conv2D, layers.Dense, UpsampledConv2D)
 """The layers that a BatchNorm is folded into."""
 
-Calls: TypeAlias = Callable[[Iterable[np.ndarray]], list[Any]]
-"""From chunks of inputs to a tensor for each."""
+Calls: TypeAlias = Callable[[Iterable[np.ndarray]], list[np.ndarray]]
+"""From chunks of inputs to the outputs of each."""
 
 
 def predicted(
@@ -40,11 +40,21 @@ def predicted(
             outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
         outputs = keras.activations.get(activation)(ops.convert_to_tensor(outputs, "float32"))
         return ops.convert_to_numpy(outputs)
-    size = min(batch_size, CHUNK) if _is_convolutional(model) else batch_size
+    in_parts = is_on_cpu() and _is_convolutional(model)
+    size = min(batch_size, CHUNK) if in_parts else batch_size
     chunks = (inputs[start : start + size] for start in range(0, len(inputs), size))
-    # JAX returns before it has finished; what it computes meanwhile is fetched at the end.
-    parts = _calls_of(model, activation)(chunks)
-    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
+    return np.concatenate(_calls_of(model, activation)(chunks))
+
+
+def _fetched(outputs: Iterable[Any]) -> list[np.ndarray]:
+    """Return tensors as arrays; each is waited for when the next has been begun."""
+    arrays: list[np.ndarray] = []
+    late = None
+    for output in outputs:
+        if late is not None:
+            arrays.append(ops.convert_to_numpy(late))
+        late = output
+    return [*arrays, ops.convert_to_numpy(late)]
 
 
 def folded(model: Any) -> Callable[[Any], Any]:
@@ -83,6 +93,7 @@ def _foldable(model: Any) -> list[tuple[Any, Any]]:
         linear = type(before) in FOLDS and before.activation is keras.activations.linear
         linear = linear and before.quantization_mode is None and len(before._inbound_nodes) == 1
         last = norm.axis in (-1, len(norm.input.shape) - 1)
+        last = last and getattr(before, "data_format", "channels_last") == "channels_last"
         if linear and last and readers[id(norm.input)] == 1:
             pairs.append((before, norm))
     return pairs
@@ -128,15 +139,15 @@ def _tensorflow_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     # A partial has no code that models share: TensorFlow warns where one is traced many times.
     compiled = tf.function(functools.partial(outputs_of), input_signature=[signature])
-    return lambda chunks: [compiled(chunk) for chunk in chunks]
+    return lambda chunks: _fetched(map(compiled, chunks))
 
 
 def _torch_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
     import torch
 
-    def calls(chunks: Iterable[np.ndarray]) -> list[Any]:
+    def calls(chunks: Iterable[np.ndarray]) -> list[np.ndarray]:
         with torch.inference_mode(), accelerated(model):
-            return [outputs_of(ops.convert_to_tensor(chunk)) for chunk in chunks]
+            return _fetched(outputs_of(ops.convert_to_tensor(chunk)) for chunk in chunks)
 
     return calls
 
@@ -163,8 +174,8 @@ def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
         outputs = compiled(values, inputs)
         return outputs[:count] if padding else outputs
 
-    def calls(chunks: Iterable[np.ndarray]) -> list[Any]:
+    def calls(chunks: Iterable[np.ndarray]) -> list[np.ndarray]:
         values = [variable.value for variable in variables]
-        return [call(values, chunk) for chunk in chunks]
+        return _fetched(call(values, chunk) for chunk in chunks)
 
     return calls

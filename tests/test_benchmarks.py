@@ -14,9 +14,12 @@ from benchmarks import embedding, loading, parity, quality, report
 from benchmarks.__main__ import cli
 from benchmarks.case import Case
 from benchmarks.flops import flops_per_image
+from benchmarks.groups import grouped
 from benchmarks.report import write_report
 from benchmarks.results import compare, merge_rows, read_rows, write_rows
 from benchmarks.runner import run
+from benchmarks.summary import backend_table
+from benchmarks.targets import targets
 from fmae_zoo.registry import find_spec
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -33,6 +36,7 @@ def say(line, **answer):
     print(name, line, file=log, flush=True)
     print(json.dumps(answer), flush=True)
 
+speed = {"fmae_zoo": 4.0, "keras": 2.0}.get(name, 1.0)
 if name == sys.argv[2]:
     say("failed", error="ValueError: no such thing")
     sys.exit(1)
@@ -46,7 +50,7 @@ for line in sys.stdin:
     if word == "block":
         say(line.strip(), seconds=int(rest[0]) / 1000, images=int(rest[0]))
     elif word == "probe":
-        say(word, matmul_gflops=2.0, convolution_gflops=4.0)
+        say(word, matmul_gflops=1.0, convolution_gflops=speed)
     else:
         say(word, peak_memory_mib=10.0, peak_gpu_memory_mib=None)
 """
@@ -99,8 +103,13 @@ def test_contestants_take_turns_after_all_are_ready(run_fake):
     assert asked.index("keras ready") < asked.index("fmae_zoo block 1024")
 
 
-def test_a_row_holds_speed_spread_and_share_of_the_probe(run_fake):
-    [found], _ = run_fake([case()])
+def test_a_row_holds_speed_spread_and_share_of_the_fastest_probe(run_fake):
+    rows, asked = run_fake([case("keras"), case()])
+    assert [line for line in asked if "probe" in line or "end" in line] == [
+        *("keras probe", "fmae_zoo probe"),
+        *("keras end", "fmae_zoo end"),
+    ]
+    found = rows[0]
     speed, flops = found["images_per_second"], flops_per_image(find_spec("dense-ae"), "train")
     assert speed["median"] == speed["lowest"] == speed["highest"] == pytest.approx(1000.0)
     assert len(found["runs"]) == 3
@@ -240,6 +249,53 @@ def test_comparing_what_is_no_results_file_says_so(tmp_path):
     path.write_text(json.dumps([1, 2]))
     result = CliRunner().invoke(cli, ["compare", str(path), str(path)])
     assert "expected a file that `python -m benchmarks` wrote" in str(result.exception)
+
+
+def test_what_is_measured_again_replaces_all_that_it_competed_with(tmp_path):
+    path = tmp_path / "speed.json"
+    write_rows([row(1.0), row(2.0, contestant="keras"), row(3.0, task="encode")], path)
+    merged = merge_rows([row(4.0)], path)
+    assert [each["images_per_second"]["median"] for each in merged] == [3.0, 4.0]
+    assert read_rows(path) == merged
+
+
+def test_rows_of_another_cpu_are_not_mixed_with_those_of_this_one(tmp_path):
+    path = tmp_path / "speed.json"
+    write_rows([row(1.0)], path)
+    result = CliRunner().invoke(cli, ["train", "--output", str(path)])
+    assert result.exit_code == 1
+    assert "was measured on A CPU" in result.output
+    assert "another --output" in result.output
+
+
+def test_the_readmes_table_and_the_aims_are_those_of_the_usual_setting():
+    usual = {"entry": "conv-ae-bn", "contestant": "fmae_zoo"}
+    rows = [row(100.0, **usual), row(900.0, **usual, threads=1), row(800.0, **usual, batch_size=8)]
+    rows += [row(50.0, **usual | {"contestant": "keras"}), row(9000.0, **usual, device="gpu")]
+    assert "| PyTorch | float32 | 100 | - | - |" in backend_table(rows)
+    found = {each.figure: each.obtained for each in targets(grouped(rows), {})}
+    assert found == {
+        "train conv-ae-bn, best of fmae_zoo to best of stock Keras in float32": pytest.approx(2.0)
+    }
+    rows.append(row(3000.0, **usual | {"contestant": "keras"}, device="gpu"))
+    found = {each.figure: each.obtained for each in targets(grouped(rows), {})}
+    on_gpu = "train conv-ae-bn, device gpu, best of fmae_zoo to best of stock Keras in float32"
+    assert found[on_gpu] == pytest.approx(3.0)
+
+
+def test_the_other_files_have_aims_too():
+    memory = {share: {"anonymous_mib": 100.0} for share in ("before", "10%", "100%")}
+    embedded = {"entry": "dense-ae", "environment": {"backend": "jax"}, "ratio": 0.95}
+    reached = {"goal": "linear probe", "backend": "torch", "seconds": 61.7}
+    others = {
+        "embedding": {"images": 1000, "rows": [embedded | {"memory": memory}]},
+        "quality": {"rows": [reached | {"wanted": 0.88, "accuracy": 0.8799}]},
+    }
+    assert [each.cells() for each in targets([], others)] == [
+        ["embed 1,000 images, dense-ae, jax, to encode on an array", "at least 0.9", "0.95", "yes"],
+        ["memory, embed 1,000 images, dense-ae, jax, all to a tenth", "at most 1.1", "1.00", "yes"],
+        ["test accuracy, linear probe, torch, 62 s", "at least 0.88", "0.8799", "no"],
+    ]
 
 
 def test_time_to_quality_says_what_was_wanted_and_what_was_reached(monkeypatch, tmp_path):

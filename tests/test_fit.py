@@ -146,6 +146,36 @@ def test_callbacks_are_called_as_keras_calls_them_and_see_the_weights_move():
     assert not np.array_equal(diaries[1].kernels[0], diaries[1].kernels[-1])
 
 
+def test_a_callback_sees_each_step_of_a_dense_network_too():
+    class Warmup(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            batches.append(batch)
+            self.model.optimizer.learning_rate.assign(1e-3 * (batch + 1))
+
+    weights, batches = [], []
+    for function in (keras.Model.fit, fit):
+        keras.utils.set_random_seed(0)
+        dense = compiled(keras.Sequential([keras.Input((4,)), layers.Dense(2)]))
+        inputs = np.random.default_rng(0).random((24, 4)).astype("float32")
+        options = {"batch_size": 2, "shuffle": False, "verbose": 0, "callbacks": [Warmup()]}
+        function(dense, inputs, inputs[:, :2], **options)
+        weights.append(dense.get_weights()[0])
+    assert batches == [*range(12), *range(12)]
+    np.testing.assert_allclose(*weights, atol=1e-5)
+
+
+def test_a_model_with_a_training_function_of_its_own_is_left_to_keras(own_loop):
+    class Own(keras.Sequential):
+        def make_train_function(self, force=False):
+            made.append(force)
+            return super().make_train_function(force)
+
+    made = []
+    fit(compiled(Own([keras.Input((4,)), layers.Dense(2)])), np.ones((4, 4)), np.ones((4, 2)))
+    assert made
+    assert not own_loop
+
+
 def test_a_callback_stops_the_training():
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -359,12 +389,7 @@ def test_modules_of_torch_are_in_the_mode_of_the_step():
 def test_arrays_are_moved_to_an_accelerator_where_they_are_few(monkeypatch, room, moved):
     steps = import_module(f"fmae_zoo.accelerate.on_{keras.backend.backend()}")
     monkeypatch.setattr("fmae_zoo.accelerate.calls.RESIDENT_BYTES", room)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    else:
-        monkeypatch.setattr(steps, "is_on_cpu", lambda: False)
+    monkeypatch.setattr(steps, "is_on_cpu", lambda: False)
     model = classifier()
     arrays = np.zeros((64, 8, 8, 1), np.float32), np.zeros((64,), np.int32)
     model._symbolic_build(data_batch=arrays)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from fmae_zoo import inference
 from fmae_zoo.accelerate import plain_keras
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.inference import folded, predicted
@@ -139,6 +140,13 @@ def test_a_sequential_model_and_one_of_ones_own_are_taken():
 def _as_keras(model, x):
     expected = ops.convert_to_numpy(model(x, training=False))
     np.testing.assert_allclose(predicted(model, x, 8), expected, atol=1e-4)
+
+
+def test_a_convolution_of_channels_first_is_not_folded_over_the_last_axis():
+    first = layers.Conv2D(5, 3, padding="same", data_format="channels_first")
+    image = keras.Input((5, 5, 5))
+    model = keras.Model(image, layers.BatchNormalization()(first(image)))
+    assert inference._foldable(model) == []
 
 
 def test_a_layer_that_is_called_twice_is_not_folded():

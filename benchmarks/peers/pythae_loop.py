@@ -76,17 +76,18 @@ class PythaeLoop:
             model, config = AE, AEConfig(**sizes)
         self._model = model(config, encoder=_Encoder(network), decoder=_Decoder(network.decoder))
         self._folder = tempfile.TemporaryDirectory()
-        self._images: np.ndarray | None = None
+        self._trainers: dict[int, tuple[np.ndarray, BaseTrainer]] = {}
         self._epoch = 0
 
     def train(self, images: np.ndarray) -> float:
         """Train one epoch; return its mean loss. Data met for the first time is prepared."""
-        if self._images is not images:
-            self._prepare(images)
+        if id(images) not in self._trainers:
+            # The images are kept, so that no others get their identity.
+            self._trainers[id(images)] = images, self._prepared(images)
         self._epoch += 1
-        return float(self._trainer.train_step(self._epoch))
+        return float(self._trainers[id(images)][1].train_step(self._epoch))
 
-    def _prepare(self, images: np.ndarray) -> None:
+    def _prepared(self, images: np.ndarray) -> BaseTrainer:
         config = BaseTrainerConfig(
             output_dir=self._folder.name,
             per_device_train_batch_size=self._batch_size,
@@ -94,13 +95,13 @@ class PythaeLoop:
             no_cuda=self._on_cpu,
         )
         dataset = BaseDataset(_as_floats(images), torch.zeros(len(images)))
-        self._trainer = BaseTrainer(self._model, dataset, training_config=config)
-        self._trainer.prepare_training()
-        handler = self._trainer.callback_handler
+        trainer = BaseTrainer(self._model, dataset, training_config=config)
+        trainer.prepare_training()
+        handler = trainer.callback_handler
         handler.callbacks = [
             each for each in handler.callbacks if not isinstance(each, ProgressBarCallback)
         ]
-        self._images = images
+        return trainer
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return the codes."""

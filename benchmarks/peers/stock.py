@@ -37,4 +37,7 @@ class Stock(Zoo):
         return self._predict(self._whole, images)
 
     def _predict(self, model: Any, images: np.ndarray) -> np.ndarray:
-        return keras.Model.predict(model, as_images(images), batch_size=self.batch_size, verbose=0)
+        with plain_keras():
+            return keras.Model.predict(
+                model, as_images(images), batch_size=self.batch_size, verbose=0
+            )

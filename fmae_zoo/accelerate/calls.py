@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-from keras import layers, tree
+from keras import layers, ops, tree
 from keras.src.models.functional import Functional
 
 from fmae_zoo.accelerate.plain import is_plain
@@ -52,6 +52,20 @@ def has_fast_conv(layer: Any) -> bool:
     odd_same = layer.padding == "same" and all(size % 2 for size in layer.kernel_size)
     unit = set(layer.strides) == set(layer.dilation_rate) == {1}
     return type(layer) is layers.Conv2D and odd_same and unit and layer.groups == 1
+
+
+def is_on_cpu() -> bool:
+    """Whether Keras computes on the CPU."""
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return bool(ops.convert_to_tensor(0.0).device.type == "cpu")
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() == "cpu")
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")
 
 
 def is_resident(arrays: Any) -> bool:

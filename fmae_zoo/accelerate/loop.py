@@ -44,8 +44,7 @@ class Steps(Protocol):
 def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
     """Return what `keras.Model.fit` does; anything but arrays and a compiled model is Keras' own.
 
-    Callbacks are called as Keras calls them with `steps_per_execution`: on JAX a call of a dense
-    network takes several steps.
+    On JAX a call of a dense network takes several steps, unless a callback wants to see each.
     """
     known = {"batch_size", "epochs", "verbose", "callbacks", "validation_data", "shuffle"}
     known |= {"initial_epoch", "validation_batch_size", "validation_freq"}
@@ -91,6 +90,10 @@ def _is_ours(model: Any, x: Any, y: Any, batch_size: Any) -> bool:
     return (
         not is_plain()
         and model.compiled
+        and all(
+            getattr(type(model), name) is getattr(keras.Model, name)
+            for name in ("make_train_function", "make_test_function")
+        )
         and not model.run_eagerly
         and model.steps_per_execution == 1
         and model.jit_compile == _JIT_BY_DEFAULT.get(keras.backend.backend(), model.jit_compile)
@@ -144,6 +147,7 @@ def _fit(
             steps=_count_steps(arrays[0], batch_size),
             model=model,
         )
+    at_once = 1 if any(map(_sees_batches, callbacks.callbacks)) else steps.at_once
     model.stop_training = False
     callbacks.on_train_begin()
     # A callback may have restored a run that was stopped.
@@ -155,7 +159,7 @@ def _fit(
         callbacks.on_epoch_begin(epoch)
         order = np.random.permutation(count) if shuffle else None
         steps.start()
-        for first, batches in _grouped(count, batch_size, order, steps.at_once):
+        for first, batches in _grouped(count, batch_size, order, at_once):
             callbacks.on_train_batch_begin(first)
             step_logs = steps(batches)
             callbacks.on_train_batch_end(first + len(batches) - 1, step_logs)
@@ -173,6 +177,15 @@ def _fit(
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callbacks.on_train_end(logs)
     return model.history
+
+
+def _sees_batches(callback: Any) -> bool:
+    """Whether a callback is to be called after each batch, before the next."""
+    base = keras.callbacks.Callback
+    hooks = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+    own = any(getattr(type(callback), hook) is not getattr(base, hook) for hook in hooks)
+    shows = isinstance(callback, keras.callbacks.ProgbarLogger)
+    return own and not shows and not getattr(callback, "async_safe", False)
 
 
 def _evaluate(

@@ -10,7 +10,7 @@ import jax
 from keras import layers, ops, tree
 from keras.src.backend.jax import trainer
 
-from fmae_zoo.accelerate.calls import is_resident, kept_steps
+from fmae_zoo.accelerate.calls import is_on_cpu, is_resident, kept_steps
 from fmae_zoo.accelerate.plain import is_plain
 
 STEPS_AT_ONCE = 8
@@ -21,10 +21,9 @@ class Steps:
     """Steps of a model; while they run, they hold its state, and its variables nothing."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        on_cpu = jax.default_backend() == "cpu"
         self.at_once = STEPS_AT_ONCE if not _is_convolutional(model) else 1
         self._model, self._training = model, training
-        moved = not on_cpu and is_resident(arrays)
+        moved = not is_on_cpu() and is_resident(arrays)
         self._arrays = jax.device_put(arrays) if moved else arrays
         kept = kept_steps(model)
         if training not in kept:
@@ -109,7 +108,7 @@ def _average_pool(size: tuple[int, int], inputs: Any) -> Any:
 @functools.cache
 def compiler_options() -> dict[str, Any]:
     """Return the options by which JAX compiles for this device, empty where it knows none."""
-    if jax.default_backend() != "cpu":
+    if not is_on_cpu():
         return {}
     # Of XLA's YNN library the matrix products, without its slower convolutions.
     options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT"}

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from fmae_zoo.accelerate.calls import has_plain_batch_norm, kept_steps
+from fmae_zoo.accelerate.calls import has_plain_batch_norm, is_on_cpu, kept_steps
 
 
 class Steps:
@@ -43,7 +43,7 @@ class Steps:
 
 def _function(model: Any, training: bool, signature: Any) -> Any:
     # XLA is the best of a GPU; of a CPU it makes a convolution slower than TensorFlow's own.
-    on_gpu = bool(tf.config.list_logical_devices("GPU")) and model.jit_compile
+    on_gpu = not is_on_cpu() and model.jit_compile
 
     @tf.autograph.experimental.do_not_convert
     def step(data: Any) -> Any:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from fmae_zoo.accelerate.calls import (
     has_fast_conv,
     has_plain_batch_norm,
+    is_on_cpu,
     is_plain_graph,
     is_resident,
 )
@@ -50,12 +51,6 @@ class Steps:
     def finish(self) -> None:
         """Put the modules into the mode of inference, as Keras leaves them."""
         self._model.eval()
-
-
-def is_on_cpu() -> bool:
-    """Whether Keras computes on the CPU."""
-    on_cpu: bool = keras.ops.convert_to_tensor(0.0).device.type == "cpu"
-    return on_cpu
 
 
 def _as_tensor(array: Any) -> Any:
@@ -105,11 +100,13 @@ def keep_freed_memory() -> None:
     """Let the C library keep up to a GiB of what activations free, for those of the next batch.
 
     glibc gives blocks of megabytes back to the system at once, and gets them anew page by page,
-    which takes up to a third of a step. Settings in the environment stay.
+    which takes up to a third of a step. The setting is the process's, and stays; one that the
+    environment makes is left as it is.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None and "MALLOC_TRIM_THRESHOLD_" not in os.environ:
+    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
+    if mallopt is not None and not any(name in os.environ for name in names):
         mallopt(m_mmap_threshold, 32 << 20)
         mallopt(m_trim_threshold, 1 << 30)
 
