@@ -238,7 +238,7 @@ def without_random_weights() -> Iterator[None]:
 
         def draw(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:
             if threading.get_ident() == thread:
-                return ops.zeros(shape, dtype)
+                return np.zeros(shape, keras.backend.standardize_dtype(dtype))
             return drawn(self, shape, dtype, **options)
 
         kind.__call__ = draw
