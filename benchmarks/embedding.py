@@ -8,10 +8,12 @@ Pages of the mapped file count as resident while the system has room for them; t
 memory is what the process needs.
 """
 
+import json
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,27 @@ SHARES = (0.1, 0.5, 1.0)
 def run(
     entries: Sequence[str], backends: Sequence[str], count: int = COUNT, folder: Path = RESULTS
 ) -> None:
-    """Measure, and write `embedding.json` and `embedding.md`."""
+    """Measure, and write `embedding.json` and `embedding.md`.
+
+    Rows of as many images that the file already has of other entries and backends are kept.
+    """
+    path = folder / "embedding.json"
+    old = json.loads(path.read_text()) if path.exists() else {"images": count, "rows": []}
+    kept = old["rows"] if old["images"] == count else []
+    rows = {(row["entry"], row["environment"]["backend"]): row for row in kept}
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "images.npy"
-        data = write_images(source, count)
-        rows = [
-            measured("benchmarks.embedding", backend, entry, source)
-            for entry in entries
-            for backend in backends
-        ]
-    results = {"machine": host(), "images": count, "data": data, "rows": rows}
-    write_json(results, folder / "embedding.json")
+        write_images(source, count)
+        for entry, backend in product(entries, backends):
+            row = measured("benchmarks.embedding", backend, entry, source)
+            rows[entry, backend] = row | {"machine": host()}
+    results = {"images": count, "rows": list(rows.values())}
+    write_json(results, path)
     write_text(folder / "embedding.md", markdown(results))
 
 
-def write_images(path: Path, count: int) -> str:
-    """Write so many images to a `.npy` file; return where they are from."""
+def write_images(path: Path, count: int) -> None:
+    """Write so many images to a `.npy` file."""
     data = load_data()
     images = np.concatenate([data.train_images, data.test_images])
     file = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *images.shape[1:]))
@@ -58,7 +65,6 @@ def write_images(path: Path, count: int) -> str:
         part = file[start : start + len(images)]
         part[:] = images[: len(part)]
     file.flush()
-    return data.source
 
 
 class Watched(ImageFiles):
@@ -142,6 +148,7 @@ def markdown(results: dict[str, Any]) -> str:
         "peak",
     )
     environments = {row["environment"]["backend"]: row["environment"] for row in results["rows"]}
+    machines = dict.fromkeys(described(row["machine"]) for row in results["rows"])
     lines = [
         f"# {results['images']:,} images from disk",
         "",
@@ -151,8 +158,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *table(columns, rows, numbers_from=2),
         "",
-        f"Images of {results['data']}, repeated. Measured on {described(results['machine'])} "
-        f"with {described(environments)}.",
+        f"Measured on {'; '.join(machines)} with {described(environments)}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 
 import keras
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from benchmarks.results import compare, merge_rows, read_rows, write_rows
 from benchmarks.runner import run
 from benchmarks.summary import backend_table
 from benchmarks.targets import targets
+from fmae_zoo.data import load_sample
 from fmae_zoo.registry import find_spec
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -289,6 +291,35 @@ def test_the_other_files_have_aims_too():
         ["memory, embed 1,000 images, dense-ae, jax, all to a tenth", "at most 1.1", "1.00", "yes"],
         ["test accuracy, linear probe, torch, 62 s", "at least 0.88", "0.8799", "no"],
     ]
+
+
+def test_images_from_disk_are_told_with_their_memory_and_other_rows_are_kept(monkeypatch, tmp_path):
+    def measured(module, backend, entry, source):
+        assert module == "benchmarks.embedding"
+        memory = {name: {"resident_mib": 9.0, "anonymous_mib": 8.0} for name in ("before", "100%")}
+        return {
+            "entry": entry,
+            "environment": {"backend": backend},
+            "images": len(np.load(source, mmap_mode="r")),
+            "images_per_second": speed,
+            "in_memory_images_per_second": 1000.0,
+            "ratio": speed / 1000.0,
+            "memory": memory,
+            "peak_memory_mib": 10.0,
+        }
+
+    monkeypatch.setattr(embedding, "measured", measured)
+    monkeypatch.setattr(embedding, "load_data", load_sample)
+    speed = 900.0
+    embedding.run(["dense-ae"], ["torch", "jax"], 5000, tmp_path)
+    speed = 950.0
+    embedding.run(["dense-ae"], ["jax"], 5000, tmp_path)
+    text = (tmp_path / "embedding.md").read_text()
+    assert "# 5,000 images from disk" in text
+    assert "| `dense-ae` | torch | 900 | 1,000 | 0.90 | 9, 8 | 9, 8 | 10 |" in text
+    assert "| `dense-ae` | jax | 950 | 1,000 | 0.95 | 9, 8 | 9, 8 | 10 |" in text
+    found = json.loads((tmp_path / "embedding.json").read_text())
+    assert [row["images"] for row in found["rows"]] == [5000, 5000]
 
 
 def test_time_to_quality_says_what_was_wanted_and_what_was_reached(monkeypatch, tmp_path):
