@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.child import answer, measured
 from benchmarks.machine import host, peak_mib, resident_mib
-from benchmarks.markdown import described, table
+from benchmarks.markdown import described, machines_of, table
 from benchmarks.results import RESULTS, write_json
 from fmae_zoo.data import load_data
 from fmae_zoo.files import write_text
@@ -148,7 +148,6 @@ def markdown(results: dict[str, Any]) -> str:
         "peak",
     )
     environments = {row["environment"]["backend"]: row["environment"] for row in results["rows"]}
-    machines = dict.fromkeys(described(row["machine"]) for row in results["rows"])
     lines = [
         f"# {results['images']:,} images from disk",
         "",
@@ -158,7 +157,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *table(columns, rows, numbers_from=2),
         "",
-        f"Measured on {'; '.join(machines)} with {described(environments)}.",
+        f"Measured on {machines_of(results['rows'])} with {described(environments)}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -29,6 +29,14 @@ def title_of(group: Group) -> str:
     )
 
 
+def setting_of(group: Group) -> str:
+    """Return what is other than usual in how a group was measured, or nothing."""
+    row = next(iter(group.values()))
+    usual = {"device": "cpu", "batch_size": 128, "threads": 0}
+    words = {name.replace("_", " "): row[name] for name in usual if row[name] != usual[name]}
+    return "".join(f", {name} {value}" for name, value in words.items())
+
+
 def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float | None:
     """Return how many times as fast one is as another, where both were measured."""
     speeds = [group.get(key, {}).get("images_per_second") for key in (one, other)]

@@ -19,6 +19,11 @@ def described(facts: dict[str, Any]) -> str:
     return ", ".join(f"{name} {_text(value)}" for name, value in facts.items() if value)
 
 
+def machines_of(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the machines that rows were measured on, each once."""
+    return "; ".join(dict.fromkeys(described(row["machine"]) for row in rows))
+
+
 def _text(value: Any) -> str:
     if isinstance(value, dict):
         return f"({described(value)})"

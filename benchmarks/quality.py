@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.child import answer, measured
 from benchmarks.machine import host
-from benchmarks.markdown import described, table
+from benchmarks.markdown import machines_of, table
 from benchmarks.results import RESULTS, write_json
 from fmae_zoo.cli.output import note
 from fmae_zoo.files import write_text
@@ -155,7 +155,6 @@ def markdown(results: dict[str, Any]) -> str:
     ]
     head = ["goal", "backend", "precision", "epochs", "of the head", "training, s", "all, s"]
     head += ["test accuracy", "wanted", "reached", "times faster than 122 epochs of 240 s"]
-    machines = dict.fromkeys(described(row["machine"]) for row in results["rows"])
     lines = [
         "# Time to quality",
         "",
@@ -164,7 +163,7 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         *table(head, rows, numbers_from=3),
         "",
-        f"Measured on {'; '.join(machines)}.",
+        f"Measured on {machines_of(results['rows'])}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from benchmarks.case import BACKENDS, PRECISIONS
-from benchmarks.groups import Group, grouped, ratio
+from benchmarks.groups import Group, grouped, ratio, setting_of
 from benchmarks.markdown import table
 from benchmarks.results import Row
 
@@ -21,8 +21,7 @@ def backend_table(rows: Sequence[Row]) -> str:
         (first["task"], first["precision"]): group
         for group in grouped(rows)
         for first in [next(iter(group.values()))]
-        if (first["entry"], first["device"]) == (ENTRY, "cpu")
-        and (first["batch_size"], first["threads"]) == (128, 0)
+        if first["entry"] == ENTRY and not setting_of(group)
     }
     cells = [
         [

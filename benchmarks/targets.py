@@ -1,10 +1,11 @@
 """What the zoo aims at, beside what was measured."""
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from benchmarks.case import BACKENDS
-from benchmarks.groups import Group, ratio
+from benchmarks.groups import Group, ratio, setting_of
 from benchmarks.results import Row
 
 TRAINED = ("conv-ae-bn", "conv-ae-bn-spatial")
@@ -60,7 +61,7 @@ def _speed(row: Row) -> float:
 def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
     for group in groups:
         task, entry, precision = _facts(group)
-        setting = _setting(group)
+        setting = setting_of(group)
         for backend in BACKENDS:
             zoo, hand = (_measured(group, backend, who) for who in ("fmae_zoo", "handwritten"))
             if not zoo or not hand or entry not in TRAINED:
@@ -83,15 +84,13 @@ def _against_handwritten(groups: Sequence[Group]) -> Iterator[Target]:
 
 def _against_stock(groups: Sequence[Group]) -> Iterator[Target]:
     """Compare the zoo's best backend and precision with stock Keras' best in float32."""
-    tasks = {(*_facts(group)[:2], _setting(group)) for group in groups}
-    for task, entry, setting in sorted(tasks):
+    tasks: dict[tuple[str, str, str], list[Group]] = {}
+    for group in groups:
+        task, entry, _ = _facts(group)
+        tasks.setdefault((task, entry, setting_of(group)), []).append(group)
+    for (task, entry, setting), of_task in sorted(tasks.items(), key=itemgetter(0)):
         if entry not in TRAINED:
             continue
-        of_task = [
-            group
-            for group in groups
-            if (*_facts(group)[:2], _setting(group)) == (task, entry, setting)
-        ]
         best = [
             _speed(row)
             for group in of_task
@@ -116,7 +115,7 @@ def _against_pythae(groups: Sequence[Group]) -> Iterator[Target]:
         for backend in BACKENDS:
             faster = ratio(group, (backend, "fmae_zoo"), ("torch", "pythae"))
             if task == "train" and faster is not None:
-                what = f"train {entry}, {backend}, {precision}{_setting(group)}, to pythae"
+                what = f"train {entry}, {backend}, {precision}{setting_of(group)}, to pythae"
                 yield Target(what, 2.0, INF, faster)
 
 
@@ -126,14 +125,6 @@ def _of_loading(loading: dict[str, Any]) -> Iterator[Target]:
             what = f"load(pretrained=True) of {row['entry']}, {backend}, to building it"
             yield Target(what, 0.0, 1.3, row["ratio"])
     yield Target("import fmae_zoo, ms", 0.0, 100.0, loading["import"]["difference_ms"])
-
-
-def _setting(group: Group) -> str:
-    """Return what is other than usual in how a group was measured."""
-    row = next(iter(group.values()))
-    usual = {"device": "cpu", "batch_size": 128, "threads": 0}
-    words = {name.replace("_", " "): row[name] for name in usual if row[name] != usual[name]}
-    return "".join(f", {name} {value}" for name, value in words.items())
 
 
 def _of_embedding(embedding: dict[str, Any]) -> Iterator[Target]:

@@ -129,8 +129,16 @@ class Autoencoder(keras.Model):
 
         Images are uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`.
         """
-        options |= {"batch_size": batch_size, "epochs": epochs}
-        return fit(self, x, y, verbose=verbose, callbacks=callbacks, **options)
+        return fit(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            **options,
+        )
 
     def evaluate(
         self,
