@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.child import measured  # noqa: E402 (a script: its folder alone is on the path)
-from benchmarks.loading import alternated, milliseconds  # noqa: E402
-from fmae_zoo._backend import BACKENDS  # noqa: E402
+from benchmarks.loading import alternated, milliseconds  # noqa: E402 (as above)
+from fmae_zoo._backend import BACKENDS  # noqa: E402 (as above)
 
 RESULTS = ROOT / "benchmarks" / "hub.json"
 TABLE = ROOT / "benchmarks" / "hub.md"
