@@ -44,6 +44,9 @@ class Autoencoder(keras.Model):
         seed: of the weights and of the sampling noise.
     """
 
+    is_traceable = True
+    """Whether a training step is nothing but its tensors' operations; subclasses say it anew."""
+
     def __init__(self, spec: ModelSpec | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
         if not isinstance(spec, ModelSpec):
             spec = ModelSpec.from_dict(spec)
@@ -150,11 +153,6 @@ class Autoencoder(keras.Model):
     ) -> Any:
         """Return what `keras.Model.evaluate` does, by the calls that suit the backend."""
         return evaluate(self, x, y, batch_size=batch_size, verbose=verbose, **options)
-
-    @property
-    def metrics(self) -> list[Any]:
-        """The loss and the objective's terms."""
-        return [*super().metrics, *self.term_trackers]
 
     def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return latent means: float32 `(n, latent size)`. Deterministic.

@@ -10,7 +10,7 @@ import numpy as np
 from keras import layers, ops, tree
 
 from fmae_zoo.accelerate import accelerated, convolved, is_plain
-from fmae_zoo.accelerate.calls import is_on_cpu, is_plain_graph
+from fmae_zoo.accelerate.calls import is_convolutional, is_on_cpu, is_plain_graph
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.networks.upsampling import UpsampledConv2D
 
@@ -40,7 +40,7 @@ def predicted(
             outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
         outputs = keras.activations.get(activation)(ops.convert_to_tensor(outputs, "float32"))
         return ops.convert_to_numpy(outputs)
-    in_parts = is_on_cpu() and _is_convolutional(model)
+    in_parts = is_on_cpu() and is_convolutional(model)
     size = min(batch_size, CHUNK) if in_parts else batch_size
     chunks = (inputs[start : start + size] for start in range(0, len(inputs), size))
     return np.concatenate(_calls_of(model, activation)(chunks))
@@ -111,10 +111,6 @@ def _with_norm(layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
     if isinstance(layer, layers.Dense):
         return ops.matmul(inputs, kernel) + bias
     return convolved(layer, inputs, kernel, bias)
-
-
-def _is_convolutional(model: Any) -> bool:
-    return any(isinstance(layer, layers.Conv2D) for layer in model.layers)
 
 
 def _calls_of(model: Any, activation: str) -> Calls:

@@ -34,6 +34,8 @@ class TorchLoop:
     def __init__(self, case: Case) -> None:
         self._spec = benchmark_spec(case.entry)
         self._batch_size = case.batch_size
+        # Else the moments of weights without gradients decay to numbers that take long.
+        torch.set_flush_denormal(True)
         self._device = torch.device("cuda" if case.device == "gpu" else "cpu")
         self._mixed = case.precision == "mixed_bfloat16"
         weights = initial_weights(self._spec)

@@ -1,10 +1,12 @@
 """What runs a model well on the backend in use."""
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers, ops, tree
 from keras.src.models.functional import Functional
 
@@ -12,6 +14,9 @@ from fmae_zoo.accelerate.plain import is_plain
 
 RESIDENT_BYTES = 2 << 30
 """Of arrays that are put into an accelerator's memory as a whole; more goes batch by batch."""
+
+STEPS_AT_ONCE = 8
+"""Steps in one call of a network without convolutions, which else waits for its calls."""
 
 
 @contextmanager
@@ -71,6 +76,31 @@ def is_on_cpu() -> bool:
 def is_resident(arrays: Any) -> bool:
     """Whether arrays are small enough to lie in an accelerator's memory as a whole."""
     return sum(array.nbytes for array in tree.flatten(arrays)) <= RESIDENT_BYTES
+
+
+def is_convolutional(model: Any) -> bool:
+    """Whether a model has convolutions, beside which the time of a call is nothing."""
+    return any(isinstance(layer, layers.Conv2D) for layer in model._flatten_layers())
+
+
+def draws(layer: Any) -> bool:
+    """Whether a layer draws random numbers."""
+    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+
+
+def batch_of(arrays: Any, rows: Any) -> Any:
+    """Return the rows of each array."""
+    return tree.map_structure(operator.itemgetter(rows), arrays)
+
+
+def stacked(arrays: Any, batches: list[Any]) -> Any:
+    """Return batches of one size as one array each: `(STEPS_AT_ONCE, batch, ...)`.
+
+    Where there are fewer batches, the last is repeated, so that all stacks have one shape.
+    """
+    padded = batches + batches[-1:] * (STEPS_AT_ONCE - len(batches))
+    stack = np.stack if keras.backend.backend() != "jax" else ops.stack
+    return tree.map_structure(lambda array: stack([array[rows] for rows in padded]), arrays)
 
 
 def is_plain_graph(model: Any) -> bool:

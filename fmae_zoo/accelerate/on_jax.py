@@ -1,34 +1,39 @@
 """JAX: steps in one compiled call; convolutions and pools that XLA compiles well."""
 
 import functools
-import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
-from keras import layers, ops, tree
+import jax.numpy as jnp
+from keras import layers, ops
 from keras.src.backend.jax import trainer
 
-from fmae_zoo.accelerate.calls import is_on_cpu, is_resident, kept_steps
+from fmae_zoo.accelerate.calls import (
+    STEPS_AT_ONCE,
+    batch_of,
+    is_convolutional,
+    is_on_cpu,
+    is_resident,
+    kept_steps,
+    stacked,
+)
 from fmae_zoo.accelerate.plain import is_plain
-
-STEPS_AT_ONCE = 8
-"""Training steps in one call of a network without convolutions, which else waits for calls."""
 
 
 class Steps:
     """Steps of a model; while they run, they hold its state, and its variables nothing."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        self.at_once = STEPS_AT_ONCE if not _is_convolutional(model) else 1
+        self.at_once = 1 if is_convolutional(model) else STEPS_AT_ONCE
         self._model, self._training = model, training
         moved = not is_on_cpu() and is_resident(arrays)
         self._arrays = jax.device_put(arrays) if moved else arrays
         kept = kept_steps(model)
         if training not in kept:
-            kept[training] = _function(model, training)
-        self._function = kept[training]
+            kept[training] = _functions(model, training)
+        self._one, self._several = kept[training]
 
     def start(self) -> None:
         """Nothing is to be done: the first call takes the model's state."""
@@ -46,9 +51,11 @@ class Steps:
             )
             model._jax_state_synced = False
             self._hand_over()
-        cuts = map(operator.itemgetter, batches)
-        data = [tree.map_structure(cut, self._arrays) for cut in cuts]
-        logs, self._state = self._function(self._state, data)
+        if len(batches) == 1:
+            logs, self._state = self._one(self._state, batch_of(self._arrays, batches[0]))
+        else:
+            data = stacked(self._arrays, batches)
+            logs, self._state = self._several(self._state, data, len(batches))
         self._hand_over()
         return dict(logs)
 
@@ -64,21 +71,24 @@ class Steps:
         self._model._jax_state = {f"{name}_variables": values for name, values in held}
 
 
-def _function(model: Any, training: bool) -> Any:
-    step = model.train_step if training else model.test_step
+def _functions(model: Any, training: bool) -> tuple[Any, Any]:
+    """Return the compiled functions of one step, and of several in a loop."""
+    plain_step = model.train_step if training else model.test_step
+    jit = functools.partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
 
-    def steps(state: Any, data: list[Any]) -> Any:
-        logs = {}
+    def step(state: Any, batch: Any) -> Any:
         with fast_calls(model):
-            for batch in data:
-                logs, state = step(state, batch)
-        return logs, state
+            return plain_step(state, batch)
 
-    return jax.jit(steps, donate_argnums=0, compiler_options=compiler_options())
+    def steps(state: Any, data: Any, count: Any) -> Any:
+        def take(number: Any, carried: Any) -> Any:
+            return step(carried[1], batch_of(data, number))
 
+        shapes, _ = jax.eval_shape(step, state, batch_of(data, 0))
+        nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+        return jax.lax.fori_loop(0, count, take, (nothing, state))
 
-def _is_convolutional(model: Any) -> bool:
-    return any(isinstance(layer, layers.Conv2D) for layer in model._flatten_layers())
+    return jit(step), jit(steps)
 
 
 @contextmanager

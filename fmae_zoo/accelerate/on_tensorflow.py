@@ -1,6 +1,9 @@
-"""TensorFlow: steps in a graph of its own operations, fused where there are fused ones."""
+"""TensorFlow: steps in a graph of its own operations, fused where there are fused ones.
 
-import operator
+Without convolutions XLA is faster than those: then it compiles a loop of several steps.
+"""
+
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,16 +11,26 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import tree
+from keras.src.trainers.trainer import model_supports_jit
 
-from fmae_zoo.accelerate.calls import has_plain_batch_norm, is_on_cpu, kept_steps
+from fmae_zoo.accelerate.calls import (
+    STEPS_AT_ONCE,
+    batch_of,
+    draws,
+    has_plain_batch_norm,
+    is_convolutional,
+    is_on_cpu,
+    kept_steps,
+    stacked,
+)
+from fmae_zoo.latents.sampling import GaussianSampling
 
 
 class Steps:
-    """Steps of a model, traced once for batches of any size."""
-
-    at_once = 1
+    """Steps of a model: one, traced once for batches of any size, or several in a loop."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
+        self.at_once = STEPS_AT_ONCE if training and _is_looped_well(model) else 1
         self._arrays = arrays
         kept = kept_steps(model)
         signature = tree.map_structure(
@@ -25,17 +38,18 @@ class Steps:
         )
         key = (training, repr(signature))
         if key not in kept:
-            kept[key] = _function(model, training, signature)
-        self._function = kept[key]
+            kept[key] = _function(model, training, signature), _loop(model)
+        self._one, self._several = kept[key]
 
     def start(self) -> None:
         """Nothing is to be done."""
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
-        for rows in batches:
-            logs = self._function(tree.map_structure(operator.itemgetter(rows), self._arrays))
-        return dict(logs)
+        if len(batches) == 1:
+            return dict(self._one(batch_of(self._arrays, batches[0])))
+        count = tf.constant(len(batches))
+        return dict(self._several(stacked(self._arrays, batches), count))
 
     def finish(self) -> None:
         """Nothing is held."""
@@ -53,6 +67,29 @@ def _function(model: Any, training: bool, signature: Any) -> Any:
     return tf.function(step, input_signature=[signature], jit_compile=on_gpu)
 
 
+def _is_looped_well(model: Any) -> bool:
+    """Whether XLA makes a fast loop of a model's steps."""
+    others = [each for each in model._flatten_layers() if type(each) is not GaussianSampling]
+    plain = type(model).compute_metrics is keras.Model.compute_metrics and model_supports_jit(model)
+    return plain and not is_convolutional(model) and not any(map(draws, others))
+
+
+def _loop(model: Any) -> Any:
+    """Return the function of several training steps, compiled by XLA."""
+
+    @tf.autograph.experimental.do_not_convert
+    def steps(data: Any, count: Any) -> Any:
+        def take(number: Any) -> Any:
+            model.train_step(batch_of(data, number))
+            return number + 1
+
+        with _fused_operations(model, jit=False):
+            tf.while_loop(lambda number: number < count, take, [tf.constant(0)])
+        return model.get_metrics_result()
+
+    return tf.function(steps, jit_compile=True)
+
+
 @contextmanager
 def _fused_operations(model: Any, jit: bool) -> Iterator[None]:
     """Trace the block with fused operations; XLA fuses plain ones better."""
@@ -64,6 +101,9 @@ def _fused_operations(model: Any, jit: bool) -> Iterator[None]:
         if has_plain_batch_norm(layer) and "call" not in layer.__dict__:
             layer.__dict__["call"] = _batch_norm(layer)
             changed.append((layer, "call"))
+        if type(layer) is GaussianSampling and "noise" not in layer.__dict__:
+            layer.__dict__["noise"] = _noise(layer)
+            changed.append((layer, "noise"))
     optimizer = model.optimizer
     if _has_fused_adam(optimizer) and "update_step" not in optimizer.__dict__:
         optimizer.__dict__["update_step"] = _adam(optimizer)
@@ -103,6 +143,31 @@ def _batch_norm(layer: Any) -> Callable[..., Any]:
         return outputs if image else outputs[:, 0, 0, :]
 
     return call
+
+
+def _noise(layer: Any) -> Callable[[Any], Any]:
+    """Return the noise that Keras has outside of XLA, which makes other numbers of the same bits.
+
+    Source of numbers from bits: tensorflow/core/lib/random/random_distributions.h (Box and Muller
+    1958).
+    """
+
+    def noise(shape: Any) -> Any:
+        seed = layer.seed_generator.next()
+        seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
+        count = tf.reduce_prod(shape)
+        # Left to choose an algorithm, XLA chooses this one, in a loop in more time than a step.
+        bits = tf.random.stateless_uniform(
+            (count // 2 + count % 2, 2), seed, None, None, tf.int32, alg="philox"
+        )
+        mantissa = tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(bits, 0x7FFFFF), 0x3F800000)
+        uniform, turn = tf.unstack(tf.bitcast(mantissa, tf.float32) - 1.0, axis=1)
+        radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(uniform, 1e-7)))
+        angle = 2.0 * math.pi * turn
+        pairs = radius[:, tf.newaxis] * tf.stack([tf.sin(angle), tf.cos(angle)], axis=1)
+        return tf.reshape(tf.reshape(pairs, (-1,))[:count], shape)
+
+    return noise
 
 
 def _moved(value: Any, towards: Any, momentum: float) -> Any:

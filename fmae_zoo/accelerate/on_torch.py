@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import operator
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,42 +14,71 @@ from keras import layers, tree
 from torch.nn import functional as F
 
 from fmae_zoo.accelerate.calls import (
+    STEPS_AT_ONCE,
+    batch_of,
     has_fast_conv,
     has_plain_batch_norm,
     is_on_cpu,
     is_plain_graph,
     is_resident,
+    kept_steps,
 )
+from fmae_zoo.accelerate.torch_graph import Graph, can_be_traced
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """The compute dtypes that the fast calls know."""
 
 
 class Steps:
-    """Steps of a model; inside `fast_calls`."""
-
-    at_once = 1
+    """Steps of a model; inside `fast_calls`. Where nobody sees each, from a graph if it has one."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
         moved = not is_on_cpu() and is_resident(arrays)
         self._arrays = tree.map_structure(_as_tensor, arrays) if moved else arrays
         self._model, self._training = model, training
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
+        self.at_once = STEPS_AT_ONCE if training and can_be_traced(model) else 1
+        self._graphs = kept_steps(model).setdefault("graphs", {})
 
     def start(self) -> None:
         """Put the modules into the mode of the steps."""
         self._model.train(self._training)
+        if self._training:
+            _drop_denormals(self._model.optimizer)
+        if not all(graph.fits for graph in self._graphs.values()):
+            self._graphs.clear()
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
         for rows in batches:
-            batch = tree.map_structure(operator.itemgetter(rows), self._arrays)
-            logs = self._step(tree.map_structure(_as_tensor, batch))
+            batch = tree.map_structure(_as_tensor, batch_of(self._arrays, rows))
+            step = self._step if len(batches) == 1 else self._graph(batch)
+            logs = step(batch)
         return dict(logs)
+
+    def _graph(self, batch: Any) -> Graph:
+        """Return the graph for batches of this shape."""
+        key = tuple((tensor.shape, tensor.dtype) for tensor in tree.flatten(batch))
+        if key not in self._graphs:
+            self._graphs[key] = Graph(self._model)
+        return self._graphs[key]
 
     def finish(self) -> None:
         """Put the modules into the mode of inference, as Keras leaves them."""
         self._model.eval()
+
+
+def _drop_denormals(optimizer: Any) -> None:
+    """Make zeros of the numbers that are too small for their type's full precision.
+
+    The moments of weights that get no gradient any more decay to such numbers, and stay so; CPUs
+    take up to a hundred times as long for each. TensorFlow and JAX make them zeros in every step.
+    """
+    with torch.no_grad():
+        for variable in optimizer.variables:
+            value = variable._value
+            if value.is_floating_point():
+                value.masked_fill_(value.abs() < torch.finfo(value.dtype).tiny, 0.0)
 
 
 def _as_tensor(array: Any) -> Any:

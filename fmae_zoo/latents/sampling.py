@@ -31,8 +31,11 @@ class GaussianSampling(keras.layers.Layer):
         mean = parameters["mean"]
         if not training:
             return mean
-        noise = keras.random.normal(ops.shape(mean), seed=self.seed_generator)
-        return mean + ops.exp(0.5 * parameters["log_variance"]) * noise
+        return mean + ops.exp(0.5 * parameters["log_variance"]) * self.noise(ops.shape(mean))
+
+    def noise(self, shape: Any) -> Any:
+        """Return the next standard normal numbers of a shape."""
+        return keras.random.normal(shape, seed=self.seed_generator)
 
     def compute_output_shape(self, parameters_shape: dict[str, Any]) -> Any:
         """The code has the mean's shape."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fmae_zoo.component import IMAGE_SIZE
-from fmae_zoo.objectives.base import ObjectiveComponent
+from fmae_zoo.objectives.base import ObjectiveComponent, flat
 
 
 class ELBO(ObjectiveComponent):
@@ -64,6 +64,7 @@ class ELBO(ObjectiveComponent):
         """Return `-log p(x|z)` in nats for each image: `(n,)`."""
         from keras import ops
 
+        images, logits = flat(images), flat(logits)
         if self.likelihood == "bernoulli":
             nats = ops.softplus(logits) - images * logits
         else:
@@ -72,7 +73,7 @@ class ELBO(ObjectiveComponent):
         constant = 0.0
         if self.likelihood == "gaussian":
             constant = 0.5 * IMAGE_SIZE * math.log(2.0 * math.pi * self.sigma**2)
-        return ops.sum(nats, axis=(1, 2, 3)) + constant
+        return ops.sum(nats, axis=-1) + constant
 
     def weights(self, step: Any = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from fmae_zoo.objectives.base import ObjectiveComponent
+from fmae_zoo.objectives.base import ObjectiveComponent, flat
 
 
 class SquaredError(ObjectiveComponent):
@@ -38,4 +38,5 @@ def squared_error(images: Any, logits: Any) -> Any:
     """Return the squared error of images `(n, 28, 28, 1)`, summed over pixels, mean over n."""
     from keras import ops
 
-    return ops.mean(ops.sum(ops.square(ops.sigmoid(logits) - images), axis=(1, 2, 3)))
+    errors = ops.square(ops.sigmoid(flat(logits)) - flat(images))
+    return ops.mean(ops.sum(errors, axis=-1))

@@ -1,0 +1,141 @@
+"""Several steps in a call: in a loop of XLA, or from a graph that torch's tracer made."""
+
+import keras
+import numpy as np
+import pytest
+
+from fmae_zoo import Autoencoder
+from fmae_zoo.accelerate import plain_keras
+from tests.conftest import tiny_spec
+
+ON_TORCH = pytest.mark.skipif(keras.backend.backend() != "torch", reason="graphs of torch alone")
+IMAGES = np.random.default_rng(0).integers(0, 256, (165, 28, 28, 1), dtype=np.uint8)
+"""Of 8 images a batch: two groups of eight, one of four, and a batch of 5."""
+
+KINDS = {
+    "deterministic": {},
+    "variational": {
+        "latent": {"type": "gaussian", "size": 4},
+        "objective": {"type": "elbo", "kl_warmup_steps": 30},
+    },
+    "batch norm": {"network": {"type": "dense", "units": [32, 16], "batch_norm": True}},
+}
+
+
+def built(kind="variational", model=Autoencoder, **options):
+    compiled = model(tiny_spec(**KINDS[kind]), seed=3, **options)
+    compiled.compile(keras.optimizers.Adam(1e-3, epsilon=1e-2))
+    return compiled
+
+
+def trained(model, epochs=2, **options):
+    history = model.fit(
+        IMAGES, batch_size=8, epochs=epochs, shuffle=False, verbose=0, **options
+    ).history
+    return history | {str(number): weight for number, weight in enumerate(model.get_weights())}
+
+
+def assert_same(one, other, atol=2e-4):
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        np.testing.assert_allclose(values, other[name], rtol=1e-4, atol=atol, err_msg=name)
+
+
+def graphs(model):
+    return list(model._fmae_zoo_steps["graphs"].values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dense_autoencoder_is_trained_as_by_plain_keras(kind):
+    with plain_keras():
+        plain = trained(built(kind))
+    assert_same(plain, trained(built(kind)))
+
+
+def test_the_counters_and_metrics_are_those_of_all_steps():
+    model = built()
+    history = trained(model)
+    assert int(model.steps.value) == 2 * 21
+    assert int(model.first_bad_step.value) == -1
+    total = history["reconstruction"][0] + 0.5 * history["kl"][0]
+    assert history["reconstruction"][0] < history["loss"][0] < total
+
+
+def test_the_step_of_a_loss_that_is_not_finite_is_found():
+    model = built("deterministic")
+    images = IMAGES.astype("float32") / 255.0
+    images[8 * 11] = np.nan
+    model.fit(images, batch_size=8, shuffle=False, verbose=0)
+    assert int(model.first_bad_step.value) == 11
+
+
+def test_a_second_fit_goes_on_from_the_first():
+    one, other = built(), built()
+    trained(one, epochs=1)
+    assert_same(trained(one, epochs=1) | {}, _last(trained(other, epochs=2)))
+
+
+def _last(record):
+    return {name: v[-1:] if name.isalpha() else v for name, v in record.items()}
+
+
+@ON_TORCH
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_takes_the_steps(kind):
+    model = built(kind)
+    trained(model)
+    (graph,) = graphs(model)
+    assert graph._operations is not None
+    assert not any("noise" in layer.__dict__ for layer in model._flatten_layers())
+    assert "apply" not in model.optimizer.__dict__
+
+
+@ON_TORCH
+def test_a_layer_that_is_frozen_between_two_fits_stays_as_it_is():
+    model = built("deterministic")
+    trained(model)
+    layer = model.encoder.layers[2]
+    layer.trainable = False
+    before = layer.get_weights()
+    trained(model)
+    np.testing.assert_array_equal(before[0], layer.get_weights()[0])
+
+
+@ON_TORCH
+def test_where_torch_cannot_trace_the_steps_are_plain(monkeypatch):
+    def make_fx(function):
+        def fails(*inputs):
+            function(*inputs)
+            raise RuntimeError("not traced")
+
+        return fails
+
+    plain = trained(built())
+    monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", make_fx)
+    model = built()
+    assert_same(plain, trained(model))
+    assert graphs(model)[0]._operations is None
+
+
+@ON_TORCH
+def test_a_subclass_has_no_graph():
+    class Noted(Autoencoder):
+        def compute_loss(self, *args, **options):
+            calls.append(1)
+            return super().compute_loss(*args, **options)
+
+    calls = []
+    trained(built(model=Noted), epochs=3)
+    assert len(calls) >= 3 * 21
+
+
+@ON_TORCH
+def test_moments_too_small_to_matter_become_zeros():
+    model = built("deterministic")
+    trained(model, epochs=1)
+    moment = model.optimizer._momentums[0]
+    moment.assign(np.full(moment.shape, 1e-40, "float32"))
+    assert np.any(keras.ops.convert_to_numpy(moment.value))
+    model.fit(np.zeros_like(IMAGES), batch_size=8, verbose=0)
+    found = np.abs(keras.ops.convert_to_numpy(moment.value))
+    assert not np.any((found > 0) & (found < 1e-38))
