@@ -44,8 +44,8 @@ class Autoencoder(keras.Model):
         seed: of the weights and of the sampling noise.
     """
 
-    is_traceable = True
-    """Whether a training step is nothing but its tensors' operations; subclasses say it anew."""
+    is_steady = True
+    """Whether a training step is its tensors' operations, and no more; each subclass says so."""
 
     def __init__(self, spec: ModelSpec | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
         if not isinstance(spec, ModelSpec):

@@ -2,15 +2,17 @@
 
 All: `fit` and `evaluate` are loops of their own over arrays, whose batches NumPy cuts. Keras'
 input pipelines cost a dense network as much as its training step, and on TensorFlow run in
-threads that the step then lacks, which takes up to twice as long.
+threads that the step then lacks, which takes up to twice as long. A dense network's step takes no
+longer than Keras' calls do, so several are taken in one.
 
 PyTorch (`on_torch`): Keras copies each activation twice around every channels-last convolution
 and pooling, computes BatchNorm from several unfused operations, and spends longer on calling a
 dense layer than the layer takes. Here the same layers hand torch a permuted view, which is
-torch's own channels-last layout, and call its fused operations, one after another.
+torch's own channels-last layout, and call its fused operations, one after another. A dense
+network's steps are recorded as a graph (`torch_graph`).
 
-TensorFlow (`on_tensorflow`): the operations of a CPU's own library are faster than what XLA,
-Keras' default, makes of a convolution. BatchNorm and Adam are TensorFlow's fused ones.
+TensorFlow (`on_tensorflow`): BatchNorm and Adam are TensorFlow's fused operations. With a CPU's
+library for convolutions these are faster than what XLA makes of them; without convolutions XLA is.
 
 JAX (`on_jax`): XLA's default library for convolutions on CPUs takes twice as long as the one
 before it, so functions are compiled without it. While Keras runs a model on JAX, the model's

@@ -11,6 +11,7 @@ from keras import layers, ops, tree
 from keras.src.models.functional import Functional
 
 from fmae_zoo.accelerate.plain import is_plain
+from fmae_zoo.latents.sampling import GaussianSampling
 
 RESIDENT_BYTES = 2 << 30
 """Of arrays that are put into an accelerator's memory as a whole; more goes batch by batch."""
@@ -83,9 +84,15 @@ def is_convolutional(model: Any) -> bool:
     return any(isinstance(layer, layers.Conv2D) for layer in model._flatten_layers())
 
 
-def draws(layer: Any) -> bool:
-    """Whether a layer draws random numbers."""
-    return any(isinstance(value, keras.random.SeedGenerator) for value in vars(layer).values())
+def is_steady(model: Any) -> bool:
+    """Whether a dense network's class says that a step is its tensors' operations, and no more."""
+    return vars(type(model)).get("is_steady", False) and not is_convolutional(model)
+
+
+def only_samples(model: Any) -> bool:
+    """Whether no layer but one that samples a Gaussian draws random numbers."""
+    drawing = [each for each in model._flatten_layers() if each._seed_generators]
+    return all(type(each) is GaussianSampling for each in drawing)
 
 
 def batch_of(arrays: Any, rows: Any) -> Any:

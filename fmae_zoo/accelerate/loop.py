@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import keras
 import numpy as np
 from keras import tree
-from keras.src.utils.python_utils import pythonify_logs
+from keras.src.utils.python_utils import is_default, pythonify_logs
 
 from fmae_zoo.accelerate.calls import accelerated
 from fmae_zoo.accelerate.plain import is_plain
@@ -44,7 +44,7 @@ class Steps(Protocol):
 def fit(model: Any, x: Any = None, y: Any = None, **options: Any) -> Any:
     """Return what `keras.Model.fit` does; anything but arrays and a compiled model is Keras' own.
 
-    On JAX a call of a dense network takes several steps, unless a callback wants to see each.
+    A call takes several steps of a dense network, unless a callback wants to see each.
     """
     known = {"batch_size", "epochs", "verbose", "callbacks", "validation_data", "shuffle"}
     known |= {"initial_epoch", "validation_batch_size", "validation_freq"}
@@ -147,7 +147,7 @@ def _fit(
             steps=_count_steps(arrays[0], batch_size),
             model=model,
         )
-    at_once = 1 if any(map(_sees_batches, callbacks.callbacks)) else steps.at_once
+    at_once = _at_once(steps, callbacks, "train")
     model.stop_training = False
     callbacks.on_train_begin()
     # A callback may have restored a run that was stopped.
@@ -179,24 +179,31 @@ def _fit(
     return model.history
 
 
-def _sees_batches(callback: Any) -> bool:
-    """Whether a callback is to be called after each batch, before the next."""
-    base = keras.callbacks.Callback
-    hooks = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
-    own = any(getattr(type(callback), hook) is not getattr(base, hook) for hook in hooks)
+def _sees_batches(callback: Any, kind: str) -> bool:
+    """Whether a callback is to be called after each batch of a kind, before the next."""
+    hooks = [f"on_{kind}_batch_begin", f"on_{kind}_batch_end"]
+    if kind == "train":
+        hooks += ["on_batch_begin", "on_batch_end"]
+    own = any(not is_default(getattr(callback, hook)) for hook in hooks)
     shows = isinstance(callback, keras.callbacks.ProgbarLogger)
     return own and not shows and not getattr(callback, "async_safe", False)
+
+
+def _at_once(steps: Steps, callbacks: Any, kind: str) -> int:
+    seen = any(_sees_batches(callback, kind) for callback in callbacks.callbacks)
+    return 1 if seen else steps.at_once
 
 
 def _evaluate(
     model: Any, arrays: tuple[Any, ...], batch_size: int = 32, callbacks: Any = None
 ) -> dict[str, Any]:
     steps = _steps(model, arrays, training=False)
+    at_once = _at_once(steps, callbacks, "test")
     model.stop_evaluating = False
     callbacks.on_test_begin()
     model.reset_metrics()
     steps.start()
-    for first, batches in _grouped(len(arrays[0]), batch_size, None, steps.at_once):
+    for first, batches in _grouped(len(arrays[0]), batch_size, None, at_once):
         callbacks.on_test_batch_begin(first)
         step_logs = steps(batches)
         callbacks.on_test_batch_end(first + len(batches) - 1, step_logs)

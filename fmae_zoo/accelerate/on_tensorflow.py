@@ -16,11 +16,11 @@ from keras.src.trainers.trainer import model_supports_jit
 from fmae_zoo.accelerate.calls import (
     STEPS_AT_ONCE,
     batch_of,
-    draws,
     has_plain_batch_norm,
-    is_convolutional,
     is_on_cpu,
+    is_steady,
     kept_steps,
+    only_samples,
     stacked,
 )
 from fmae_zoo.latents.sampling import GaussianSampling
@@ -30,7 +30,8 @@ class Steps:
     """Steps of a model: one, traced once for batches of any size, or several in a loop."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        self.at_once = STEPS_AT_ONCE if training and _is_looped_well(model) else 1
+        looped = training and is_steady(model) and only_samples(model) and model_supports_jit(model)
+        self.at_once = STEPS_AT_ONCE if looped else 1
         self._arrays = arrays
         kept = kept_steps(model)
         signature = tree.map_structure(
@@ -38,7 +39,7 @@ class Steps:
         )
         key = (training, repr(signature))
         if key not in kept:
-            kept[key] = _function(model, training, signature), _loop(model)
+            kept[key] = _function(model, training, signature), looped and _loop(model)
         self._one, self._several = kept[key]
 
     def start(self) -> None:
@@ -61,17 +62,10 @@ def _function(model: Any, training: bool, signature: Any) -> Any:
 
     @tf.autograph.experimental.do_not_convert
     def step(data: Any) -> Any:
-        with _fused_operations(model, jit=on_gpu):
+        with _fused_operations(model, on_gpu):
             return model.train_step(data) if training else model.test_step(data)
 
     return tf.function(step, input_signature=[signature], jit_compile=on_gpu)
-
-
-def _is_looped_well(model: Any) -> bool:
-    """Whether XLA makes a fast loop of a model's steps."""
-    others = [each for each in model._flatten_layers() if type(each) is not GaussianSampling]
-    plain = type(model).compute_metrics is keras.Model.compute_metrics and model_supports_jit(model)
-    return plain and not is_convolutional(model) and not any(map(draws, others))
 
 
 def _loop(model: Any) -> Any:
@@ -83,7 +77,7 @@ def _loop(model: Any) -> Any:
             model.train_step(batch_of(data, number))
             return number + 1
 
-        with _fused_operations(model, jit=False):
+        with _fused_operations(model, on_gpu=not is_on_cpu()):
             tf.while_loop(lambda number: number < count, take, [tf.constant(0)])
         return model.get_metrics_result()
 
@@ -91,9 +85,9 @@ def _loop(model: Any) -> Any:
 
 
 @contextmanager
-def _fused_operations(model: Any, jit: bool) -> Iterator[None]:
-    """Trace the block with fused operations; XLA fuses plain ones better."""
-    if jit:
+def _fused_operations(model: Any, on_gpu: bool) -> Iterator[None]:
+    """Trace the block with fused operations; of a GPU XLA fuses plain ones better."""
+    if on_gpu:
         yield
         return
     changed = []

@@ -37,7 +37,8 @@ class Steps:
         self._arrays = tree.map_structure(_as_tensor, arrays) if moved else arrays
         self._model, self._training = model, training
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
-        self.at_once = STEPS_AT_ONCE if training and can_be_traced(model) else 1
+        traced = training and is_on_cpu() and can_be_traced(model)
+        self.at_once = STEPS_AT_ONCE if traced else 1
         self._graphs = kept_steps(model).setdefault("graphs", {})
 
     def start(self) -> None:
@@ -50,15 +51,15 @@ class Steps:
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
+        step = self._step if len(batches) == 1 else self._graph(batches[0])
         for rows in batches:
-            batch = tree.map_structure(_as_tensor, batch_of(self._arrays, rows))
-            step = self._step if len(batches) == 1 else self._graph(batch)
-            logs = step(batch)
+            logs = step(tree.map_structure(_as_tensor, batch_of(self._arrays, rows)))
         return dict(logs)
 
-    def _graph(self, batch: Any) -> Graph:
+    def _graph(self, rows: Any) -> Graph:
         """Return the graph for batches of this shape."""
-        key = tuple((tensor.shape, tensor.dtype) for tensor in tree.flatten(batch))
+        arrays = batch_of(self._arrays, rows)
+        key = repr(tree.map_structure(lambda each: (each.dtype, each.shape, each.strides), arrays))
         if key not in self._graphs:
             self._graphs[key] = Graph(self._model)
         return self._graphs[key]
@@ -69,7 +70,7 @@ class Steps:
 
 
 def _drop_denormals(optimizer: Any) -> None:
-    """Make zeros of the numbers that are too small for their type's full precision.
+    """Make zeros of numbers that are too small for float32's full precision.
 
     The moments of weights that get no gradient any more decay to such numbers, and stay so; CPUs
     take up to a hundred times as long for each. TensorFlow and JAX make them zeros in every step.
@@ -78,7 +79,7 @@ def _drop_denormals(optimizer: Any) -> None:
         for variable in optimizer.variables:
             value = variable._value
             if value.is_floating_point():
-                value.masked_fill_(value.abs() < torch.finfo(value.dtype).tiny, 0.0)
+                value.masked_fill_(value.abs() < torch.finfo(torch.float32).tiny, 0.0)
 
 
 def _as_tensor(array: Any) -> Any:

@@ -1,143 +1,130 @@
 """PyTorch: the training step of a dense network as one list of torch's operations.
 
 Keras and autograd take longer to find out what such a step has to do than torch takes to do it.
-Here a step is watched once, by the tracer of `torch.compile`, and what it did to tensors, backward
-pass and metrics included, is done again for each batch. No compiler is needed.
+Here a step is watched once, by the tracer behind `torch.compile`'s autograd, and what it did to
+tensors, backward pass and metrics included, is done again for each batch; only the optimizer's
+update stays a call. No compiler is needed.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import keras
 import torch
 
-from fmae_zoo.accelerate.calls import draws, is_convolutional, is_on_cpu
+from fmae_zoo.accelerate.calls import is_steady, only_samples
 from fmae_zoo.latents.sampling import GaussianSampling
 
 PLAIN_STEPS = 8
 """Taken before one is watched, which takes as long as a hundred steps become shorter by."""
 
+_one_at_a_time = threading.Lock()
+"""The tracer changes what all threads share."""
+
 
 class Graph:
-    """The step of a model for batches of one shape, as long as its variables are the same."""
+    """The step of a model for batches of one shape, as long as the model stays as it is."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._samplers = [
-            each for each in model._flatten_layers() if type(each) is GaussianSampling
-        ]
-        self._held = _held(model)
-        self._shapes: list[Any] = []
+        self._state, self._settings = _state(model), _settings(model)
+        self._shape: Any = None
         self._plain_steps: float = PLAIN_STEPS
         self._operations: Any = None
 
     @property
     def fits(self) -> bool:
-        """Whether the model's variables still are those that the graph works on."""
-        now = _held(self._model)
-        return len(now) == len(self._held) and all(
+        """Whether the model has the variables and the settings that the graph was made for."""
+        now = _state(self._model)
+        same = len(now) == len(self._state) and all(
             one is other and trains == trained
-            for (one, trains), (other, trained) in zip(now, self._held)
+            for (one, trains), (other, trained) in zip(now, self._state)
         )
+        return same and _settings(self._model) == self._settings
 
     def __call__(self, batch: Any) -> dict[str, Any]:
-        """Take a step; the first as Keras does, the next one watched, all others from the graph."""
+        """Take a step: the first ones as Keras does, and all others from the graph."""
         if self._operations is None and self._plain_steps == 0:
             self._watch(batch)
         if self._operations is None:
             self._plain_steps -= 1
-            with self._noise_noted() as self._shapes:
+            with _replaced(self._model.sampling, "noise", self._noted):
                 return dict(self._model.train_step(batch))
-        noises = [layer.noise(shape) for layer, shape in zip(self._samplers, self._shapes)]
+        noise = None if self._shape is None else self._model.sampling.noise(self._shape)
         with torch.no_grad():
-            logs, gradients = self._operations(batch, noises)
+            logs, gradients = self._operations(batch, noise)
             self._model.optimizer.apply(gradients, self._variables)
         return dict(logs)
+
+    def _noted(self, shape: Any) -> Any:
+        self._shape = shape
+        return GaussianSampling.noise(self._model.sampling, shape)
 
     def _watch(self, batch: Any) -> None:
         """Make the graph of a step that is taken back; none where this torch cannot."""
 
-        def step(batch: Any, noises: list[Any]) -> Any:
-            with self._noise_given(noises), _update_left_out(self._model.optimizer) as asked:
+        def step(batch: Any, noise: Any) -> Any:
+            asked: list[Any] = []
+            with (
+                _replaced(self._model.sampling, "noise", lambda shape: noise),
+                _replaced(self._model.optimizer, "apply", lambda *args: asked.extend(args)),
+            ):
                 logs = self._model.train_step(batch)
-            gradients, self._variables = asked[0]
-            return logs, gradients
+            gradients, self._variables = asked
+            return logs, list(gradients)
 
-        before = [value.detach().clone() for value, _ in self._held]
+        before = [value.detach().clone() for value, _ in self._state]
         try:
             # An interface that torch does not promise to keep.
             from torch.fx.experimental.proxy_tensor import make_fx
 
-            noises = [torch.zeros(shape) for shape in self._shapes]
-            self._operations = _simplified(make_fx(step)(batch, noises))
+            noise = None if self._shape is None else torch.zeros(self._shape)
+            with _one_at_a_time:
+                self._operations = _simplified(make_fx(step)(batch, noise))
         except Exception:
             self._plain_steps = float("inf")
         finally:
             self._model.zero_grad()
             with torch.no_grad():
-                for (value, _), old in zip(self._held, before):
+                for (value, _), old in zip(self._state, before):
                     value.copy_(old)
-
-    @contextmanager
-    def _noise_noted(self) -> Iterator[list[Any]]:
-        """Note the shape of each sampler's noise."""
-        shapes: list[Any] = []
-
-        def noted(layer: Any) -> Any:
-            def noise(shape: Any) -> Any:
-                shapes.append(shape)
-                return type(layer).noise(layer, shape)
-
-            return noise
-
-        with _replaced([(layer, "noise", noted(layer)) for layer in self._samplers]):
-            yield shapes
-
-    @contextmanager
-    def _noise_given(self, noises: list[Any]) -> Iterator[None]:
-        """Let the samplers take what was drawn for them."""
-        given = [
-            (layer, "noise", lambda shape, noise=noise: noise)
-            for layer, noise in zip(self._samplers, noises)
-        ]
-        with _replaced(given):
-            yield
 
 
 def can_be_traced(model: Any) -> bool:
     """Whether a training step does the same to every batch of a shape, and is worth a graph."""
-    others = [each for each in model._flatten_layers() if type(each) is not GaussianSampling]
-    # A subclass may do anything in Python, which a graph would not repeat.
-    known = "is_traceable" in type(model).__dict__
-    return known and is_on_cpu() and not is_convolutional(model) and not any(map(draws, others))
+    # A metric may be anything in Python, which a graph would not repeat.
+    return is_steady(model) and only_samples(model) and model._compile_metrics is None
 
 
-def _held(model: Any) -> list[tuple[Any, bool]]:
+def _state(model: Any) -> list[tuple[Any, bool]]:
+    """Return the tensors that a graph works on, and whether each is trained."""
     variables = [*model.variables, *model.metrics_variables]
     return [(variable._value, variable.trainable) for variable in variables]
 
 
-@contextmanager
-def _update_left_out(optimizer: Any) -> Iterator[list[Any]]:
-    """Give the gradients and the variables that an optimizer is asked to update."""
-    asked: list[Any] = []
-
-    def apply(gradients: Any, variables: Any) -> None:
-        asked.append((list(gradients), list(variables)))
-
-    with _replaced([(optimizer, "apply", apply)]):
-        yield asked
+def _settings(model: Any) -> list[Any]:
+    """Return what else a graph takes from a model."""
+    layers = [each for each in model._flatten_layers() if not isinstance(each, keras.Model)]
+    return [model.optimizer.loss_scale_factor, *(layer.get_config() for layer in layers)]
 
 
 @contextmanager
-def _replaced(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
-    for owner, name, function in changes:
-        owner.__dict__[name] = function
+def _replaced(owner: Any, name: str, function: Any) -> Iterator[None]:
+    """Give an object, if there is one, another method inside the block."""
+    if owner is None:
+        yield
+        return
+    own = owner.__dict__.get(name)
     try:
+        owner.__dict__[name] = function
         yield
     finally:
-        for owner, name, _ in changes:
+        if own is None:
             owner.__dict__.pop(name, None)
+        else:
+            owner.__dict__[name] = own
 
 
 def _simplified(module: Any) -> Any:
