@@ -7,7 +7,7 @@ import pytest
 from fmae_zoo import Autoencoder
 from fmae_zoo.accelerate import plain_keras
 from fmae_zoo.optimizer import ConvMuon
-from tests.conftest import tiny_spec
+from tests.conftest import run_python, tiny_spec
 
 ON_TORCH = pytest.mark.skipif(keras.backend.backend() != "torch", reason="graphs of torch alone")
 IMAGES = np.random.default_rng(0).integers(0, 256, (165, 28, 28, 1), dtype=np.uint8)
@@ -256,3 +256,18 @@ def test_moments_too_small_to_matter_become_zeros():
     model.fit(np.zeros_like(IMAGES), batch_size=8, verbose=0)
     found = np.abs(keras.ops.convert_to_numpy(moment.value))
     assert not np.any((found > 0) & (found < 1e-38))
+
+
+@ON_TORCH
+def test_a_graph_needs_no_other_framework():
+    code = """
+import sys
+import numpy as np
+from tests.test_fit_dense import built, graphs, trained
+model = built()
+trained(model)
+assert graphs(model)[0]._operations is not None
+assert "tensorflow" not in sys.modules
+"""
+    done = run_python(code, backend="torch")
+    assert done.returncode == 0, done.stderr

@@ -106,8 +106,12 @@ def stacked(arrays: Any, batches: list[Any]) -> Any:
     Where there are fewer batches, the last is repeated, so that all stacks have one shape.
     """
     padded = batches + batches[-1:] * (STEPS_AT_ONCE - len(batches))
-    stack = np.stack if keras.backend.backend() != "jax" else ops.stack
-    return tree.map_structure(lambda array: stack([array[rows] for rows in padded]), arrays)
+
+    def stack(array: Any) -> Any:
+        parts = [array[rows] for rows in padded]
+        return np.stack(parts) if isinstance(array, np.ndarray) else ops.stack(parts)
+
+    return tree.map_structure(stack, arrays)
 
 
 def is_plain_graph(model: Any) -> bool:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import keras
 import torch
 
 from fmae_zoo.accelerate.calls import is_steady, only_samples
@@ -105,9 +104,11 @@ def _state(model: Any) -> list[tuple[Any, bool]]:
 
 
 def _settings(model: Any) -> list[Any]:
-    """Return what else a graph takes from a model."""
-    layers = [each for each in model._flatten_layers() if not isinstance(each, keras.Model)]
-    return [model.optimizer.loss_scale_factor, *(layer.get_config() for layer in layers)]
+    """Return what else a graph takes from a model, as far as people change it."""
+    # Not the layers' configs: to make them, Keras imports TensorFlow where there is one.
+    names = ("compute_dtype", "activation", "momentum", "epsilon", "negative_slope", "max_value")
+    found = [getattr(each, name, None) for each in model._flatten_layers() for name in names]
+    return [model.optimizer.loss_scale_factor, *found]
 
 
 @contextmanager
