@@ -10,7 +10,12 @@ import numpy as np
 from keras import layers, ops, tree
 
 from fmae_zoo.accelerate import accelerated, convolved, is_plain
-from fmae_zoo.accelerate.calls import is_convolutional, is_on_cpu, is_plain_graph
+from fmae_zoo.accelerate.calls import (
+    fast_call_of,
+    is_convolutional,
+    is_on_cpu,
+    is_plain_graph,
+)
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.networks.upsampling import UpsampledConv2D
 
@@ -57,26 +62,29 @@ def _fetched(outputs: Iterable[Any]) -> list[np.ndarray]:
     return [*arrays, ops.convert_to_numpy(late)]
 
 
-def folded(model: Any) -> Callable[[Any], Any]:
+def folded(model: Any, cached: bool = False) -> Callable[[Any], Any]:
     """Return a function to a model's outputs, with each BatchNorm folded into the layer before.
 
     `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
     kernel is scaled once, and not each output. The folding is a part of what is computed, so it
-    always is that of the weights as they are.
+    always is that of the weights as they are; `cached` makes it that of the first call.
     """
     # A Sequential model that knows its input's shape holds a Functional one.
     model = getattr(model, "_functional", None) or model
     if not is_plain_graph(model):
         return functools.partial(model, training=False)
+    merged = functools.cache(_merged) if cached else _merged
     replaced: dict[int, Callable[..., Any]] = {}
     for kernel_layer, norm in _foldable(model):
-        replaced[id(kernel_layer)] = functools.partial(_with_norm, kernel_layer, norm)
+        replaced[id(kernel_layer)] = functools.partial(_with_norm, merged, kernel_layer, norm)
         replaced[id(norm)] = lambda outputs, **_: outputs
+
+    def call_of(operation: Any) -> Any:
+        # A fast call does all that a layer does; around its own, Keras does as much again.
+        return replaced.get(id(operation)) or fast_call_of(operation) or operation
+
     # Functional.call without its handling of masks, and with other calls for some layers.
-    return functools.partial(
-        model._run_through_graph,
-        operation_fn=lambda operation: replaced.get(id(operation), operation),
-    )
+    return functools.partial(model._run_through_graph, operation_fn=call_of)
 
 
 def _foldable(model: Any) -> list[tuple[Any, Any]]:
@@ -99,15 +107,20 @@ def _foldable(model: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
-def _with_norm(layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
+def _merged(layer: Any, norm: Any) -> tuple[Any, Any]:
+    """Return the kernel and the bias of a linear layer and the BatchNorm after it."""
     dtype = layer.compute_dtype
     scale = ops.rsqrt(norm.moving_variance + norm.epsilon)
     if norm.scale:
         scale = scale * norm.gamma
     offset = -norm.moving_mean if layer.bias is None else layer.bias - norm.moving_mean
     bias = offset * scale if not norm.center else offset * scale + norm.beta
-    kernel, bias = ops.cast(layer.kernel * scale, dtype), ops.cast(bias, dtype)
-    inputs = ops.cast(inputs, dtype)
+    return ops.cast(layer.kernel * scale, dtype), ops.cast(bias, dtype)
+
+
+def _with_norm(merged: Callable[..., Any], layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
+    kernel, bias = merged(layer, norm)
+    inputs = ops.cast(inputs, layer.compute_dtype)
     if isinstance(layer, layers.Dense):
         return ops.matmul(inputs, kernel) + bias
     return convolved(layer, inputs, kernel, bias)
@@ -122,38 +135,42 @@ def _calls_of(model: Any, activation: str) -> Calls:
         kept["of"] = parts
     if activation not in kept:
         compiled = {"tensorflow": _tensorflow_calls, "torch": _torch_calls, "jax": _jax_calls}
-        activate, outputs_of = keras.activations.get(activation), folded(model)
-        kept[activation] = compiled[keras.backend.backend()](
-            model, lambda inputs: activate(ops.cast(outputs_of(inputs), "float32"))
-        )
+        kept[activation] = compiled[keras.backend.backend()](model, activation)
     return kept[activation]
 
 
-def _tensorflow_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
+def _activated(outputs_of: Callable[[Any], Any], activation: str) -> Callable[[Any], Any]:
+    activate = keras.activations.get(activation)
+    return lambda inputs: activate(ops.cast(outputs_of(inputs), "float32"))
+
+
+def _tensorflow_calls(model: Any, activation: str) -> Calls:
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     # A partial has no code that models share: TensorFlow warns where one is traced many times.
-    compiled = tf.function(functools.partial(outputs_of), input_signature=[signature])
+    outputs_of = functools.partial(_activated(folded(model), activation))
+    compiled = tf.function(outputs_of, input_signature=[signature])
     return lambda chunks: _fetched(map(compiled, chunks))
 
 
-def _torch_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
+def _torch_calls(model: Any, activation: str) -> Calls:
     import torch
 
     def calls(chunks: Iterable[np.ndarray]) -> list[np.ndarray]:
+        outputs_of = _activated(folded(model, cached=True), activation)
         with torch.inference_mode(), accelerated(model):
             return _fetched(outputs_of(ops.convert_to_tensor(chunk)) for chunk in chunks)
 
     return calls
 
 
-def _jax_calls(model: Any, outputs_of: Callable[[Any], Any]) -> Calls:
+def _jax_calls(model: Any, activation: str) -> Calls:
     import jax
 
     from fmae_zoo.accelerate.on_jax import compiler_options, fast_calls
 
-    variables = model.variables
+    variables, outputs_of = model.variables, _activated(folded(model), activation)
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def compiled(values: list[Any], inputs: Any) -> Any:

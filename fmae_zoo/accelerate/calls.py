@@ -53,6 +53,12 @@ def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
     return outputs + bias
 
 
+def fast_call_of(layer: Any) -> Any:
+    """Return what PyTorch calls in a layer's place inside `accelerated`, or None."""
+    call = vars(layer).get("call")
+    return call if getattr(call, "__module__", "") == "fmae_zoo.accelerate.on_torch" else None
+
+
 def has_fast_conv(layer: Any) -> bool:
     """Whether a layer is a plain convolution that keeps the size of its map."""
     odd_same = layer.padding == "same" and all(size % 2 for size in layer.kernel_size)
