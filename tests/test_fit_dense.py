@@ -271,3 +271,17 @@ assert "tensorflow" not in sys.modules
 """
     done = run_python(code, backend="torch")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone warns")
+def test_many_models_that_train_make_tensorflow_warn_of_no_retracing(caplog, capfd):
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(7):
+            built("deterministic").fit(IMAGES[:64], batch_size=8, verbose=0)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text + capfd.readouterr().err

@@ -3,6 +3,7 @@
 Without convolutions XLA is faster than those: then it compiles a loop of several steps.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,7 +66,8 @@ def _function(model: Any, training: bool, signature: Any) -> Any:
         with _fused_operations(model, on_gpu):
             return model.train_step(data) if training else model.test_step(data)
 
-    return tf.function(step, input_signature=[signature], jit_compile=on_gpu)
+    # A partial has no code that models share: TensorFlow warns where one is traced many times.
+    return tf.function(functools.partial(step), input_signature=[signature], jit_compile=on_gpu)
 
 
 def _loop(model: Any) -> Any:
@@ -81,7 +83,7 @@ def _loop(model: Any) -> Any:
             tf.while_loop(lambda number: number < count, take, [tf.constant(0)])
         return model.get_metrics_result()
 
-    return tf.function(steps, jit_compile=True)
+    return tf.function(functools.partial(steps), jit_compile=True)
 
 
 @contextmanager
