@@ -137,6 +137,17 @@ def idx(few, tmp_path):
     return folder
 
 
+@pytest.fixture
+def tensorflow_log(caplog, capfd):
+    """Return what TensorFlow has logged, and what is on stderr."""
+    import tensorflow as tf
+
+    logger = tf.get_logger()
+    logger.addHandler(caplog.handler)
+    yield lambda: caplog.text + capfd.readouterr().err
+    logger.removeHandler(caplog.handler)
+
+
 @pytest.fixture(autouse=True)
 def _registry_as_it_was():
     table = registry._table()

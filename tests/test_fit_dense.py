@@ -262,7 +262,6 @@ def test_moments_too_small_to_matter_become_zeros():
 def test_a_graph_needs_no_other_framework():
     code = """
 import sys
-import numpy as np
 from tests.test_fit_dense import built, graphs, trained
 model = built()
 trained(model)
@@ -274,14 +273,7 @@ assert "tensorflow" not in sys.modules
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone warns")
-def test_many_models_that_train_make_tensorflow_warn_of_no_retracing(caplog, capfd):
-    import tensorflow as tf
-
-    logger = tf.get_logger()
-    logger.addHandler(caplog.handler)
-    try:
-        for _ in range(7):
-            built("deterministic").fit(IMAGES[:64], batch_size=8, verbose=0)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert "retracing" not in caplog.text + capfd.readouterr().err
+def test_many_models_that_train_make_tensorflow_warn_of_no_retracing(tensorflow_log):
+    for _ in range(7):
+        built("deterministic").fit(IMAGES[:64], batch_size=8, verbose=0)
+    assert "retracing" not in tensorflow_log()

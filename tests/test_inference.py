@@ -182,16 +182,9 @@ def test_a_layer_that_gets_further_weights_is_compiled_again():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone warns")
-def test_many_models_that_encode_make_tensorflow_warn_of_no_retracing(caplog, capfd):
-    import tensorflow as tf
-
-    logger = tf.get_logger()
-    logger.addHandler(caplog.handler)
-    try:
-        for seed in range(8):
-            inputs = keras.Input((4,))
-            model = keras.Model(inputs, layers.Dense(seed + 1)(inputs))
-            predicted(model, np.ones((3, 4), np.float32), 2)
-    finally:
-        logger.removeHandler(caplog.handler)
-    assert "retracing" not in caplog.text + capfd.readouterr().err
+def test_many_models_that_encode_make_tensorflow_warn_of_no_retracing(tensorflow_log):
+    for seed in range(8):
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, layers.Dense(seed + 1)(inputs))
+        predicted(model, np.ones((3, 4), np.float32), 2)
+    assert "retracing" not in tensorflow_log()

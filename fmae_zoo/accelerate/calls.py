@@ -1,7 +1,7 @@
 """What runs a model well on the backend in use."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,22 @@ def accelerated(model: Any) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
+    """Give objects other methods inside the block: `(owner, name, method)`."""
+    before = [(owner, name, vars(owner).get(name)) for owner, name, _ in changes]
+    try:
+        for owner, name, method in changes:
+            vars(owner)[name] = method
+        yield
+    finally:
+        for owner, name, own in before:
+            if own is None:
+                vars(owner).pop(name, None)
+            else:
+                vars(owner)[name] = own
 
 
 def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
@@ -91,14 +107,14 @@ def is_convolutional(model: Any) -> bool:
 
 
 def is_steady(model: Any) -> bool:
-    """Whether a dense network's class says that a step is its tensors' operations, and no more."""
-    return vars(type(model)).get("is_steady", False) and not is_convolutional(model)
+    """Whether a dense network's step is its tensors' operations, and no more.
 
-
-def only_samples(model: Any) -> bool:
-    """Whether no layer but one that samples a Gaussian draws random numbers."""
+    Its class says so, and no layer but one that samples a Gaussian draws random numbers.
+    """
     drawing = [each for each in model._flatten_layers() if each._seed_generators]
-    return all(type(each) is GaussianSampling for each in drawing)
+    only_samples = all(type(each) is GaussianSampling for each in drawing)
+    says_so = vars(type(model)).get("is_steady", False)
+    return says_so and only_samples and not is_convolutional(model)
 
 
 def batch_of(arrays: Any, rows: Any) -> Any:

@@ -17,6 +17,7 @@ from fmae_zoo.accelerate.calls import (
     is_on_cpu,
     is_resident,
     kept_steps,
+    replaced,
     stacked,
 )
 from fmae_zoo.accelerate.plain import is_plain
@@ -94,18 +95,15 @@ def _functions(model: Any, training: bool) -> tuple[Any, Any]:
 @contextmanager
 def fast_calls(model: Any) -> Iterator[None]:
     """Trace the block with means over an axis for average pools: XLA's windows are slower."""
-    changed = []
+    changes = []
     for layer in model._flatten_layers():
         whole = type(layer) is layers.AveragePooling2D and layer.padding == "valid"
         plain = whole and layer.strides == layer.pool_size
         if plain and layer.data_format == "channels_last" and "call" not in layer.__dict__:
-            layer.__dict__["call"] = functools.partial(_average_pool, layer.pool_size)
-            changed.append(layer)
-    try:
+            call = functools.partial(_average_pool, layer.pool_size)
+            changes.append((layer, "call", call))
+    with replaced(changes):
         yield
-    finally:
-        for layer in changed:
-            layer.__dict__.pop("call", None)
 
 
 def _average_pool(size: tuple[int, int], inputs: Any) -> Any:

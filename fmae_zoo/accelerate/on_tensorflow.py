@@ -21,7 +21,7 @@ from fmae_zoo.accelerate.calls import (
     is_on_cpu,
     is_steady,
     kept_steps,
-    only_samples,
+    replaced,
     stacked,
 )
 from fmae_zoo.latents.sampling import GaussianSampling
@@ -31,7 +31,7 @@ class Steps:
     """Steps of a model: one, traced once for batches of any size, or several in a loop."""
 
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
-        looped = training and is_steady(model) and only_samples(model) and model_supports_jit(model)
+        looped = training and is_steady(model) and model_supports_jit(model)
         self.at_once = STEPS_AT_ONCE if looped else 1
         self._arrays = arrays
         kept = kept_steps(model)
@@ -92,23 +92,17 @@ def _fused_operations(model: Any, on_gpu: bool) -> Iterator[None]:
     if on_gpu:
         yield
         return
-    changed = []
+    changes: list[tuple[Any, str, Any]] = []
     for layer in model._flatten_layers():
         if has_plain_batch_norm(layer) and "call" not in layer.__dict__:
-            layer.__dict__["call"] = _batch_norm(layer)
-            changed.append((layer, "call"))
+            changes.append((layer, "call", _batch_norm(layer)))
         if type(layer) is GaussianSampling and "noise" not in layer.__dict__:
-            layer.__dict__["noise"] = _noise(layer)
-            changed.append((layer, "noise"))
+            changes.append((layer, "noise", _noise(layer)))
     optimizer = model.optimizer
     if _has_fused_adam(optimizer) and "update_step" not in optimizer.__dict__:
-        optimizer.__dict__["update_step"] = _adam(optimizer)
-        changed.append((optimizer, "update_step"))
-    try:
+        changes.append((optimizer, "update_step", _adam(optimizer)))
+    with replaced(changes):
         yield
-    finally:
-        for owner, name in changed:
-            owner.__dict__.pop(name, None)
 
 
 def _batch_norm(layer: Any) -> Callable[..., Any]:

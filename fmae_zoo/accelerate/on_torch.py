@@ -22,6 +22,7 @@ from fmae_zoo.accelerate.calls import (
     is_plain_graph,
     is_resident,
     kept_steps,
+    replaced,
 )
 from fmae_zoo.accelerate.torch_graph import Graph, can_be_traced
 
@@ -51,15 +52,15 @@ class Steps:
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
-        step = self._step if len(batches) == 1 else self._graph(batches[0])
-        for rows in batches:
-            logs = step(tree.map_structure(_as_tensor, batch_of(self._arrays, rows)))
+        data = [batch_of(self._arrays, rows) for rows in batches]
+        step = self._step if len(data) == 1 else self._graph(data[0])
+        for batch in data:
+            logs = step(tree.map_structure(_as_tensor, batch))
         return dict(logs)
 
-    def _graph(self, rows: Any) -> Graph:
+    def _graph(self, batch: Any) -> Graph:
         """Return the graph for batches of this shape."""
-        arrays = batch_of(self._arrays, rows)
-        key = repr(tree.map_structure(lambda each: (each.dtype, each.shape, each.strides), arrays))
+        key = repr(tree.map_structure(lambda each: (each.dtype, each.shape, each.strides), batch))
         if key not in self._graphs:
             self._graphs[key] = Graph(self._model)
         return self._graphs[key]
@@ -94,12 +95,11 @@ def _as_tensor(array: Any) -> Any:
 def fast_calls(model: Any) -> Iterator[None]:
     """Give the layers, the Functional models and the optimizer of a model their fast calls."""
     keep_freed_memory()
-    changed = []
+    changes = []
 
     def replace(owner: Any, name: str, call: Callable[..., Any] | None) -> None:
         if call is not None and name not in owner.__dict__:
-            owner.__dict__[name] = call
-            changed.append((owner, name))
+            changes.append((owner, name, call))
 
     calls: dict[int, Callable[..., Any]] = {}
     parts = [each for each in model._flatten_layers() if isinstance(each, keras.Function)]
@@ -117,11 +117,8 @@ def fast_calls(model: Any) -> Iterator[None]:
     optimizer = getattr(model, "optimizer", None)
     if _has_fused_adam(optimizer):
         replace(optimizer, "_parallel_update_step", _adam(optimizer))
-    try:
+    with replaced(changes):
         yield
-    finally:
-        for owner, name in changed:
-            owner.__dict__.pop(name, None)
 
 
 @functools.cache

@@ -7,13 +7,13 @@ update stays a call. No compiler is needed.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 
-from fmae_zoo.accelerate.calls import is_steady, only_samples
+from fmae_zoo.accelerate.calls import is_steady, replaced
 from fmae_zoo.latents.sampling import GaussianSampling
 
 PLAIN_STEPS = 8
@@ -49,13 +49,18 @@ class Graph:
             self._watch(batch)
         if self._operations is None:
             self._plain_steps -= 1
-            with _replaced(self._model.sampling, "noise", self._noted):
+            with self._noise_by(self._noted):
                 return dict(self._model.train_step(batch))
         noise = None if self._shape is None else self._model.sampling.noise(self._shape)
         with torch.no_grad():
             logs, gradients = self._operations(batch, noise)
             self._model.optimizer.apply(gradients, self._variables)
         return dict(logs)
+
+    def _noise_by(self, function: Callable[[Any], Any]) -> AbstractContextManager[None]:
+        """Let the layer that samples, if there is one, have its noise from a function."""
+        sampling = self._model.sampling
+        return replaced([] if sampling is None else [(sampling, "noise", function)])
 
     def _noted(self, shape: Any) -> Any:
         self._shape = shape
@@ -66,10 +71,8 @@ class Graph:
 
         def step(batch: Any, noise: Any) -> Any:
             asked: list[Any] = []
-            with (
-                _replaced(self._model.sampling, "noise", lambda shape: noise),
-                _replaced(self._model.optimizer, "apply", lambda *args: asked.extend(args)),
-            ):
+            no_update = [(self._model.optimizer, "apply", lambda *args: asked.extend(args))]
+            with self._noise_by(lambda shape: noise), replaced(no_update):
                 logs = self._model.train_step(batch)
             gradients, self._variables = asked
             return logs, list(gradients)
@@ -94,7 +97,7 @@ class Graph:
 def can_be_traced(model: Any) -> bool:
     """Whether a training step does the same to every batch of a shape, and is worth a graph."""
     # A metric may be anything in Python, which a graph would not repeat.
-    return is_steady(model) and only_samples(model) and model._compile_metrics is None
+    return is_steady(model) and model._compile_metrics is None
 
 
 def _state(model: Any) -> list[tuple[Any, bool]]:
@@ -109,23 +112,6 @@ def _settings(model: Any) -> list[Any]:
     names = ("compute_dtype", "activation", "momentum", "epsilon", "negative_slope", "max_value")
     found = [getattr(each, name, None) for each in model._flatten_layers() for name in names]
     return [model.optimizer.loss_scale_factor, *found]
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, function: Any) -> Iterator[None]:
-    """Give an object, if there is one, another method inside the block."""
-    if owner is None:
-        yield
-        return
-    own = owner.__dict__.get(name)
-    try:
-        owner.__dict__[name] = function
-        yield
-    finally:
-        if own is None:
-            owner.__dict__.pop(name, None)
-        else:
-            owner.__dict__[name] = own
 
 
 def _simplified(module: Any) -> Any:
