@@ -14,7 +14,7 @@ from fmae_zoo.accelerate import evaluate, fit
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import ArgumentError, FmaeError
-from fmae_zoo.images import as_images, in_unit_range, to_numpy
+from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
 from fmae_zoo.spec import ModelSpec
 
@@ -130,13 +130,29 @@ class Autoencoder(keras.Model):
     ) -> Any:
         """Train as `keras.Model.fit` does, by the calls that suit the backend.
 
-        Images are uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`.
+        Args:
+            x: images, uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`; or what else Keras
+                takes.
+            y: the images to reconstruct, where they are not `x`, which then may be noisy.
+            batch_size: images in a step; 32 by default.
+            epochs: over the images.
+            verbose: as Keras has it.
+            callbacks: Keras callbacks.
+            **options: what else `keras.Model.fit` takes.
+
+        Raises:
+            ImagesError: an array has a shape, dtype or range that images do not have, or is empty.
+            ArgumentError: the batch size is no integer of 1 or more.
         """
+        check_training_images(x, y)
+        check = options.get("validation_data")
+        if isinstance(check, tuple | list) and len(check) == 2:
+            check_training_images(*check)
         return fit(
             self,
             x,
             y,
-            batch_size=batch_size,
+            batch_size=_checked_batch_size(batch_size),
             epochs=epochs,
             verbose=verbose,
             callbacks=callbacks,
@@ -151,8 +167,14 @@ class Autoencoder(keras.Model):
         verbose: Any = "auto",
         **options: Any,
     ) -> Any:
-        """Return what `keras.Model.evaluate` does, by the calls that suit the backend."""
-        return evaluate(self, x, y, batch_size=batch_size, verbose=verbose, **options)
+        """Return what `keras.Model.evaluate` does, by the calls that suit the backend.
+
+        Raises:
+            ImagesError, ArgumentError: as `fit`.
+        """
+        check_training_images(x, y)
+        size = _checked_batch_size(batch_size)
+        return evaluate(self, x, y, batch_size=size, verbose=verbose, **options)
 
     def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return latent means: float32 `(n, latent size)`. Deterministic.
@@ -223,6 +245,13 @@ class Autoencoder(keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Build the model again from `get_config`'s dictionary."""
         return cls(**config)
+
+
+def _checked_batch_size(batch_size: Any) -> int | None:
+    if batch_size is None:
+        return None
+    check_integer("batch_size", batch_size, 1)
+    return int(batch_size)
 
 
 @contextmanager

@@ -28,31 +28,59 @@ def as_images(images: Any) -> np.ndarray:
     array = to_numpy(images)
     if array.ndim == 3 and array.shape[1:] == IMAGE_SHAPE[:2]:
         array = array[..., np.newaxis]
+    _check_shape_and_dtype(array, "(n, 28, 28, 1) or (n, 28, 28)")
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255.0)
+    if np.isnan(array).any():
+        raise ImagesError("Expected float images in [0, 1]; received NaN.")
+    _check_range(array)
+    return np.asarray(array, dtype=np.float32)
+
+
+def check_training_images(x: Any, y: Any) -> None:
+    """Refuse arrays that a model would train on without a word, and not as it is meant to.
+
+    The target, `y` or else `x`, is in the range of images; an `x` beside it may be noisy. NaN
+    is left to the loss, which shows it; what is no array of numpy to Keras.
+
+    Raises:
+        ImagesError: no images, or a shape, dtype or range that images do not have.
+    """
+    target = x if y is None else y.get("image") if isinstance(y, dict) else y
+    for array in (x, target):
+        if isinstance(array, np.ndarray):
+            _check_shape_and_dtype(array, "(n, 28, 28, 1)")
+            if not len(array):
+                raise ImagesError("Expected images; received none.")
+    if isinstance(target, np.ndarray) and target.dtype != np.uint8:
+        _check_range(target)
+
+
+def _check_shape_and_dtype(array: np.ndarray, expected: str) -> None:
     if array.ndim != 4 or array.shape[1:] != IMAGE_SHAPE:
         hint = ""
         if array.shape in (IMAGE_SHAPE, IMAGE_SHAPE[:2]):
             hint = " One image needs a batch axis: images[None]."
+        elif array.shape[1:] == IMAGE_SHAPE[:2]:
+            hint = " Add the axis of channels: images[..., None]."
         raise ImagesError(
-            f"Expected images of shape (n, 28, 28, 1) or (n, 28, 28); "
-            f"received shape {array.shape}.{hint}"
+            f"Expected images of shape {expected}; received shape {array.shape}.{hint}"
         )
-    if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255.0)
-    if not np.issubdtype(array.dtype, np.floating):
+    if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         raise ImagesError(
             f"Expected uint8 images in 0..255 or float images in [0, 1]; "
             f"received dtype {array.dtype}."
         )
+
+
+def _check_range(array: np.ndarray) -> None:
     if array.size:
         low, high = float(array.min()), float(array.max())
-        if np.isnan(low) or np.isnan(high):
-            raise ImagesError("Expected float images in [0, 1]; received NaN.")
         if low < 0.0 or high > 1.0:
             raise ImagesError(
                 f"Expected float images in [0, 1]; received values in [{low:g}, {high:g}]. "
                 "Divide by 255, or pass uint8."
             )
-    return np.asarray(array, dtype=np.float32)
 
 
 def in_unit_range(images: Any) -> Any:

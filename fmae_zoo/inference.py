@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import layers, ops, tree
 
-from fmae_zoo.accelerate import accelerated, convolved, is_plain
+from fmae_zoo.accelerate import accelerated, completed, convolved, is_plain
 from fmae_zoo.accelerate.calls import (
     fast_call_of,
     is_convolutional,
@@ -17,7 +17,7 @@ from fmae_zoo.accelerate.calls import (
     is_plain_graph,
 )
 from fmae_zoo.arguments import check_integer
-from fmae_zoo.networks.upsampling import UpsampledConv2D
+from fmae_zoo.networks.upsampling import UpsampledConv2D, upsampled_conv
 
 CHUNK = 128
 """Images in one call of a convolutional network on a CPU, whose cache holds no more maps."""
@@ -75,9 +75,10 @@ def folded(model: Any, cached: bool = False) -> Callable[[Any], Any]:
         return functools.partial(model, training=False)
     merged = functools.cache(_merged) if cached else _merged
     replaced: dict[int, Callable[..., Any]] = {}
-    for kernel_layer, norm in _foldable(model):
-        replaced[id(kernel_layer)] = functools.partial(_with_norm, merged, kernel_layer, norm)
-        replaced[id(norm)] = lambda outputs, **_: outputs
+    for kernel_layer, norm, relu in _foldable(model):
+        whole = functools.partial(_with_norm, merged, kernel_layer, norm, relu is not None)
+        replaced[id(kernel_layer)] = whole
+        replaced |= {id(each): _handed_on for each in (norm, relu) if each is not None}
 
     def call_of(operation: Any) -> Any:
         # A fast call does all that a layer does; around its own, Keras does as much again.
@@ -87,13 +88,20 @@ def folded(model: Any, cached: bool = False) -> Callable[[Any], Any]:
     return functools.partial(model._run_through_graph, operation_fn=call_of)
 
 
-def _foldable(model: Any) -> list[tuple[Any, Any]]:
-    """Return the pairs of a linear layer and the BatchNorm that alone reads it."""
+def _handed_on(outputs: Any, **_: Any) -> Any:
+    return outputs
+
+
+def _foldable(model: Any) -> list[tuple[Any, Any, Any]]:
+    """Return the linear layers, each with the BatchNorm that alone reads it.
+
+    And with the ReLU that alone reads that, or None.
+    """
     readers = Counter(id(output) for output in tree.flatten(model.outputs))
     for operation in model.operations:
         for node in operation._inbound_nodes:
             readers.update(id(tensor) for tensor in node.arguments.keras_tensors)
-    pairs = []
+    found = []
     for norm in model.layers:
         if type(norm) is not layers.BatchNormalization or len(norm._inbound_nodes) != 1:
             continue
@@ -103,8 +111,20 @@ def _foldable(model: Any) -> list[tuple[Any, Any]]:
         last = norm.axis in (-1, len(norm.input.shape) - 1)
         last = last and getattr(before, "data_format", "channels_last") == "channels_last"
         if linear and last and readers[id(norm.input)] == 1:
-            pairs.append((before, norm))
-    return pairs
+            relu = _plain_relu_after(norm, model) if readers[id(norm.output)] == 1 else None
+            found.append((before, norm, relu))
+    return found
+
+
+def _plain_relu_after(norm: Any, model: Any) -> Any:
+    """Return the layer of the model that reads a BatchNorm if it is a plain ReLU, else None."""
+    if len(norm._outbound_nodes) != 1:
+        return None
+    after = norm._outbound_nodes[0].operation
+    plain = type(after) is layers.ReLU and len(after._inbound_nodes) == 1
+    plain = plain and after.max_value is None and not after.negative_slope and not after.threshold
+    # A model that ends at the BatchNorm is read by layers of others.
+    return after if plain and any(after is layer for layer in model.layers) else None
 
 
 def _merged(layer: Any, norm: Any) -> tuple[Any, Any]:
@@ -118,12 +138,16 @@ def _merged(layer: Any, norm: Any) -> tuple[Any, Any]:
     return ops.cast(layer.kernel * scale, dtype), ops.cast(bias, dtype)
 
 
-def _with_norm(merged: Callable[..., Any], layer: Any, norm: Any, inputs: Any, **_: Any) -> Any:
+def _with_norm(
+    merged: Callable[..., Any], layer: Any, norm: Any, rectified: bool, inputs: Any, **_: Any
+) -> Any:
     kernel, bias = merged(layer, norm)
     inputs = ops.cast(inputs, layer.compute_dtype)
     if isinstance(layer, layers.Dense):
-        return ops.matmul(inputs, kernel) + bias
-    return convolved(layer, inputs, kernel, bias)
+        return completed(ops.matmul(inputs, kernel), bias, rectified)
+    if isinstance(layer, UpsampledConv2D):
+        return upsampled_conv(inputs, kernel, bias, rectified)
+    return convolved(layer, inputs, kernel, bias, rectified)
 
 
 def _calls_of(model: Any, activation: str) -> Calls:

@@ -146,7 +146,7 @@ def test_a_graph_takes_the_steps(kind):
     model = built(kind)
     trained(model)
     (graph,) = graphs(model)
-    assert graph._operations is not None
+    assert graph.is_made
     assert not any("noise" in layer.__dict__ for layer in model._flatten_layers())
     assert "apply" not in model.optimizer.__dict__
 
@@ -197,7 +197,7 @@ def test_where_torch_cannot_trace_the_steps_are_plain(monkeypatch):
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", make_fx)
     model = built()
     assert_same(plain, trained(model))
-    assert graphs(model)[0]._operations is None
+    assert not graphs(model)[0].is_made
 
 
 @ON_TORCH
@@ -265,7 +265,7 @@ import sys
 from tests.test_fit_dense import built, graphs, trained
 model = built()
 trained(model)
-assert graphs(model)[0]._operations is not None
+assert graphs(model)[0].is_made
 assert "tensorflow" not in sys.modules
 """
     done = run_python(code, backend="torch")

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers, ops, tree
 
 from fmae_zoo import inference
 from fmae_zoo.accelerate import plain_keras
@@ -26,6 +26,27 @@ def inputs(count=5):
 NETWORKS = {
     "conv and norm": lambda: [
         layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+    ],
+    "relu that is cut": lambda: [
+        layers.Conv2D(4, 3, padding="same"),
+        layers.BatchNormalization(),
+        layers.ReLU(max_value=1.0),
+    ],
+    "leaky relu": lambda: [
+        layers.Conv2D(4, 3),
+        layers.BatchNormalization(),
+        layers.ReLU(negative_slope=0.5),
+    ],
+    "upsampled, with relu": lambda: [
+        UpsampledConv2D(4),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+    ],
+    "dense, with relu": lambda: [
+        layers.Flatten(),
+        layers.Dense(4),
         layers.BatchNormalization(),
         layers.ReLU(),
     ],
@@ -59,6 +80,31 @@ def test_a_convolution_that_something_else_reads_is_not_folded():
     plain = ops.convert_to_numpy(model(inputs(), training=False))
     fast = ops.convert_to_numpy(folded(model)(ops.convert_to_tensor(inputs())))
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", ["norm", "norm and relu"])
+def test_a_norm_that_is_an_output_is_not_rectified(kept):
+    model = network(*NETWORKS["conv and norm"]())
+    norm = model.layers[2].output
+    cut = keras.Model(model.input, norm if kept == "norm" else [norm, model.output])
+    plain = tree.flatten(cut(inputs(), training=False))
+    fast = tree.flatten(folded(cut)(ops.convert_to_tensor(inputs())))
+    assert len(fast) == len(plain)
+    for one, other in zip(fast, plain):
+        one, other = ops.convert_to_numpy(one), ops.convert_to_numpy(other)
+        assert (other < 0).any() or kept != "norm"
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_flow_through_a_folded_network_on_pytorch():
+    if keras.backend.backend() != "torch":
+        pytest.skip("what is fused has no gradient on PyTorch alone")
+    import torch
+
+    model = network(*NETWORKS["upsampled, with relu"]())
+    images = torch.from_numpy(inputs()).requires_grad_()
+    folded(model)(images).sum().backward()
+    assert images.grad.abs().sum() > 0
 
 
 def test_outputs_are_those_of_the_weights_as_they_are_now():

@@ -22,6 +22,7 @@ variables hold nothing; an error or an interrupt would leave them so, and here g
 """
 
 from fmae_zoo.accelerate.calls import accelerated as accelerated
+from fmae_zoo.accelerate.calls import completed as completed
 from fmae_zoo.accelerate.calls import convolved as convolved
 from fmae_zoo.accelerate.loop import evaluate as evaluate
 from fmae_zoo.accelerate.loop import fit as fit

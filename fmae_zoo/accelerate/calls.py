@@ -54,19 +54,25 @@ def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
                 vars(owner)[name] = own
 
 
-def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
-    """Return what the layer's convolution gives with another kernel, plus the bias."""
+def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool = False) -> Any:
+    """Return what the layer's convolution gives with another kernel, `completed`."""
     if keras.backend.backend() == "torch" and has_fast_conv(layer):
         from fmae_zoo.accelerate.on_torch import conv
 
-        return conv(layer, inputs, kernel, bias)
-    outputs = layer.convolution_op(inputs, kernel)
+        return conv(layer, inputs, kernel, bias, rectified)
+    return completed(layer.convolution_op(inputs, kernel), bias, rectified)
+
+
+def completed(outputs: Any, bias: Any, rectified: bool) -> Any:
+    """Return a linear layer's outputs plus the bias; `rectified`, the positive part of that."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         # This addition, and no other, TensorFlow computes in one with the convolution.
-        return tf.nn.bias_add(outputs, bias)
-    return outputs + bias
+        outputs = tf.nn.bias_add(outputs, bias)
+    else:
+        outputs = outputs + bias
+    return ops.relu(outputs) if rectified else outputs
 
 
 def fast_call_of(layer: Any) -> Any:

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from fmae_zoo.accelerate.calls import (
     STEPS_AT_ONCE,
-    batch_of,
     has_fast_conv,
     has_plain_batch_norm,
     is_on_cpu,
@@ -24,6 +23,7 @@ from fmae_zoo.accelerate.calls import (
     kept_steps,
     replaced,
 )
+from fmae_zoo.accelerate.torch_adam import has_fused_adam, update_of
 from fmae_zoo.accelerate.torch_graph import Graph, can_be_traced
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -36,6 +36,8 @@ class Steps:
     def __init__(self, model: Any, arrays: tuple[Any, ...], training: bool) -> None:
         moved = not is_on_cpu() and is_resident(arrays)
         self._arrays = tree.map_structure(_as_tensor, arrays) if moved else arrays
+        self._flat = tree.flatten(self._arrays)
+        self._structure = tree.map_structure(lambda array: 0, arrays)
         self._model, self._training = model, training
         self._step = model.train_step if training else torch.no_grad()(model.test_step)
         traced = training and is_on_cpu() and can_be_traced(model)
@@ -52,17 +54,22 @@ class Steps:
 
     def __call__(self, batches: list[Any]) -> dict[str, Any]:
         """Take a step for each batch; return the last one's logs."""
-        data = [batch_of(self._arrays, rows) for rows in batches]
-        step = self._step if len(data) == 1 else self._graph(data[0])
-        for batch in data:
-            logs = step(tree.map_structure(_as_tensor, batch))
+        graph = None
+        for rows in batches:
+            tensors = [_as_tensor(array[rows]) for array in self._flat]
+            if len(batches) == 1:
+                logs = self._step(tree.pack_sequence_as(self._structure, tensors))
+            else:
+                graph = graph or self._graph(tensors)
+                logs = graph(tensors)
         return dict(logs)
 
-    def _graph(self, batch: Any) -> Graph:
-        """Return the graph for batches of this shape."""
-        key = repr(tree.map_structure(lambda each: (each.dtype, each.shape, each.strides), batch))
+    def _graph(self, tensors: list[Any]) -> Graph:
+        """Return the graph for batches of this structure and these shapes."""
+        kinds = [(each.dtype, each.shape, each.stride()) for each in tensors]
+        key = repr(tree.pack_sequence_as(self._structure, kinds))
         if key not in self._graphs:
-            self._graphs[key] = Graph(self._model)
+            self._graphs[key] = Graph(self._model, self._structure)
         return self._graphs[key]
 
     def finish(self) -> None:
@@ -88,6 +95,8 @@ def _as_tensor(array: Any) -> Any:
     if isinstance(array, np.ndarray):
         backwards = any(stride < 0 for stride in array.strides)
         array = array if array.flags.writeable and not backwards else array.copy()
+        if array.dtype in (np.uint8, np.float32) and is_on_cpu():
+            return torch.from_numpy(array)
     return keras.ops.convert_to_tensor(array)
 
 
@@ -115,8 +124,8 @@ def fast_calls(model: Any) -> Iterator[None]:
         if is_plain_graph(part):
             replace(part, "call", _run(part, calls))
     optimizer = getattr(model, "optimizer", None)
-    if _has_fused_adam(optimizer):
-        replace(optimizer, "_parallel_update_step", _adam(optimizer))
+    if has_fused_adam(optimizer):
+        replace(optimizer, "_parallel_update_step", update_of(optimizer))
     with replaced(changes):
         yield
 
@@ -264,15 +273,61 @@ def _alone_reads_batch_norm(relu: Any, outputs: set[int]) -> bool:
     return fast and len(norm._outbound_nodes) == len(norm._inbound_nodes) == 1
 
 
-def conv(layer: Any, inputs: Any, kernel: Any, bias: Any) -> Any:
-    """Return a convolution of stride 1 and padding "same" with a layer's geometry."""
+def conv(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool = False) -> Any:
+    """Return a convolution of stride 1 and padding "same" with a layer's geometry, plus a bias.
+
+    Of that the positive part where it is to be `rectified`.
+    """
     kernel = kernel.permute(3, 2, 0, 1)
     if kernel.dtype == torch.float16:
         # Where the CPU has no fast convolution in float16, torch's slow one asks for this.
         kernel = kernel.contiguous()
-    padding = tuple(size // 2 for size in layer.kernel_size)
-    outputs = F.conv2d(inputs.permute(0, 3, 1, 2), kernel, bias, padding=padding)
+    padding = [size // 2 for size in layer.kernel_size]
+    images = inputs.permute(0, 3, 1, 2)
+    if rectified and _fuses_relu(images):
+        fused = torch.ops.mkldnn._convolution_pointwise
+        outputs = fused(images, kernel, bias, padding, [1, 1], [1, 1], 1, "relu", [], "")
+    else:
+        outputs = F.conv2d(images, kernel, bias, padding=padding)
+        outputs = F.relu_(outputs) if rectified else outputs
     return outputs.permute(0, 2, 3, 1)
+
+
+def doubling_conv(inputs: Any, kernel: Any, bias: Any = None, rectified: bool = False) -> Any:
+    """Return the transposed convolution of stride 2 with a kernel `(4, 4, inputs, outputs)`.
+
+    Plus a bias where there is one; of that the positive part where it is to be `rectified`.
+    """
+    # Permuted views are torch's channels-last layout: nothing is copied.
+    images, kernel = inputs.permute(0, 3, 1, 2), kernel.permute(2, 3, 0, 1)
+    if rectified and _fuses_relu(images):
+        fused, one, two = torch.ops.mkldnn._convolution_transpose_pointwise, [1, 1], [2, 2]
+        outputs = fused(images, kernel, bias, one, [0, 0], two, one, 1, "relu", [], "")
+    else:
+        outputs = F.conv_transpose2d(images, kernel, bias, stride=2, padding=1)
+        outputs = F.relu_(outputs) if rectified else outputs
+    return outputs.permute(0, 2, 3, 1)
+
+
+def _fuses_relu(images: Any) -> bool:
+    """Whether oneDNN takes a convolution and a ReLU in one, which has no gradient."""
+    return (
+        not torch.is_grad_enabled()
+        and images.device.type == "cpu"
+        and images.dtype in _fused_types()
+        and torch.backends.mkldnn.enabled
+    )
+
+
+@functools.cache
+def _fused_types() -> frozenset[torch.dtype]:
+    """Return the types in which torch has oneDNN's fused convolutions: a private interface."""
+    library = torch.ops.mkldnn
+    names = ("_convolution_pointwise", "_convolution_transpose_pointwise")
+    if not torch.backends.mkldnn.is_available() or not all(hasattr(library, n) for n in names):
+        return frozenset()
+    bfloat16 = getattr(library, "_is_mkldnn_bf16_supported", lambda: False)()
+    return frozenset({torch.float32, torch.bfloat16} if bfloat16 else {torch.float32})
 
 
 def _conv(layer: Any) -> Callable[..., Any]:
@@ -339,48 +394,3 @@ def _upsample(layer: Any) -> Callable[..., Any]:
         return outputs.permute(0, 2, 3, 1)
 
     return call
-
-
-def _has_fused_adam(optimizer: Any) -> bool:
-    return (
-        isinstance(optimizer, keras.optimizers.Adam)
-        and hasattr(torch, "_fused_adam_")
-        and hasattr(optimizer, "_parallel_update_step")
-        and not optimizer.amsgrad
-    )
-
-
-def _adam(optimizer: Any) -> Callable[..., None]:
-    """Return Keras' update by torch's fused operation.
-
-    torch adds epsilon to the root of the corrected velocity, Keras to that of the plain one: the
-    same, for an epsilon that is divided by the correction.
-    """
-    own = type(optimizer)._parallel_update_step
-
-    def update(gradients: list[Any], variables: list[Any], learning_rate: Any) -> None:
-        values = [variable._value for variable in variables]
-        plain = all(each.dtype == torch.float32 and each.device.type == "cpu" for each in values)
-        if not plain:
-            own(optimizer, gradients, variables, learning_rate)
-            return
-        indices = [optimizer._get_variable_index(variable) for variable in variables]
-        step = int(keras.ops.convert_to_numpy(optimizer.iterations)) + 1
-        counter = torch.tensor(float(step))
-        torch._fused_adam_(
-            values,
-            gradients,
-            [optimizer._momentums[index]._value for index in indices],
-            [optimizer._velocities[index]._value for index in indices],
-            [],
-            [counter] * len(values),
-            lr=float(learning_rate),
-            beta1=optimizer.beta_1,
-            beta2=optimizer.beta_2,
-            weight_decay=0.0,
-            eps=optimizer.epsilon / (1.0 - optimizer.beta_2**step) ** 0.5,
-            amsgrad=False,
-            maximize=False,
-        )
-
-    return update

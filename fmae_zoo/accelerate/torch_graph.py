@@ -2,18 +2,21 @@
 
 Keras and autograd take longer to find out what such a step has to do than torch takes to do it.
 Here a step is watched once, by the tracer behind `torch.compile`'s autograd, and what it did to
-tensors, backward pass and metrics included, is done again for each batch; only the optimizer's
-update stays a call. No compiler is needed.
+tensors, backward pass and metrics included, is done again for each batch, by TorchScript's
+interpreter; only the optimizer's update stays a call. No compiler is needed.
 """
 
 import threading
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
+from keras import tree
 
 from fmae_zoo.accelerate.calls import is_steady, replaced
+from fmae_zoo.accelerate.torch_adam import adam_of, is_plain_adam
 from fmae_zoo.latents.sampling import GaussianSampling
 
 PLAIN_STEPS = 8
@@ -24,12 +27,17 @@ _one_at_a_time = threading.Lock()
 
 
 class Graph:
-    """The step of a model for batches of one shape, as long as the model stays as it is."""
+    """The step of a model for batches of one kind, as long as the model stays as it is.
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    Args:
+        model: compiled.
+        structure: of the batches, with any leaves.
+    """
+
+    def __init__(self, model: Any, structure: Any) -> None:
+        self._model, self._structure = model, structure
         self._state, self._settings = _state(model), _settings(model)
-        self._shape: Any = None
+        self._noise: Noise | None = None
         self._plain_steps: float = PLAIN_STEPS
         self._operations: Any = None
 
@@ -43,19 +51,27 @@ class Graph:
         )
         return same and _settings(self._model) == self._settings
 
-    def __call__(self, batch: Any) -> dict[str, Any]:
+    @property
+    def is_made(self) -> bool:
+        """Whether steps are taken from the graph, and not by Keras."""
+        return self._operations is not None
+
+    def __call__(self, tensors: list[Any]) -> dict[str, Any]:
         """Take a step: the first ones as Keras does, and all others from the graph."""
-        if self._operations is None and self._plain_steps == 0:
-            self._watch(batch)
-        if self._operations is None:
+        if not self.is_made and self._plain_steps == 0:
+            self._watch(tensors)
+        if not self.is_made:
             self._plain_steps -= 1
             with self._noise_by(self._noted):
-                return dict(self._model.train_step(batch))
-        noise = None if self._shape is None else self._model.sampling.noise(self._shape)
+                return dict(self._model.train_step(self._batch_of(tensors)))
+        drawn = [] if self._noise is None else [self._noise()]
         with torch.no_grad():
-            logs, gradients = self._operations(batch, noise)
-            self._model.optimizer.apply(gradients, self._variables)
-        return dict(logs)
+            found = self._operations(*tensors, *drawn)
+            self._update(found[len(self._names) :])
+        return dict(zip(self._names, found))
+
+    def _batch_of(self, tensors: Sequence[Any]) -> Any:
+        return tree.pack_sequence_as(self._structure, list(tensors))
 
     def _noise_by(self, function: Callable[[Any], Any]) -> AbstractContextManager[None]:
         """Let the layer that samples, if there is one, have its noise from a function."""
@@ -63,35 +79,61 @@ class Graph:
         return replaced([] if sampling is None else [(sampling, "noise", function)])
 
     def _noted(self, shape: Any) -> Any:
-        self._shape = shape
-        return GaussianSampling.noise(self._model.sampling, shape)
+        sampling = self._model.sampling
+        self._noise = Noise(sampling.seed_generator, shape)
+        return GaussianSampling.noise(sampling, shape)
 
-    def _watch(self, batch: Any) -> None:
+    def _watch(self, tensors: list[Any]) -> None:
         """Make the graph of a step that is taken back; none where this torch cannot."""
+        asked: list[Any] = []
 
-        def step(batch: Any, noise: Any) -> Any:
-            asked: list[Any] = []
+        def step(*inputs: Any) -> tuple[Any, ...]:
+            """Return the logs and the gradients; the noise is the last input."""
             no_update = [(self._model.optimizer, "apply", lambda *args: asked.extend(args))]
-            with self._noise_by(lambda shape: noise), replaced(no_update):
-                logs = self._model.train_step(batch)
-            gradients, self._variables = asked
-            return logs, list(gradients)
+            with self._noise_by(lambda shape: inputs[-1]), replaced(no_update):
+                logs = self._model.train_step(self._batch_of(inputs[: len(tensors)]))
+            self._names = list(logs)
+            return (*logs.values(), *asked[0])
 
         before = [value.detach().clone() for value, _ in self._state]
+        drawn = [] if self._noise is None else [torch.zeros(self._noise.shape)]
         try:
             # An interface that torch does not promise to keep.
             from torch.fx.experimental.proxy_tensor import make_fx
 
-            noise = None if self._shape is None else torch.zeros(self._shape)
             with _one_at_a_time:
-                self._operations = _simplified(make_fx(step)(batch, noise))
+                operations = _simplified(make_fx(step)(*tensors, *drawn))
+            self._operations = _interpreted(operations, [*tensors, *drawn])
+            self._update = adam_of(self._model.optimizer, asked[1])
         except Exception:
-            self._plain_steps = float("inf")
+            self._plain_steps, self._operations = float("inf"), None
         finally:
             self._model.zero_grad()
             with torch.no_grad():
                 for (value, _), old in zip(self._state, before):
                     value.copy_(old)
+
+
+class Noise:
+    """The draws of `keras.random.normal`, without the time that Keras takes around each.
+
+    Args:
+        seed_generator: of Keras, that is moved on as by Keras.
+        shape: of the draws.
+    """
+
+    def __init__(self, seed_generator: Any, shape: Sequence[int]) -> None:
+        self.shape = tuple(shape)
+        self._state = seed_generator.state
+        self._generator = torch.Generator()
+
+    def __call__(self) -> Any:
+        """Return the next draw."""
+        state = self._state._value
+        seed, count = state.tolist()
+        state[1] += 1
+        self._generator.manual_seed((seed + count) & 0xFFFFFFFF)
+        return torch.normal(0.0, 1.0, self.shape, generator=self._generator)
 
 
 def can_be_traced(model: Any) -> bool:
@@ -111,7 +153,7 @@ def _settings(model: Any) -> list[Any]:
     # Not the layers' configs: to make them, Keras imports TensorFlow where there is one.
     names = ("compute_dtype", "activation", "momentum", "epsilon", "negative_slope", "max_value")
     found = [getattr(each, name, None) for each in model._flatten_layers() for name in names]
-    return [model.optimizer.loss_scale_factor, *found]
+    return [model.optimizer.loss_scale_factor, is_plain_adam(model.optimizer), *found]
 
 
 def _simplified(module: Any) -> Any:
@@ -130,3 +172,14 @@ def _simplified(module: Any) -> Any:
 def _has_effect(node: Any) -> bool:
     schema = getattr(node.target, "_schema", None)
     return node.op in ("placeholder", "output") or (schema is not None and schema.is_mutable)
+
+
+def _interpreted(module: Any, inputs: list[Any]) -> Any:
+    """Return a graph's module for TorchScript's interpreter: Python takes longer for each call."""
+    with warnings.catch_warnings(), torch.no_grad():
+        # TorchScript is no longer developed.
+        warnings.simplefilter("ignore")
+        try:
+            return torch.jit.trace(module, inputs, check_trace=False)
+        except Exception:
+            return module

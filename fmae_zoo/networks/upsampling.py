@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from fmae_zoo.accelerate import is_plain
+from fmae_zoo.accelerate import completed, is_plain
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -45,25 +45,25 @@ class UpsampledConv2D(layers.Conv2D):
         return (batch, *doubled, self.filters)
 
 
-def upsampled_conv(inputs: Any, kernel: Any) -> Any:
+def upsampled_conv(inputs: Any, kernel: Any, bias: Any = None, rectified: bool = False) -> Any:
     """Return what a 3x3 convolution gives for the 2x upsampled inputs.
 
     Args:
         inputs: `(n, height, width, channels)`.
         kernel: `(3, 3, channels, filters)`.
+        bias: `(filters,)`, that is added.
+        rectified: with a bias, to return the positive part alone.
     """
-    if keras.backend.backend() == "jax":
-        return _by_phases(inputs, kernel)
-    kernel = _transposed_kernel(kernel)
     if keras.backend.backend() == "torch":
-        from torch.nn.functional import conv_transpose2d
+        from fmae_zoo.accelerate.on_torch import doubling_conv
 
-        # The permuted view is torch's channels-last layout: nothing is copied.
-        kernel = kernel.permute(2, 3, 0, 1)
-        outputs = conv_transpose2d(inputs.permute(0, 3, 1, 2), kernel, stride=2, padding=1)
-        return outputs.permute(0, 2, 3, 1)
-    kernel = ops.transpose(kernel, (0, 1, 3, 2))
-    return ops.conv_transpose(inputs, kernel, strides=2, padding="same")
+        return doubling_conv(inputs, _transposed_kernel(kernel), bias, rectified)
+    if keras.backend.backend() == "jax":
+        outputs = _by_phases(inputs, kernel)
+    else:
+        kernel = ops.transpose(_transposed_kernel(kernel), (0, 1, 3, 2))
+        outputs = ops.conv_transpose(inputs, kernel, strides=2, padding="same")
+    return outputs if bias is None else completed(outputs, bias, rectified)
 
 
 def _by_phases(inputs: Any, kernel: Any) -> Any:
