@@ -20,6 +20,7 @@ from fmae_zoo.accelerate.calls import (
     replaced,
     stacked,
 )
+from fmae_zoo.accelerate.memory import give_freed_memory_back
 from fmae_zoo.accelerate.plain import is_plain
 
 
@@ -75,8 +76,6 @@ class Steps:
 def _functions(model: Any, training: bool) -> tuple[Any, Any]:
     """Return the compiled functions of one step, and of several in a loop."""
     plain_step = model.train_step if training else model.test_step
-    jit = functools.partial(jax.jit, donate_argnums=0, compiler_options=compiler_options())
-
     def step(state: Any, batch: Any) -> Any:
         with fast_calls(model):
             return plain_step(state, batch)
@@ -89,7 +88,29 @@ def _functions(model: Any, training: bool) -> tuple[Any, Any]:
         nothing = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
         return jax.lax.fori_loop(0, count, take, (nothing, state))
 
-    return jit(step), jit(steps)
+    return Compiled(step), Compiled(steps)
+
+
+class Compiled:
+    """A function of a state and of data, compiled for each kind of data that it is called with.
+
+    `jax.jit` takes the first step while the memory that the compiler worked with is still held:
+    here that is given back between the two.
+    """
+
+    def __init__(self, function: Any) -> None:
+        options = compiler_options()
+        self._function = jax.jit(function, donate_argnums=0, compiler_options=options)
+        self._kinds: dict[Any, Any] = {}
+
+    def __call__(self, state: Any, data: Any, *rest: Any) -> Any:
+        """Return what the function does; the state is used up."""
+        shapes = [(array.shape, array.dtype) for array in jax.tree.leaves(data)]
+        kind = (jax.tree.structure((state, data)), *shapes)
+        if kind not in self._kinds:
+            self._kinds[kind] = self._function.lower(state, data, *rest).compile()
+            give_freed_memory_back()
+        return self._kinds[kind](state, data, *rest)
 
 
 @contextmanager

@@ -1,8 +1,6 @@
 """PyTorch: a Functional model's layers by torch's own operations, one after another."""
 
-import ctypes
 import functools
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +21,7 @@ from fmae_zoo.accelerate.calls import (
     kept_steps,
     replaced,
 )
+from fmae_zoo.accelerate.memory import keep_freed_memory
 from fmae_zoo.accelerate.torch_adam import has_fused_adam, update_of
 from fmae_zoo.accelerate.torch_graph import Graph, can_be_traced
 
@@ -128,22 +127,6 @@ def fast_calls(model: Any) -> Iterator[None]:
         replace(optimizer, "_parallel_update_step", update_of(optimizer))
     with replaced(changes):
         yield
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let the C library keep up to a GiB of what activations free, for those of the next batch.
-
-    glibc gives blocks of megabytes back to the system at once, and gets them anew page by page,
-    which takes up to a third of a step. The setting is the process's, and stays; one that the
-    environment makes is left as it is.
-    """
-    m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-    if mallopt is not None and not any(name in os.environ for name in names):
-        mallopt(m_mmap_threshold, 32 << 20)
-        mallopt(m_trim_threshold, 1 << 30)
 
 
 def _run(model: Any, calls: dict[int, Callable[..., Any]]) -> Callable[..., Any] | None:
