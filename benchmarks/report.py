@@ -9,7 +9,7 @@ from benchmarks.case import BACKENDS, CONTESTANTS
 from benchmarks.groups import Group, grouped, ratio, title_of
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, Row, read_rows, write_csv
-from benchmarks.targets import OTHERS, targets
+from benchmarks.targets import OTHERS, Target, targets
 from fmae_zoo.files import write_text
 
 
@@ -45,22 +45,34 @@ def markdown(rows: Sequence[Row], others: dict[str, Any]) -> str:
         "median of several blocks, and half their interquartile range; the contestants of a "
         "backend took turns, block by block. First step: with what is compiled in it. Memory: of "
         "the process when all is imported, and at its peak; and of the GPU where there is one. "
-        "Share of peak: of the fastest matrix product or convolution in any process of the table. "
+        "Share of peak: of the fastest matrix product or convolution in any process of the table, "
+        "in its precision. "
         "The hand-written loops compute every layer as it stands; the zoo folds BatchNorm for "
         "inference, computes upsampling and the convolution after it with 4/9 of the products, "
         "on PyTorch lets the C library keep the memory that activations free, and takes several "
         "steps of a dense network in a call.",
         "",
     ]
-    aims = [target.cells() for target in targets(groups, others)]
-    if aims:
-        columns = ("figure", "aim", "obtained", "reached")
-        lines += ["## Aims", "", *table(columns, aims, numbers_from=1), ""]
+    lines += _aims(targets(groups, others))
     for group in groups:
         lines += [f"## {title_of(group)}", "", *_group_table(group), ""]
     lines += ["## Ratios", "", *_ratio_table(groups), "", "## Machines", ""]
     lines += _machines(rows)
     return "\n".join(lines) + "\n"
+
+
+def _aims(found: Sequence[Target]) -> list[str]:
+    """Return the aims that were missed, and then those that were reached."""
+    if not found:
+        return []
+    reached = [target for target in found if target.reached]
+    lines = ["## Aims", "", f"{len(reached)} of {len(found)} are reached.", ""]
+    missed = [target for target in found if not target.reached]
+    for title, those in (("Missed", missed), ("Reached", reached)):
+        if those:
+            rows = table(("figure", "aim", "obtained"), [each.cells() for each in those], 1)
+            lines += [f"### {title}", "", *rows, ""]
+    return lines
 
 
 def _group_table(group: Group) -> list[str]:

@@ -29,12 +29,7 @@ class Target(NamedTuple):
     def cells(self) -> list[str]:
         """Return the figure as a row of a table."""
         bound = f"at least {self.lowest:g}" if self.highest == INF else f"at most {self.highest:g}"
-        return [
-            self.figure,
-            bound,
-            f"{self.obtained:.{self.digits}f}",
-            "yes" if self.reached else "no",
-        ]
+        return [self.figure, bound, f"{self.obtained:.{self.digits}f}"]
 
 
 def targets(groups: Sequence[Group], others: dict[str, Any]) -> list[Target]:

@@ -9,7 +9,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+    # And XLA compiles for longer than its code for a few images then runs.
+    flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+    os.environ.setdefault("XLA_FLAGS", flags)
 # What one test has had compiled, others need too, as do later runs.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",

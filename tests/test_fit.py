@@ -395,3 +395,42 @@ def test_arrays_are_moved_to_an_accelerator_where_they_are_few(monkeypatch, room
     model._symbolic_build(data_batch=arrays)
     held = steps.Steps(model, arrays, training=True)._arrays
     assert isinstance(held[0], np.ndarray) is not moved
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiled here on JAX alone")
+def test_a_step_is_compiled_once_for_each_kind_of_batch(monkeypatch):
+    from fmae_zoo.accelerate import on_jax
+
+    given_back = []
+    monkeypatch.setattr(on_jax, "give_freed_memory_back", lambda: given_back.append(1))
+    model = classifier()
+    # 16 images are two batches of 8; 20 are two, and one of 4.
+    fit(model, IMAGES[:16], LABELS[:16], batch_size=8, epochs=2, verbose=0)
+    assert len(given_back) == 1
+    fit(model, IMAGES[:20], LABELS[:20], batch_size=8, epochs=2, verbose=0)
+    assert len(given_back) == 2
+    fit(model, IMAGES[:16].astype("uint8"), LABELS[:16], batch_size=8, verbose=0)
+    assert len(given_back) == 3
+
+
+def test_freed_memory_is_kept_and_given_back_where_the_c_library_can(monkeypatch):
+    from fmae_zoo.accelerate import memory
+
+    asked = []
+    functions = {
+        "mallopt": lambda *option: asked.append(option),
+        "malloc_trim": lambda padding: asked.append(padding),
+    }
+    monkeypatch.setattr(memory, "_function", functions.get)
+    for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    memory.keep_freed_memory.__wrapped__()
+    memory.give_freed_memory_back()
+    assert asked == [(-3, 32 << 20), (-1, 1 << 30), 0]
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    memory.keep_freed_memory.__wrapped__()
+    monkeypatch.setattr(memory, "_function", lambda name: None)
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
+    memory.keep_freed_memory.__wrapped__()
+    memory.give_freed_memory_back()
+    assert len(asked) == 3

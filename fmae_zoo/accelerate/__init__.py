@@ -9,13 +9,14 @@ PyTorch (`on_torch`): Keras copies each activation twice around every channels-l
 and pooling, computes BatchNorm from several unfused operations, and spends longer on calling a
 dense layer than the layer takes. Here the same layers hand torch a permuted view, which is
 torch's own channels-last layout, and call its fused operations, one after another. A dense
-network's steps are recorded as a graph (`torch_graph`).
+network's steps are recorded as a graph (`torch_graph`); Adam is one operation (`torch_adam`).
 
 TensorFlow (`on_tensorflow`): BatchNorm and Adam are TensorFlow's fused operations. With a CPU's
 library for convolutions these are faster than what XLA makes of them; without convolutions XLA is.
 
 JAX (`on_jax`): XLA's default library for convolutions on CPUs takes twice as long as the one
-before it, so functions are compiled without it. While Keras runs a model on JAX, the model's
+before it, so functions are compiled without it, and what the compiler worked with is given back
+before the first step (`memory`). While Keras runs a model on JAX, the model's
 variables hold nothing; an error or an interrupt would leave them so, and here gives them back.
 
 `plain_keras` leaves all that out: the tests compare with it.

@@ -76,6 +76,7 @@ class Steps:
 def _functions(model: Any, training: bool) -> tuple[Any, Any]:
     """Return the compiled functions of one step, and of several in a loop."""
     plain_step = model.train_step if training else model.test_step
+
     def step(state: Any, batch: Any) -> Any:
         with fast_calls(model):
             return plain_step(state, batch)

@@ -20,20 +20,21 @@ def has_fused_adam(optimizer: Any) -> bool:
 
 def is_plain_adam(optimizer: Any) -> bool:
     """Whether that update is all that an optimizer does with gradients."""
-    return (
-        type(optimizer) is _adam()
-        and has_fused_adam(optimizer)
-        and not optimizer.use_ema
-        and optimizer.gradient_accumulation_steps is None
-        and optimizer.loss_scale_factor is None
-        and {optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm} == {None}
-        and optimizer.weight_decay is None
-    )
+    if not _is_adam(optimizer) or not has_fused_adam(optimizer):
+        return False
+    clips = (optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm)
+    extras = (optimizer.weight_decay, optimizer.loss_scale_factor)
+    steps = optimizer.gradient_accumulation_steps
+    return not optimizer.use_ema and all(each is None for each in (*clips, *extras, steps))
+
+
+def _is_adam(optimizer: Any) -> bool:
+    """Whether an optimizer is of the class that Keras makes of its Adam on this backend."""
+    return type(optimizer) is _adam()
 
 
 @functools.cache
 def _adam() -> type:
-    """Return the class that Keras makes of its Adam on this backend."""
     return type(keras.optimizers.Adam())
 
 
