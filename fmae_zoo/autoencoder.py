@@ -144,10 +144,13 @@ class Autoencoder(keras.Model):
             ImagesError: an array has a shape, dtype or range that images do not have, or is empty.
             ArgumentError: the batch size is no integer of 1 or more.
         """
-        check_training_images(x, y)
+        self.check_data(x, y)
         check = options.get("validation_data")
-        if isinstance(check, tuple | list) and len(check) == 2:
-            check_training_images(*check)
+        if isinstance(check, tuple | list) and len(check) >= 2:
+            self.check_data(*check[:2])
+        if "validation_batch_size" in options:
+            size = _checked_batch_size(options["validation_batch_size"])
+            options["validation_batch_size"] = size
         return fit(
             self,
             x,
@@ -172,9 +175,19 @@ class Autoencoder(keras.Model):
         Raises:
             ImagesError, ArgumentError: as `fit`.
         """
-        check_training_images(x, y)
+        self.check_data(x, y)
         size = _checked_batch_size(batch_size)
         return evaluate(self, x, y, batch_size=size, verbose=verbose, **options)
+
+    def check_data(self, x: Any, y: Any) -> None:
+        """Refuse arrays that `fit` and `evaluate` cannot take for images.
+
+        For a subclass to override whose inputs or targets are others.
+
+        Raises:
+            ImagesError: as `fit`.
+        """
+        check_training_images(x, y)
 
     def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return latent means: float32 `(n, latent size)`. Deterministic.

@@ -31,7 +31,7 @@ def as_images(images: Any) -> np.ndarray:
     _check_shape_and_dtype(array, "(n, 28, 28, 1) or (n, 28, 28)")
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255.0)
-    if np.isnan(array).any():
+    if array.size and np.isnan(array.min()):
         raise ImagesError("Expected float images in [0, 1]; received NaN.")
     _check_range(array)
     return np.asarray(array, dtype=np.float32)
@@ -49,7 +49,7 @@ def check_training_images(x: Any, y: Any) -> None:
     target = x if y is None else y.get("image") if isinstance(y, dict) else y
     for array in (x, target):
         if isinstance(array, np.ndarray):
-            _check_shape_and_dtype(array, "(n, 28, 28, 1)")
+            _check_shape_and_dtype(to_numpy(array), "(n, 28, 28, 1)")
             if not len(array):
                 raise ImagesError("Expected images; received none.")
     if isinstance(target, np.ndarray) and target.dtype != np.uint8:
@@ -75,7 +75,8 @@ def _check_shape_and_dtype(array: np.ndarray, expected: str) -> None:
 
 def _check_range(array: np.ndarray) -> None:
     if array.size:
-        low, high = float(array.min()), float(array.max())
+        # These two pass over NaN.
+        low, high = (float(find.reduce(array, axis=None)) for find in (np.fmin, np.fmax))
         if low < 0.0 or high > 1.0:
             raise ImagesError(
                 f"Expected float images in [0, 1]; received values in [{low:g}, {high:g}]. "

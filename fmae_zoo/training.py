@@ -14,6 +14,7 @@ import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
+from fmae_zoo.accelerate import evaluate, fit
 from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
@@ -257,7 +258,9 @@ class _Run:
         annotations = {name: values[order] for name, values in self.annotations.items()}
         watch = _Watch(self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs)
         began = time.perf_counter()
-        logs = model.fit(
+        # These images were checked when they came.
+        logs = fit(
+            model,
             inputs,
             {"image": targets, **annotations},
             batch_size=self.recipe.batch_size,
@@ -266,8 +269,8 @@ class _Run:
             callbacks=[watch],
         ).history
         self._check_finite(model, progress)
-        checks = model.evaluate(
-            validation["image"], validation, batch_size=500, verbose=0, return_dict=True
+        checks = evaluate(
+            model, validation["image"], validation, batch_size=500, verbose=0, return_dict=True
         )
         seconds = time.perf_counter() - began
         progress.seconds += seconds

@@ -10,8 +10,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     # And XLA compiles for longer than its code for a few images then runs.
-    flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
-    os.environ.setdefault("XLA_FLAGS", flags)
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
+        " --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+    )
 # What one test has had compiled, others need too, as do later runs.
 os.environ.setdefault(
     "JAX_COMPILATION_CACHE_DIR",
@@ -192,6 +193,8 @@ TINY_CONV = {
 def run_python(code: str, *args: str, backend: str | None = None, **environment: str):
     """Run Python code in a process of its own."""
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    # Compiled as for users: among what runs so are the comparisons between backends.
+    env["XLA_FLAGS"] = env.get("XLA_FLAGS", "").replace("--xla_backend_optimization_level=0", "")
     if backend is not None:
         env["KERAS_BACKEND"] = backend
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])

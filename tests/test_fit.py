@@ -397,6 +397,18 @@ def test_arrays_are_moved_to_an_accelerator_where_they_are_few(monkeypatch, room
     assert isinstance(held[0], np.ndarray) is not moved
 
 
+def test_what_is_trained_may_change_between_two_calls_of_evaluate(own_loop):
+    """The state has as many arrays then, of other shapes."""
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(8), layers.Dense(2)])
+    model.compile("sgd", "mse")
+    inputs, found = np.ones((6, 4), "float32"), []
+    for frozen in (0, 1):
+        for number, layer in enumerate(model.layers):
+            layer.trainable = number != frozen
+        found.append(evaluate(model, inputs, np.zeros((6, 2)), batch_size=3, verbose=0))
+    assert found[0] == pytest.approx(found[1])
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiled here on JAX alone")
 def test_a_step_is_compiled_once_for_each_kind_of_batch(monkeypatch):
     from fmae_zoo.accelerate import on_jax

@@ -143,10 +143,12 @@ def _last(record):
 @ON_TORCH
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_graph_takes_the_steps(kind):
+    import torch
+
     model = built(kind)
     trained(model)
     (graph,) = graphs(model)
-    assert graph.is_made
+    assert isinstance(graph._operations, torch.jit.ScriptModule)
     assert not any("noise" in layer.__dict__ for layer in model._flatten_layers())
     assert "apply" not in model.optimizer.__dict__
 
@@ -158,7 +160,8 @@ def test_batches_of_another_kind_have_another_graph():
     trained(model, y={"image": IMAGES})
     for images in (IMAGES, sideways, IMAGES.astype("float32") / 255.0):
         trained(model, images=images, y=IMAGES)
-    assert len(graphs(model)) == 4
+    # What runs sideways is copied, as each part of an array is, and lies as the others do.
+    assert len(graphs(model)) == 3
 
 
 @ON_TORCH
@@ -196,7 +199,8 @@ def test_where_torch_cannot_trace_the_steps_are_plain(monkeypatch):
     plain = trained(built())
     monkeypatch.setattr("torch.fx.experimental.proxy_tensor.make_fx", make_fx)
     model = built()
-    assert_same(plain, trained(model))
+    with pytest.warns(RuntimeWarning, match="one by one.*not traced"):
+        assert_same(plain, trained(model))
     assert not graphs(model)[0].is_made
 
 

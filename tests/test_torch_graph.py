@@ -1,5 +1,7 @@
 """The parts of a graph's step on PyTorch: noise, Adam, the interpreter."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -9,19 +11,25 @@ if keras.backend.backend() != "torch":
 
 import torch
 
-from fmae_zoo.accelerate.torch_adam import adam_of, is_plain_adam
+from fmae_zoo import Autoencoder
+from fmae_zoo.accelerate import evaluate
+from fmae_zoo.accelerate.torch_adam import apply_of, is_plain_adam
 from fmae_zoo.accelerate.torch_graph import Noise
-from tests.test_fit_dense import assert_same, built, graphs, trained
+from fmae_zoo.registry import find_spec
+from tests.test_fit_dense import IMAGES, assert_same, built, graphs, trained
 
 
-def test_noise_is_that_of_keras():
+@pytest.mark.parametrize("shape", [(3, 4), (8, 32)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_noise_is_that_of_keras(shape, dtype, monkeypatch):
+    monkeypatch.setattr(keras.random, "normal", partial(keras.random.normal, dtype=dtype))
     ours, theirs = keras.random.SeedGenerator(5), keras.random.SeedGenerator(5)
-    noise = Noise(ours, (3, 4))
-    for _ in range(3):
-        np.testing.assert_array_equal(noise(), keras.random.normal((3, 4), seed=theirs))
-    np.testing.assert_array_equal(
-        keras.random.normal((3, 4), seed=ours), keras.random.normal((3, 4), seed=theirs)
-    )
+    noise = Noise(ours, keras.random.normal(shape, seed=ours))
+    keras.random.normal(shape, seed=theirs)
+    for draw in (noise, noise, lambda: keras.random.normal(shape, seed=ours)):
+        one, other = draw(), keras.random.normal(shape, seed=theirs)
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +77,11 @@ def test_the_update_is_that_of_keras(rate, constraint):
     def plain(optimizer, variables):
         return lambda gradients: optimizer.apply(gradients, variables)
 
+    def fast(optimizer, variables):
+        return apply_of(optimizer, [torch.zeros(2)], variables)
+
     with torch.no_grad():
-        for one, other in zip(after_three(adam_of), after_three(plain)):
+        for one, other in zip(after_three(fast), after_three(plain)):
             # Keras takes the bias corrections in float32.
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
@@ -93,6 +104,91 @@ def test_an_optimizer_whose_settings_change_has_another_graph():
     (graph,) = graphs(model)
     model.optimizer.clipnorm = 1.0
     assert not graph.fits
+
+
+def test_another_optimizer_has_another_graph():
+    model = built("deterministic")
+    trained(model, epochs=1)
+    before = model.encoder.get_weights()
+    model.optimizer = keras.optimizers.Adam(0.0)
+    trained(model, epochs=1)
+    assert int(model.optimizer.iterations) == 21
+    for one, other in zip(before, model.encoder.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_moments_that_are_made_anew_are_those_that_are_used():
+    model = built("deterministic")
+    trained(model, epochs=1)
+    model.optimizer.built = False
+    model.optimizer.build(model.trainable_variables)
+    (graph,) = graphs(model)
+    assert not graph.fits
+    trained(model, epochs=1)
+    assert any(np.any(np.array(moment)) for moment in model.optimizer._momentums)
+
+
+def test_an_apply_of_ones_own_is_called_for_each_step():
+    model = built("deterministic")
+    trained(model, epochs=1)
+    own, calls = model.optimizer.apply, []
+    model.optimizer.apply = lambda *inputs: (calls.append(1), own(*inputs))[1]
+    trained(model, epochs=1)
+    assert len(calls) == 21
+
+
+def test_adam_in_a_graph_is_one_operation(monkeypatch):
+    model = built("deterministic")
+    trained(model, epochs=1)
+    monkeypatch.setattr(type(model.optimizer), "apply", None)
+    model.fit(IMAGES[:160], batch_size=8, shuffle=False, verbose=0)
+    assert int(model.optimizer.iterations) == 21 + 20
+
+
+def test_a_weight_without_a_gradient_stays():
+    model = built("deterministic")
+    model.unused = keras.layers.Dense(3)
+    model.unused.build((None, 4))
+    before = model.unused.get_weights()
+    with pytest.warns(UserWarning, match="Gradients do not exist"):
+        history = trained(model)
+    assert np.isfinite(history["loss"]).all()
+    np.testing.assert_array_equal(before[0], model.unused.get_weights()[0])
+
+
+def test_a_layer_that_writes_to_its_inputs_leaves_the_users_images():
+    class Blank(keras.layers.Layer):
+        def call(self, inputs):
+            inputs[:, :14] = 0
+            return inputs
+
+    model = keras.Sequential([keras.Input((28, 28, 1)), Blank(), keras.layers.Flatten()])
+    model.compile("sgd", "mse")
+    images = np.ones((16, 28, 28, 1), "float32")
+    evaluate(model, images, np.zeros((16, 784)), batch_size=8, verbose=0)
+    evaluate(model, images, np.zeros((16, 784)), batch_size=16, verbose=0)
+    assert images.all()
+
+
+def test_a_field_of_records_is_trained_on():
+    model = built("deterministic")
+    records = np.zeros(40, [("label", "u1"), ("image", "f4", (28, 28, 1))])
+    assert np.isfinite(trained(model, images=records["image"])["loss"]).all()
+
+
+def test_a_convolution_and_its_relu_are_one_operation_in_inference(monkeypatch):
+    from fmae_zoo.accelerate import on_torch
+
+    assert torch.float32 in on_torch._fused_types()
+    seen = []
+    for name in ("_rectified_conv", "_rectified_doubling_conv"):
+        own = getattr(on_torch, name)
+        noted = lambda *inputs, own=own, name=name: (seen.append(name), own(*inputs))[1]  # noqa: E731
+        monkeypatch.setattr(on_torch, name, noted)
+    model = Autoencoder(find_spec("conv-ae-bn"))
+    model.reconstruct(IMAGES[:2])
+    assert seen.count("_rectified_conv") == 6
+    assert seen.count("_rectified_doubling_conv") == 2
 
 
 def test_without_torchscript_a_graph_takes_the_steps_in_python(monkeypatch):

@@ -1,5 +1,6 @@
 """What `Autoencoder.fit` and `evaluate` take for images."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -46,6 +47,35 @@ def test_arrays_that_are_no_images_are_not_trained_on(x, y, words):
         np.testing.assert_array_equal(old, new)
 
 
+def test_masked_images_are_not_trained_on():
+    masked = np.ma.masked_greater(np.full((4, 28, 28, 1), 2.0), 1.0)
+    with pytest.raises(ImagesError, match="masked"):
+        compiled().fit(masked, verbose=0)
+
+
+def test_a_range_is_seen_beside_nan():
+    images = np.full((4, 28, 28, 1), 255.0)
+    images[0] = np.nan
+    with pytest.raises(ImagesError, match="255"):
+        compiled().fit(images, verbose=0)
+
+
+def test_a_subclass_says_what_it_takes():
+    class Labelled(Autoencoder):
+        def check_data(self, x, y):
+            seen.append((x, y))
+
+        def compute_loss(self, x=None, y=None, y_pred=None, **options):
+            return keras.ops.mean(y_pred["code"] ** 2)
+
+    seen = []
+    model = Labelled(tiny_spec())
+    model.compile("sgd")
+    labels = np.arange(8)
+    model.fit(images_of(8), labels, validation_data=(images_of(8), labels), verbose=0)
+    assert len(seen) == 2
+
+
 def test_noisy_images_are_trained_on_with_clean_ones_beside_them():
     model = compiled()
     noisy = images_of(4) / 255.0 + np.random.default_rng(0).normal(size=(4, 28, 28, 1))
@@ -62,5 +92,7 @@ def test_a_batch_size_that_is_none_is_refused(size):
 
 def test_an_integer_of_numpy_is_a_batch_size():
     model = compiled()
-    model.fit(images_of(8), batch_size=np.int64(4), verbose=0)
+    size, checks = np.int64(4), (images_of(8), images_of(8))
+    options = {"validation_data": checks, "validation_batch_size": size}
+    model.fit(images_of(8), batch_size=size, verbose=0, **options)
     assert int(model.steps.value) == 2

@@ -64,8 +64,10 @@ def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool =
 
 
 def completed(outputs: Any, bias: Any, rectified: bool) -> Any:
-    """Return a linear layer's outputs plus the bias; `rectified`, the positive part of that."""
-    if keras.backend.backend() == "tensorflow":
+    """Return a linear layer's outputs plus a bias, if any; `rectified`, the positive part."""
+    if bias is None:
+        pass
+    elif keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         # This addition, and no other, TensorFlow computes in one with the convolution.

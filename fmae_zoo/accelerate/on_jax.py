@@ -93,7 +93,7 @@ def _functions(model: Any, training: bool) -> tuple[Any, Any]:
 
 
 class Compiled:
-    """A function of a state and of data, compiled for each kind of data that it is called with.
+    """A function of a state and of data, compiled for each kind of them.
 
     `jax.jit` takes the first step while the memory that the compiler worked with is still held:
     here that is given back between the two.
@@ -106,8 +106,9 @@ class Compiled:
 
     def __call__(self, state: Any, data: Any, *rest: Any) -> Any:
         """Return what the function does; the state is used up."""
-        shapes = [(array.shape, array.dtype) for array in jax.tree.leaves(data)]
-        kind = (jax.tree.structure((state, data)), *shapes)
+        leaves, structure = jax.tree.flatten((state, data))
+        settings = (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision)
+        kind = (structure, *settings, *((leaf.shape, leaf.dtype) for leaf in leaves))
         if kind not in self._kinds:
             self._kinds[kind] = self._function.lower(state, data, *rest).compile()
             give_freed_memory_back()

@@ -90,12 +90,12 @@ def _drop_denormals(optimizer: Any) -> None:
 
 
 def _as_tensor(array: Any) -> Any:
-    """Return an array as a tensor; torch takes none that is read-only or runs backwards."""
+    """Return an array as a tensor of its own: a layer may write to it."""
     if isinstance(array, np.ndarray):
-        backwards = any(stride < 0 for stride in array.strides)
-        array = array if array.flags.writeable and not backwards else array.copy()
+        own = array.flags.owndata and array.flags.writeable
+        array = array if own else array.copy()
         if array.dtype in (np.uint8, np.float32):
-            # What Keras makes of these too, in less time.
+            # Keras copies each array, and takes longer for it.
             array = torch.from_numpy(array)
     return keras.ops.convert_to_tensor(array)
 
@@ -269,8 +269,7 @@ def conv(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool = Fals
     padding = [size // 2 for size in layer.kernel_size]
     images = inputs.permute(0, 3, 1, 2)
     if rectified and _fuses_relu(images):
-        fused = torch.ops.mkldnn._convolution_pointwise
-        outputs = fused(images, kernel, bias, padding, [1, 1], [1, 1], 1, "relu", [], "")
+        outputs = _rectified_conv(images, kernel, bias, padding)
     else:
         outputs = F.conv2d(images, kernel, bias, padding=padding)
         outputs = F.relu_(outputs) if rectified else outputs
@@ -285,8 +284,7 @@ def doubling_conv(inputs: Any, kernel: Any, bias: Any = None, rectified: bool = 
     # Permuted views are torch's channels-last layout: nothing is copied.
     images, kernel = inputs.permute(0, 3, 1, 2), kernel.permute(2, 3, 0, 1)
     if rectified and _fuses_relu(images):
-        fused, one, two = torch.ops.mkldnn._convolution_transpose_pointwise, [1, 1], [2, 2]
-        outputs = fused(images, kernel, bias, one, [0, 0], two, one, 1, "relu", [], "")
+        outputs = _rectified_doubling_conv(images, kernel, bias)
     else:
         outputs = F.conv_transpose2d(images, kernel, bias, stride=2, padding=1)
         outputs = F.relu_(outputs) if rectified else outputs
@@ -306,12 +304,26 @@ def _fuses_relu(images: Any) -> bool:
 @functools.cache
 def _fused_types() -> frozenset[torch.dtype]:
     """Return the types in which torch has oneDNN's fused convolutions: a private interface."""
-    library = torch.ops.mkldnn
-    names = ("_convolution_pointwise", "_convolution_transpose_pointwise")
-    if not torch.backends.mkldnn.is_available() or not all(hasattr(library, n) for n in names):
-        return frozenset()
-    bfloat16 = getattr(library, "_is_mkldnn_bf16_supported", lambda: False)()
-    return frozenset({torch.float32, torch.bfloat16} if bfloat16 else {torch.float32})
+    found = set()
+    for dtype in (torch.float32, torch.bfloat16):
+        image, kernel, bias = (torch.ones(shape, dtype=dtype) for shape in (4 * [1], 4 * [1], [1]))
+        try:
+            _rectified_conv(image, kernel, bias, [0, 0])
+            _rectified_doubling_conv(image, torch.ones((1, 1, 4, 4), dtype=dtype), bias)
+        except Exception:  # A torch without them, or with others of their names.
+            continue
+        found.add(dtype)
+    return frozenset(found)
+
+
+def _rectified_conv(images: Any, kernel: Any, bias: Any, padding: list[int]) -> Any:
+    fused = torch.ops.mkldnn._convolution_pointwise
+    return fused(images, kernel, bias, padding, [1, 1], [1, 1], 1, "relu", [], "")
+
+
+def _rectified_doubling_conv(images: Any, kernel: Any, bias: Any) -> Any:
+    fused, one, two = torch.ops.mkldnn._convolution_transpose_pointwise, [1, 1], [2, 2]
+    return fused(images, kernel, bias, one, [0, 0], two, one, 1, "relu", [], "")
 
 
 def _conv(layer: Any) -> Callable[..., Any]:

@@ -1,11 +1,11 @@
 """PyTorch: Keras' Adam by torch's fused operation."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import torch
+from keras.src.backend.torch.optimizers.torch_adam import Adam
 
 
 def has_fused_adam(optimizer: Any) -> bool:
@@ -20,22 +20,13 @@ def has_fused_adam(optimizer: Any) -> bool:
 
 def is_plain_adam(optimizer: Any) -> bool:
     """Whether that update is all that an optimizer does with gradients."""
-    if not _is_adam(optimizer) or not has_fused_adam(optimizer):
+    plain = type(optimizer) is Adam and "apply" not in vars(optimizer)
+    if not plain or not has_fused_adam(optimizer):
         return False
     clips = (optimizer.clipnorm, optimizer.clipvalue, optimizer.global_clipnorm)
     extras = (optimizer.weight_decay, optimizer.loss_scale_factor)
     steps = optimizer.gradient_accumulation_steps
     return not optimizer.use_ema and all(each is None for each in (*clips, *extras, steps))
-
-
-def _is_adam(optimizer: Any) -> bool:
-    """Whether an optimizer is of the class that Keras makes of its Adam on this backend."""
-    return type(optimizer) is _adam()
-
-
-@functools.cache
-def _adam() -> type:
-    return type(keras.optimizers.Adam())
 
 
 def update_of(optimizer: Any) -> Callable[..., None]:
@@ -52,27 +43,30 @@ def update_of(optimizer: Any) -> Callable[..., None]:
     return update
 
 
-def adam_of(optimizer: Any, variables: Any) -> Callable[[Any], None]:
-    """Return `optimizer.apply` for the gradients of these variables, always the same ones."""
+def apply_of(optimizer: Any, gradients: Any, variables: Any) -> Callable[[Any], None]:
+    """Return `optimizer.apply` for gradients such as these, of always the same variables."""
     variables = list(variables)
-    constrained = any(variable.constraint is not None for variable in variables)
-    plain = is_plain_adam(optimizer) and _are_fit(variables) and not constrained
-    if not plain or any(variable.overwrite_with_gradient for variable in variables):
+    missing = any(gradient is None for gradient in gradients)
+    special = any(each.constraint is not None or each.overwrite_with_gradient for each in variables)
+    if missing or special or not is_plain_adam(optimizer) or not _are_fit(variables):
         return lambda gradients: optimizer.apply(list(gradients), variables)
     tensors = _tensors(optimizer, variables)
 
-    def update(gradients: Any) -> None:
+    def apply(gradients: Any) -> None:
         iterations = optimizer.iterations._value
         rate = float(optimizer._get_current_learning_rate())
         _update(optimizer, tensors, gradients, iterations.item() + 1, rate)
         iterations += 1
 
-    return update
+    return apply
 
 
 def _are_fit(variables: list[Any]) -> bool:
-    values = [variable._value for variable in variables]
-    return all(each.dtype == torch.float32 and each.device.type == "cpu" for each in values)
+    """Whether the fused operation, which reads memory in its order, takes these variables."""
+    return all(
+        value.dtype == torch.float32 and value.device.type == "cpu" and value.is_contiguous()
+        for value in (variable._value for variable in variables)
+    )
 
 
 def _tensors(optimizer: Any, variables: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:

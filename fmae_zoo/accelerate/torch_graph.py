@@ -16,7 +16,7 @@ import torch
 from keras import tree
 
 from fmae_zoo.accelerate.calls import is_steady, replaced
-from fmae_zoo.accelerate.torch_adam import adam_of, is_plain_adam
+from fmae_zoo.accelerate.torch_adam import apply_of, is_plain_adam
 from fmae_zoo.latents.sampling import GaussianSampling
 
 PLAIN_STEPS = 8
@@ -37,6 +37,7 @@ class Graph:
     def __init__(self, model: Any, structure: Any) -> None:
         self._model, self._structure = model, structure
         self._state, self._settings = _state(model), _settings(model)
+        self._moments: list[Any] = []
         self._noise: Noise | None = None
         self._plain_steps: float = PLAIN_STEPS
         self._operations: Any = None
@@ -49,6 +50,10 @@ class Graph:
             one is other and trains == trained
             for (one, trains), (other, trained) in zip(now, self._state)
         )
+        if self.is_made:
+            moments = _moments(self._model)
+            same = same and len(moments) == len(self._moments)
+            same = same and all(one is other for one, other in zip(moments, self._moments))
         return same and _settings(self._model) == self._settings
 
     @property
@@ -67,7 +72,7 @@ class Graph:
         drawn = [] if self._noise is None else [self._noise()]
         with torch.no_grad():
             found = self._operations(*tensors, *drawn)
-            self._update(found[len(self._names) :])
+            self._apply(found[len(self._names) :])
         return dict(zip(self._names, found))
 
     def _batch_of(self, tensors: Sequence[Any]) -> Any:
@@ -80,8 +85,9 @@ class Graph:
 
     def _noted(self, shape: Any) -> Any:
         sampling = self._model.sampling
-        self._noise = Noise(sampling.seed_generator, shape)
-        return GaussianSampling.noise(sampling, shape)
+        drawn = GaussianSampling.noise(sampling, shape)
+        self._noise = Noise(sampling.seed_generator, drawn)
+        return drawn
 
     def _watch(self, tensors: list[Any]) -> None:
         """Make the graph of a step that is taken back; none where this torch cannot."""
@@ -96,17 +102,22 @@ class Graph:
             return (*logs.values(), *asked[0])
 
         before = [value.detach().clone() for value, _ in self._state]
-        drawn = [] if self._noise is None else [torch.zeros(self._noise.shape)]
+        inputs = tensors if self._noise is None else [*tensors, torch.zeros_like(self._noise.like)]
         try:
             # An interface that torch does not promise to keep.
             from torch.fx.experimental.proxy_tensor import make_fx
 
             with _one_at_a_time:
-                operations = _simplified(make_fx(step)(*tensors, *drawn))
-            self._operations = _interpreted(operations, [*tensors, *drawn])
-            self._update = adam_of(self._model.optimizer, asked[1])
-        except Exception:
-            self._plain_steps, self._operations = float("inf"), None
+                operations = _interpreted(_simplified(make_fx(step)(*inputs)), inputs)
+            self._apply = apply_of(self._model.optimizer, *asked)
+            self._moments = _moments(self._model)
+            self._operations = operations
+        except Exception as error:
+            self._plain_steps = float("inf")
+            told = (
+                f"Steps are taken one by one, which takes longer: torch cannot trace one: {error}"
+            )
+            warnings.warn(told, RuntimeWarning, stacklevel=2)
         finally:
             self._model.zero_grad()
             with torch.no_grad():
@@ -119,13 +130,13 @@ class Noise:
 
     Args:
         seed_generator: of Keras, that is moved on as by Keras.
-        shape: of the draws.
+        like: a draw of Keras', whose shape, dtype and device the others have.
     """
 
-    def __init__(self, seed_generator: Any, shape: Sequence[int]) -> None:
-        self.shape = tuple(shape)
+    def __init__(self, seed_generator: Any, like: Any) -> None:
+        self.like = like
         self._state = seed_generator.state
-        self._generator = torch.Generator()
+        self._generator = torch.Generator(like.device)
 
     def __call__(self) -> Any:
         """Return the next draw."""
@@ -133,7 +144,9 @@ class Noise:
         seed, count = state.tolist()
         state[1] += 1
         self._generator.manual_seed((seed + count) & 0xFFFFFFFF)
-        return torch.normal(0.0, 1.0, self.shape, generator=self._generator)
+        like, generator = self.like, self._generator
+        kind = {"dtype": like.dtype, "device": like.device}
+        return torch.normal(0.0, 1.0, like.shape, generator=generator, **kind)
 
 
 def can_be_traced(model: Any) -> bool:
@@ -148,12 +161,18 @@ def _state(model: Any) -> list[tuple[Any, bool]]:
     return [(variable._value, variable.trainable) for variable in variables]
 
 
+def _moments(model: Any) -> list[Any]:
+    """Return the tensors of a model's optimizer."""
+    return [variable._value for variable in model.optimizer.variables]
+
+
 def _settings(model: Any) -> list[Any]:
     """Return what else a graph takes from a model, as far as people change it."""
     # Not the layers' configs: to make them, Keras imports TensorFlow where there is one.
     names = ("compute_dtype", "activation", "momentum", "epsilon", "negative_slope", "max_value")
     found = [getattr(each, name, None) for each in model._flatten_layers() for name in names]
-    return [model.optimizer.loss_scale_factor, is_plain_adam(model.optimizer), *found]
+    optimizer = model.optimizer
+    return [optimizer, optimizer.loss_scale_factor, is_plain_adam(optimizer), *found]
 
 
 def _simplified(module: Any) -> Any:

@@ -52,7 +52,7 @@ def upsampled_conv(inputs: Any, kernel: Any, bias: Any = None, rectified: bool =
         inputs: `(n, height, width, channels)`.
         kernel: `(3, 3, channels, filters)`.
         bias: `(filters,)`, that is added.
-        rectified: with a bias, to return the positive part alone.
+        rectified: whether to return the positive part alone.
     """
     if keras.backend.backend() == "torch":
         from fmae_zoo.accelerate.on_torch import doubling_conv
@@ -63,7 +63,7 @@ def upsampled_conv(inputs: Any, kernel: Any, bias: Any = None, rectified: bool =
     else:
         kernel = ops.transpose(_transposed_kernel(kernel), (0, 1, 3, 2))
         outputs = ops.conv_transpose(inputs, kernel, strides=2, padding="same")
-    return outputs if bias is None else completed(outputs, bias, rectified)
+    return completed(outputs, bias, rectified)
 
 
 def _by_phases(inputs: Any, kernel: Any) -> Any:
