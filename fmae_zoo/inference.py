@@ -40,7 +40,7 @@ def predicted(
     check_integer("batch_size", batch_size, 1)
     if not len(inputs):
         return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
-    if is_plain():
+    if is_plain() or not _shows_nan(model):
         with accelerated(model):
             outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
         outputs = keras.activations.get(activation)(ops.convert_to_tensor(outputs, "float32"))
@@ -49,6 +49,19 @@ def predicted(
     size = min(batch_size, CHUNK) if in_parts else batch_size
     chunks = (inputs[start : start + size] for start in range(0, len(inputs), size))
     return np.concatenate(_calls_of(model, activation)(chunks))
+
+
+def _shows_nan(model: Any) -> bool:
+    """Whether NaN among the weights, if there is any, is seen in the outputs.
+
+    oneDNN, with which PyTorch and TensorFlow take a convolution and its ReLU in one, makes zeros
+    of it.
+    """
+    if keras.backend.backend() == "jax" or not is_on_cpu():
+        return True
+    with np.errstate(all="ignore"):
+        # A sum is finite where all that it is of is.
+        return all(np.isfinite(ops.convert_to_numpy(each).sum()) for each in model.variables)
 
 
 def _fetched(outputs: Iterable[Any]) -> list[np.ndarray]:
@@ -67,7 +80,8 @@ def folded(model: Any, cached: bool = False) -> Callable[[Any], Any]:
 
     `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
     kernel is scaled once, and not each output. The folding is a part of what is computed, so it
-    always is that of the weights as they are; `cached` makes it that of the first call.
+    always is that of the weights as they are; `cached` makes it that of the first call. A ReLU
+    after the BatchNorm goes into the layer too.
     """
     # A Sequential model that knows its input's shape holds a Functional one.
     model = getattr(model, "_functional", None) or model

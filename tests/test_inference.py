@@ -96,6 +96,14 @@ def test_a_norm_that_is_an_output_is_not_rectified(kept):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["conv and norm", "upsampled, with relu"])
+def test_weights_that_are_nan_show_in_the_outputs(name):
+    model = network(*NETWORKS[name](), layers.Conv2D(4, 3), layers.BatchNormalization())
+    kernel = model.layers[1].kernel
+    kernel.assign(np.full(kernel.shape, np.nan, "float32"))
+    assert np.isnan(predicted(model, inputs(), 500)).all()
+
+
 def test_gradients_flow_through_a_folded_network_on_pytorch():
     if keras.backend.backend() != "torch":
         pytest.skip("what is fused has no gradient on PyTorch alone")

@@ -1,5 +1,6 @@
 """The parts of a graph's step on PyTorch: noise, Adam, the interpreter."""
 
+import itertools
 from functools import partial
 
 import keras
@@ -10,9 +11,10 @@ if keras.backend.backend() != "torch":
     pytest.skip("graphs of torch alone", allow_module_level=True)
 
 import torch
+from torch.jit import ScriptModule
 
 from fmae_zoo import Autoencoder
-from fmae_zoo.accelerate import evaluate
+from fmae_zoo.accelerate import evaluate, torch_graph
 from fmae_zoo.accelerate.torch_adam import apply_of, is_plain_adam
 from fmae_zoo.accelerate.torch_graph import Noise
 from fmae_zoo.registry import find_spec
@@ -189,6 +191,15 @@ def test_a_convolution_and_its_relu_are_one_operation_in_inference(monkeypatch):
     model.reconstruct(IMAGES[:2])
     assert seen.count("_rectified_conv") == 6
     assert seen.count("_rectified_doubling_conv") == 2
+
+
+def test_torchscript_takes_no_more_graphs_than_it_may(monkeypatch):
+    monkeypatch.setattr(torch_graph, "_counter", itertools.count())
+    monkeypatch.setattr(torch_graph, "INTERPRETED_AT_MOST", 1)
+    first, second = built(), built()
+    assert_same(trained(first), trained(second), atol=1e-6)
+    kinds = [isinstance(graphs(each)[0]._operations, ScriptModule) for each in (first, second)]
+    assert kinds == [True, False]
 
 
 def test_without_torchscript_a_graph_takes_the_steps_in_python(monkeypatch):

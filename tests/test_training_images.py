@@ -65,7 +65,7 @@ def test_a_subclass_says_what_it_takes():
         def check_data(self, x, y):
             seen.append((x, y))
 
-        def compute_loss(self, x=None, y=None, y_pred=None, **options):
+        def compute_loss(self, x=None, y=None, y_pred=None, *rest, **options):
             return keras.ops.mean(y_pred["code"] ** 2)
 
     seen = []

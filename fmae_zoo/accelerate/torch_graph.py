@@ -6,6 +6,7 @@ tensors, backward pass and metrics included, is done again for each batch, by To
 interpreter; only the optimizer's update stays a call. No compiler is needed.
 """
 
+import itertools
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -22,8 +23,16 @@ from fmae_zoo.latents.sampling import GaussianSampling
 PLAIN_STEPS = 8
 """Taken before one is watched, which takes as long as a hundred steps become shorter by."""
 
+INTERPRETED_AT_MOST = 100
+"""Graphs of a process that TorchScript takes, which never frees the 2 MiB that it needs for each.
+
+Those after them are called from Python: their models then train a tenth slower.
+"""
+
 _one_at_a_time = threading.Lock()
 """The tracer changes what all threads share."""
+
+_counter = itertools.count()
 
 
 class Graph:
@@ -195,6 +204,8 @@ def _has_effect(node: Any) -> bool:
 
 def _interpreted(module: Any, inputs: list[Any]) -> Any:
     """Return a graph's module for TorchScript's interpreter: Python takes longer for each call."""
+    if next(_counter) >= INTERPRETED_AT_MOST:
+        return module
     with warnings.catch_warnings(), torch.no_grad():
         # TorchScript is no longer developed.
         warnings.simplefilter("ignore")
