@@ -7,6 +7,7 @@ interpreter; only the optimizer's update stays a call. No compiler is needed.
 """
 
 import itertools
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ INTERPRETED_AT_MOST = 100
 
 Those after them are called from Python: their models then train a tenth slower.
 """
+
+_log = logging.getLogger(__name__)
 
 _one_at_a_time = threading.Lock()
 """The tracer changes what all threads share."""
@@ -123,10 +126,7 @@ class Graph:
             self._operations = operations
         except Exception as error:
             self._plain_steps = float("inf")
-            told = (
-                f"Steps are taken one by one, which takes longer: torch cannot trace one: {error}"
-            )
-            warnings.warn(told, RuntimeWarning, stacklevel=2)
+            _log.info("Steps are taken one by one: torch cannot trace one: %s", error)
         finally:
             self._model.zero_grad()
             with torch.no_grad():
@@ -203,13 +203,23 @@ def _has_effect(node: Any) -> bool:
 
 
 def _interpreted(module: Any, inputs: list[Any]) -> Any:
-    """Return a graph's module for TorchScript's interpreter: Python takes longer for each call."""
+    """Return a graph's module for TorchScript's interpreter: Python takes longer for each call.
+
+    Its optimizer is off: it computes `addmm` in two operations, which rounds otherwise than a step
+    of Keras does, and a run that is resumed begins with those.
+    """
     if next(_counter) >= INTERPRETED_AT_MOST:
         return module
     with warnings.catch_warnings(), torch.no_grad():
         # TorchScript is no longer developed.
         warnings.simplefilter("ignore")
         try:
-            return torch.jit.trace(module, inputs, check_trace=False)
+            traced = torch.jit.trace(module, inputs, check_trace=False)
         except Exception:
             return module
+
+    def interpreted(*tensors: Any) -> Any:
+        with torch.jit.optimized_execution(False):
+            return traced(*tensors)
+
+    return interpreted
