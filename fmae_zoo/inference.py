@@ -1,7 +1,6 @@
 """Outputs of a model for many images: BatchNorm folded, one compiled call for each batch."""
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -15,6 +14,7 @@ from fmae_zoo.accelerate.calls import (
     is_convolutional,
     is_on_cpu,
     is_plain_graph,
+    is_plain_relu,
 )
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.networks.upsampling import UpsampledConv2D, upsampled_conv
@@ -111,10 +111,11 @@ def _foldable(model: Any) -> list[tuple[Any, Any, Any]]:
 
     And with the ReLU that alone reads that, or None.
     """
-    readers = Counter(id(output) for output in tree.flatten(model.outputs))
+    readers: dict[int, list[Any]] = {id(output): [None] for output in tree.flatten(model.outputs)}
     for operation in model.operations:
         for node in operation._inbound_nodes:
-            readers.update(id(tensor) for tensor in node.arguments.keras_tensors)
+            for tensor in node.arguments.keras_tensors:
+                readers.setdefault(id(tensor), []).append(operation)
     found = []
     for norm in model.layers:
         if type(norm) is not layers.BatchNormalization or len(norm._inbound_nodes) != 1:
@@ -124,21 +125,12 @@ def _foldable(model: Any) -> list[tuple[Any, Any, Any]]:
         linear = linear and before.quantization_mode is None and len(before._inbound_nodes) == 1
         last = norm.axis in (-1, len(norm.input.shape) - 1)
         last = last and getattr(before, "data_format", "channels_last") == "channels_last"
-        if linear and last and readers[id(norm.input)] == 1:
-            relu = _plain_relu_after(norm, model) if readers[id(norm.output)] == 1 else None
-            found.append((before, norm, relu))
+        if linear and last and len(readers[id(norm.input)]) == 1:
+            readers_of_norm = readers.get(id(norm.output), [])
+            after: Any = readers_of_norm[0] if len(readers_of_norm) == 1 else None
+            folds = is_plain_relu(after) and len(after._inbound_nodes) == 1
+            found.append((before, norm, after if folds else None))
     return found
-
-
-def _plain_relu_after(norm: Any, model: Any) -> Any:
-    """Return the layer of the model that reads a BatchNorm if it is a plain ReLU, else None."""
-    if len(norm._outbound_nodes) != 1:
-        return None
-    after = norm._outbound_nodes[0].operation
-    plain = type(after) is layers.ReLU and len(after._inbound_nodes) == 1
-    plain = plain and after.max_value is None and not after.negative_slope and not after.threshold
-    # A model that ends at the BatchNorm is read by layers of others.
-    return after if plain and any(after is layer for layer in model.layers) else None
 
 
 def _merged(layer: Any, norm: Any) -> tuple[Any, Any]:

@@ -409,6 +409,11 @@ def test_what_is_trained_may_change_between_two_calls_of_evaluate(own_loop):
     assert found[0] == pytest.approx(found[1])
 
 
+def test_a_batch_size_may_be_an_integer_of_numpy(own_loop):
+    trained(fit, batch_size=np.int64(8), epochs=1)
+    assert own_loop
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="compiled here on JAX alone")
 def test_a_step_is_compiled_once_for_each_kind_of_batch(monkeypatch):
     from fmae_zoo.accelerate import on_jax

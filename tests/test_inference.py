@@ -104,9 +104,8 @@ def test_weights_that_are_nan_show_in_the_outputs(name):
     assert np.isnan(predicted(model, inputs(), 500)).all()
 
 
-def test_gradients_flow_through_a_folded_network_on_pytorch():
-    if keras.backend.backend() != "torch":
-        pytest.skip("what is fused has no gradient on PyTorch alone")
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="on PyTorch alone has it none")
+def test_gradients_flow_through_a_folded_network_where_what_is_fused_has_none():
     import torch
 
     model = network(*NETWORKS["upsampled, with relu"]())

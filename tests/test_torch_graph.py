@@ -182,10 +182,13 @@ def test_a_convolution_and_its_relu_are_one_operation_in_inference(monkeypatch):
 
     assert torch.float32 in on_torch._fused_types()
     seen = []
+
+    def noted(own, *inputs):
+        seen.append(own.__name__)
+        return own(*inputs)
+
     for name in ("_rectified_conv", "_rectified_doubling_conv"):
-        own = getattr(on_torch, name)
-        noted = lambda *inputs, own=own, name=name: (seen.append(name), own(*inputs))[1]  # noqa: E731
-        monkeypatch.setattr(on_torch, name, noted)
+        monkeypatch.setattr(on_torch, name, partial(noted, getattr(on_torch, name)))
     model = Autoencoder(find_spec("conv-ae-bn"))
     model.reconstruct(IMAGES[:2])
     assert seen.count("_rectified_conv") == 6

@@ -16,8 +16,8 @@ library for convolutions these are faster than what XLA makes of them; without c
 
 JAX (`on_jax`): XLA's default library for convolutions on CPUs takes twice as long as the one
 before it, so functions are compiled without it, and what the compiler worked with is given back
-before the first step (`memory`). While Keras runs a model on JAX, the model's
-variables hold nothing; an error or an interrupt would leave them so, and here gives them back.
+before the first step (`memory`). While Keras runs a model on JAX, the model's variables hold
+nothing; an error or an interrupt would leave them so, and here gives them back.
 
 `plain_keras` leaves all that out: the tests compare with it.
 """

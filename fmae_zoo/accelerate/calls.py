@@ -54,7 +54,7 @@ def replaced(changes: Sequence[tuple[Any, str, Any]]) -> Iterator[None]:
                 vars(owner)[name] = own
 
 
-def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool = False) -> Any:
+def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool) -> Any:
     """Return what the layer's convolution gives with another kernel, `completed`."""
     if keras.backend.backend() == "torch" and has_fast_conv(layer):
         from fmae_zoo.accelerate.on_torch import conv
@@ -65,16 +65,17 @@ def convolved(layer: Any, inputs: Any, kernel: Any, bias: Any, rectified: bool =
 
 def completed(outputs: Any, bias: Any, rectified: bool) -> Any:
     """Return a linear layer's outputs plus a bias, if any; `rectified`, the positive part."""
-    if bias is None:
-        pass
-    elif keras.backend.backend() == "tensorflow":
+    outputs = outputs if bias is None else _biased(outputs, bias)
+    return ops.relu(outputs) if rectified else outputs
+
+
+def _biased(outputs: Any, bias: Any) -> Any:
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         # This addition, and no other, TensorFlow computes in one with the convolution.
-        outputs = tf.nn.bias_add(outputs, bias)
-    else:
-        outputs = outputs + bias
-    return ops.relu(outputs) if rectified else outputs
+        return tf.nn.bias_add(outputs, bias)
+    return outputs + bias
 
 
 def fast_call_of(layer: Any) -> Any:
@@ -157,6 +158,12 @@ def kept_steps(model: Any) -> dict[Any, Any]:
         kept.clear()
         kept["of"] = model._loss_tracker
     return kept
+
+
+def is_plain_relu(layer: Any) -> bool:
+    """Whether a layer is a ReLU that returns the positive part of its inputs, and no more."""
+    plain = type(layer) is layers.ReLU and layer.max_value is None
+    return plain and not layer.negative_slope and not layer.threshold
 
 
 def has_plain_batch_norm(layer: Any) -> bool:

@@ -104,8 +104,8 @@ def _is_ours(model: Any, x: Any, y: Any, batch_size: Any) -> bool:
         and all(isinstance(array, np.ndarray) and array.ndim for array in arrays)
         and all(array.dtype.kind in "biuf" for array in arrays)
         and {len(array) for array in arrays} == {len(x)} != {0}
-        and isinstance(batch_size, int)
-        and batch_size > 0
+        and isinstance(batch_size, int | np.integer)
+        and bool(batch_size > 0)
     )
 
 

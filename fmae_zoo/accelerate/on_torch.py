@@ -17,6 +17,7 @@ from fmae_zoo.accelerate.calls import (
     has_plain_batch_norm,
     is_on_cpu,
     is_plain_graph,
+    is_plain_relu,
     is_resident,
     kept_steps,
     replaced,
@@ -204,9 +205,7 @@ def _fast_call(layer: Any, outputs: set[int]) -> Callable[..., Any] | None:
         return _pool(layer) if plain else None
     if kind is layers.UpSampling2D:
         return _upsample(layer) if layer.interpolation == "nearest" else None
-    if kind is layers.ReLU:
-        return _relu(layer, outputs)
-    return None
+    return _relu(layer, outputs) if is_plain_relu(layer) else None
 
 
 def _cast(layer: Any) -> Callable[[Any], Any]:
@@ -239,9 +238,7 @@ def _reshape(layer: Any) -> Callable[..., Any]:
     return lambda inputs, training=None, mask=None: cast(inputs).reshape(-1, *shape)
 
 
-def _relu(layer: Any, outputs: set[int]) -> Callable[..., Any] | None:
-    if layer.max_value is not None or layer.negative_slope or layer.threshold:
-        return None
+def _relu(layer: Any, outputs: set[int]) -> Callable[..., Any]:
     cast = _cast(layer)
     if not _alone_reads_batch_norm(layer, outputs):
         return lambda inputs, training=None, mask=None: F.relu(cast(inputs))

@@ -49,7 +49,6 @@ class Graph:
     def __init__(self, model: Any, structure: Any) -> None:
         self._model, self._structure = model, structure
         self._state, self._settings = _state(model), _settings(model)
-        self._moments: list[Any] = []
         self._noise: Noise | None = None
         self._plain_steps: float = PLAIN_STEPS
         self._operations: Any = None
@@ -62,10 +61,6 @@ class Graph:
             one is other and trains == trained
             for (one, trains), (other, trained) in zip(now, self._state)
         )
-        if self.is_made:
-            moments = _moments(self._model)
-            same = same and len(moments) == len(self._moments)
-            same = same and all(one is other for one, other in zip(moments, self._moments))
         return same and _settings(self._model) == self._settings
 
     @property
@@ -122,7 +117,6 @@ class Graph:
             with _one_at_a_time:
                 operations = _interpreted(_simplified(make_fx(step)(*inputs)), inputs)
             self._apply = apply_of(self._model.optimizer, *asked)
-            self._moments = _moments(self._model)
             self._operations = operations
         except Exception as error:
             self._plain_steps = float("inf")
@@ -165,14 +159,9 @@ def can_be_traced(model: Any) -> bool:
 
 
 def _state(model: Any) -> list[tuple[Any, bool]]:
-    """Return the tensors that a graph works on, and whether each is trained."""
-    variables = [*model.variables, *model.metrics_variables]
+    """Return the tensors that a step works on, the optimizer's too, and whether each is trained."""
+    variables = [*model.variables, *model.metrics_variables, *model.optimizer.variables]
     return [(variable._value, variable.trainable) for variable in variables]
-
-
-def _moments(model: Any) -> list[Any]:
-    """Return the tensors of a model's optimizer."""
-    return [variable._value for variable in model.optimizer.variables]
 
 
 def _settings(model: Any) -> list[Any]:
@@ -180,8 +169,7 @@ def _settings(model: Any) -> list[Any]:
     # Not the layers' configs: to make them, Keras imports TensorFlow where there is one.
     names = ("compute_dtype", "activation", "momentum", "epsilon", "negative_slope", "max_value")
     found = [getattr(each, name, None) for each in model._flatten_layers() for name in names]
-    optimizer = model.optimizer
-    return [optimizer, optimizer.loss_scale_factor, is_plain_adam(optimizer), *found]
+    return [model.optimizer.loss_scale_factor, is_plain_adam(model.optimizer), *found]
 
 
 def _simplified(module: Any) -> Any:
