@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -279,6 +280,17 @@ def test_wrong_options_are_refused_without_a_request(hub, commit, options):
         fmae_zoo.load("hf://me/tiny", **options)
     assert not hub.log
     assert "hf_" not in str(caught.value)
+
+
+def test_a_load_leaves_no_thread_behind(hub, commit, tmp_path):
+    def ours():
+        return {one for one in threading.enumerate() if "process_request" not in one.name}
+
+    fmae_zoo.load("hf://me/tiny@v1", cache_dir=tmp_path / "first")
+    before = ours()
+    for number in range(3):
+        fmae_zoo.load("hf://me/tiny@v1", cache_dir=tmp_path / str(number))
+    assert ours() <= before
 
 
 @pytest.mark.failure

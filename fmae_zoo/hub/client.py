@@ -368,6 +368,9 @@ def _silent() -> type:
     from huggingface_hub.utils import tqdm
 
     class Silent(tqdm):
+        # Else each such class had a thread that watches it.
+        monitor_interval = 0
+
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
 
