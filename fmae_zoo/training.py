@@ -219,6 +219,10 @@ class _Run:
             if best is not None:
                 write_best(self.folder, best)
             write_checkpoint(self.folder, model, progress)
+        self._write_history(progress)
+
+    def _write_history(self, progress: Progress) -> None:
+        assert self.folder is not None
         with writing(self.folder, kept=progress.epoch):
             write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
 
@@ -233,7 +237,10 @@ class _Run:
         assert self.folder is not None
         started = (self.folder / CHECKPOINT_FILE).exists()
         if resume and started:
-            return read_checkpoint(self.folder, model, self.fingerprint)
+            progress = read_checkpoint(self.folder, model, self.fingerprint)
+            # The run may have been stopped between the checkpoint and its history.
+            self._write_history(progress)
+            return progress
         if started and read_progress(self.folder).epoch:
             raise TrainingError(
                 f"{self.folder}: there is a checkpoint of a run here. Resume it "

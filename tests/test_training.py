@@ -161,6 +161,24 @@ def test_killed_at_any_moment_and_resumed_is_bit_for_bit_the_same(tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.parametrize("last", [1, 3])
+def test_resumed_before_its_history_was_written_has_every_row(few, tmp_path, monkeypatch, last):
+    write = training.write_text
+
+    def stopped(path, text):
+        if path.name == training.HISTORY_FILE and text.count("\n") == 1 + last:
+            raise KeyboardInterrupt
+        write(path, text)
+
+    monkeypatch.setattr(training, "write_text", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
+    monkeypatch.undo()
+    history = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
+    assert (tmp_path / "history.csv").read_bytes().decode() == training.history_csv(history.rows)
+    assert len(history.rows) == 3
+
+
 def test_resuming_another_run_is_refused(few, tmp_path):
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, epochs=1)
     with pytest.raises(TrainingError, match="seed: the checkpoint has 0, this run 1"):
