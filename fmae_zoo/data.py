@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError
+from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, FmaeError, HubError
 from fmae_zoo.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
@@ -356,27 +356,25 @@ def _download_from_hub(folder: Path) -> None:
     import io
 
     import pyarrow.parquet
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
     from PIL import Image
 
+    from fmae_zoo.hub.client import HubClient
+    from fmae_zoo.hub.options import HubOptions
+
+    client = HubClient(HubOptions())
+    request = client.request("read", HUB_DATASET)
+    ask = client.api.dataset_info
     try:
-        HfApi().dataset_info(HUB_DATASET, timeout=TIMEOUT)
-        answers = True
-    except Exception:
-        # Of several libraries. Without this one request a download would try again for half
-        # a minute; what the Hub's cache has is still found.
-        answers = False
+        client.call(ask, HUB_DATASET, timeout=TIMEOUT, request=request, attempts=1)
+    except FmaeError:
+        # Without this one request a download would try again for half a minute; what the Hub's
+        # cache has is still found.
+        client = HubClient(HubOptions(local_files_only=True))
     for prefix, split in (("train", "train"), ("t10k", "test")):
+        file = f"fashion_mnist/{split}-00000-of-00001.parquet"
         try:
-            path = hf_hub_download(
-                HUB_DATASET,
-                f"fashion_mnist/{split}-00000-of-00001.parquet",
-                repo_type="dataset",
-                etag_timeout=TIMEOUT,
-                local_files_only=not answers,
-            )
-        except (OSError, HfHubHTTPError) as error:
+            path = client.download(HUB_DATASET, "main", file, kind="dataset")
+        except HubError as error:
             raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
         table = pyarrow.parquet.read_table(path)
         pictures = [

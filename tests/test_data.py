@@ -272,7 +272,7 @@ def test_the_hub_data_set_is_converted(no_source, sample, monkeypatch, tmp_path)
         Image.fromarray(image).save(buffer, format="PNG")
         return {"bytes": buffer.getvalue(), "path": ""}
 
-    def download(repo, file, **options):
+    def download(api, repo, file, **options):
         split = "train" if "train" in file else "test"
         images = getattr(sample, f"{split}_images")[:20]
         labels = getattr(sample, f"{split}_labels")[:20]
@@ -282,7 +282,7 @@ def test_the_hub_data_set_is_converted(no_source, sample, monkeypatch, tmp_path)
 
     monkeypatch.undo()
     monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", lambda *_, **options: None)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", download)
     target = tmp_path / "target"
     target.mkdir()
     data._download_from_hub(target)

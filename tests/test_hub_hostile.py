@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 import fmae_zoo
-from fmae_zoo import errors
+from fmae_zoo import data, errors
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.repo import MAX_TEXT_BYTES
 from fmae_zoo.weights import save_tensors
@@ -155,6 +155,44 @@ def test_a_file_name_cannot_leave_the_folder(hub, seeded, repo_files, name, tmp_
     with pytest.raises(errors.SpecError, match="files"):
         fmae_zoo.pull(EVIL, tmp_path / "in" / "mine")
     assert not (tmp_path / "in").exists()
+
+
+NOT_DIGESTS = ["/../../../evil", '"../../../../evil"', 'W/"/tmp/evil"', "evil", "a" * 39, "A" * 64]
+
+
+def outside_of(folder):
+    return [path for path in folder.rglob("*") if "cache" not in path.relative_to(folder).parts]
+
+
+@pytest.mark.parametrize("etag", NOT_DIGESTS)
+@pytest.mark.parametrize("header", ["ETag", "X-Linked-ETag"])
+def test_an_etag_names_no_file_outside_the_cache(hub, seeded, tmp_path, header, etag):
+    seeded()
+    hub.fail("headers", "/resolve/", times=None, headers={header: etag})
+    with pytest.raises(errors.HubError, match=r"ETag is .*expected the file's SHA-1 or SHA-256"):
+        fmae_zoo.load(EVIL)
+    assert not outside_of(tmp_path)
+    assert not list((tmp_path / "cache").rglob("blobs/*"))
+
+
+@pytest.mark.parametrize("code", [200, 404])
+def test_a_commit_names_no_folder_outside_the_cache(hub, seeded, tmp_path, code):
+    seeded()
+    headers = {"X-Repo-Commit": f"../../{tmp_path / 'evil'}", "X-Error-Code": "EntryNotFound"}
+    kind = {"code": code} if code == 404 else {}
+    hub.fail("status" if kind else "headers", "/resolve/", times=None, headers=headers, **kind)
+    with pytest.raises(errors.HubError, match=r"X-Repo-Commit is .*expected a commit"):
+        fmae_zoo.load(EVIL)
+    assert not outside_of(tmp_path)
+
+
+def test_the_data_set_of_a_hub_lands_nowhere_else(hub, tmp_path):
+    headers = {"ETag": '"../../../evil"', "X-Repo-Commit": "c" * 40}
+    body = json.dumps({"id": data.HUB_DATASET, "tags": []})
+    hub.fail("status", times=None, code=200, headers=headers, body=body)
+    with pytest.raises(errors.AbsentDataError, match="ETag"):
+        data._download_from_hub(tmp_path)
+    assert not outside_of(tmp_path)
 
 
 def test_pull_writes_known_names_only(hub, seeded, repo_files, tmp_path):

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from fmae_zoo.errors import (
     ArgumentError,
     FmaeError,
     HubConnectionError,
+    HubError,
     HubPermissionError,
     HubServerError,
     HubTimeoutError,
@@ -41,6 +43,9 @@ REQUEST_TIMEOUT = 10.0
 
 LONG_WAIT = 5.0
 """Seconds of a wait of which the user is told."""
+
+_DIGEST = re.compile(r'(W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
+"""An ETag by which a cache may name a file: git's SHA-1 or a SHA-256."""
 
 TRANSIENT = (HubConnectionError, HubTimeoutError, HubServerError, RateLimitError)
 """What may be gone when one asks again."""
@@ -114,11 +119,33 @@ def _after_response(response: Any) -> None:
     work.response = response
     if response.is_success and "text/html" in response.headers.get("content-type", ""):
         raise not_the_hub(work.request)
+    _refuse_paths(response, work.request)
     if response.status_code == 429 or response.status_code >= 500:
         try:
             hf_raise_for_status(response)
         except Exception as error:
             raise translated(error, work.request) from None
+
+
+def _refuse_paths(response: Any, request: Request) -> None:
+    """Refuse headers by which the client would name files of the cache, where they are no digests.
+
+    Raises:
+        HubError: the commit or the ETag is something else, a path for example.
+    """
+    headers = response.headers
+    commit = headers.get("x-repo-commit")
+    if commit is not None and not COMMIT.fullmatch(commit):
+        said = request.redacted(repr(commit))
+        raise HubError(f"{request.what}: X-Repo-Commit is {said}; expected a commit")
+    # The client looks into the answer to HEAD, but not into that which sends it elsewhere.
+    elsewhere = response.is_redirect and headers.get("location", "").startswith("/")
+    if response.request.method != "HEAD" or response.is_error or elsewhere:
+        return
+    etag = headers.get("x-linked-etag") or headers.get("etag")
+    if etag and not _DIGEST.fullmatch(etag):
+        said = request.redacted(repr(etag))
+        raise HubError(f"{request.what}: ETag is {said}; expected the file's SHA-1 or SHA-256")
 
 
 class _Quiet(logging.Filter):
@@ -225,17 +252,21 @@ class HubClient:
             raise not_the_hub(self.request("read", repo, revision))
         return RepoState(info.sha, bool(info.private), files)
 
-    def download(self, repo: str, commit: str, file: str, force: bool = False) -> Path:
+    def download(
+        self, repo: str, commit: str, file: str, force: bool = False, kind: str = "model"
+    ) -> Path:
         """Return the path of a file in the cache, which is downloaded where it is not there."""
 
         def downloaded() -> str:
             path: str = self.api.hf_hub_download(
                 repo,
                 file,
+                repo_type=kind,
                 revision=commit,
                 cache_dir=self.options.cache,
                 force_download=force,
                 etag_timeout=REQUEST_TIMEOUT,
+                local_files_only=self.options.local_files_only,
                 tqdm_class=_silent(),
             )
             return path

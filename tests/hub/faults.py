@@ -14,6 +14,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "slow": {"bytes": 1024, "delay": 0.05},
     "corrupt": {},
     "wrong_size": {"size": None},
+    "headers": {"headers": {}},
     "html": {},
     "redirect": {"to": "", "code": 302},
     "lose_answer": {"files": None},
@@ -52,6 +53,7 @@ class Fault:
     - `stall`: no answer until the fault is taken from the Hub's list or the Hub stops.
     - `slow`: the body comes in pieces of `bytes` bytes, `delay` seconds apart.
     - `corrupt`: the body has the right size and wrong bytes.
+    - `headers`: the answer has `headers` in the place of its own.
     - `wrong_size`: body and headers have `size` bytes (half of the file), padded with zeros
       where that is more than there is. Use `times=None` so that HEAD and GET agree.
     - `html`: the page of a captive portal, with no header of the Hub.
@@ -142,6 +144,8 @@ class Fault:
                 answer.headers["X-Linked-Size"] = str(size)
             else:
                 answer.body = answer.body[:size].ljust(size, b"\0")
+        elif self.kind == "headers":
+            answer.headers |= self.settings["headers"]
         elif self.kind == "xet":
             repo, commit = path.partition("/resolve/")[0], answer.headers.get("X-Repo-Commit")
             refresh = f"{url}/api/models{repo}/xet-read-token/{commit}"
