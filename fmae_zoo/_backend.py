@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fmae_zoo.errors import BackendError
+from fmae_zoo.files import regular
 
 BACKENDS = ("tensorflow", "torch", "jax")
 
@@ -55,6 +56,6 @@ def _others_installed(named: str) -> str:
 def _configured_backend() -> str | None:
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
-        return json.loads((home / "keras.json").read_text()).get("backend")
+        return json.loads(regular(home / "keras.json").read_text()).get("backend")
     except (OSError, ValueError):
         return None

@@ -2,12 +2,19 @@
 
 import os
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from fmae_zoo.errors import ArgumentError
 
 MAX_SEED = 2**31 - 1
 """The highest seed that every backend takes."""
+
+MAX_NAME, MAX_PATH = 255, 4000
+"""Bytes of a name in a path, and of a path to which names are to be added."""
+
+MAX_SHOWN = 120
+"""Characters of a value that an error repeats."""
 
 
 def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
@@ -58,11 +65,41 @@ def check_number(name: str, value: Any, zero: bool) -> None:
     raise ArgumentError(f"{name} is {value!r}; expected a finite number {wanted}")
 
 
-def check_folder(name: str, value: Any) -> None:
-    """Refuse a value that is no path.
+def check_folder(name: str, value: Any) -> Path:
+    """Return the path of a folder, in which `~` is the home folder.
 
     Raises:
-        ArgumentError: naming the argument and the value.
+        ArgumentError: it is no path that a file system takes; it names argument and value.
     """
-    if not isinstance(value, (str, os.PathLike)) or value == "" or "\0" in str(value):
-        raise ArgumentError(f"{name} is {value!r}; expected the path of a folder")
+    return _path(name, value, "folder")
+
+
+def check_file(name: str, value: Any, any_bytes: bool = False) -> Path:
+    """Return the path of a file, as `check_folder`; its name may be no text with `any_bytes`.
+
+    Raises:
+        ArgumentError: as `check_folder`.
+    """
+    return _path(name, value, "file", "surrogateescape" if any_bytes else "strict")
+
+
+def _path(name: str, value: Any, kind: str, errors: str = "strict") -> Path:
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    reason = ""
+    if isinstance(text, str) and text:
+        try:
+            path = Path(text).expanduser()
+            longest = max((len(part.encode("utf-8", errors)) for part in path.parts), default=0)
+            if "\0" in text:
+                reason = ": it holds a NUL character"
+            elif longest > MAX_NAME or len(str(path).encode("utf-8", errors)) > MAX_PATH:
+                reason = f", of names of at most {MAX_NAME} bytes and {MAX_PATH:,} bytes in all"
+            else:
+                return path
+        except UnicodeEncodeError:
+            reason = ": it is no UTF-8"
+        except RuntimeError:
+            reason = f": there is no such home folder. Set HOME, or write ./{text} if it is a name"
+    shown = repr(value)
+    shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
+    raise ArgumentError(f"{name} is {shown}; expected the path of a {kind}{reason}")

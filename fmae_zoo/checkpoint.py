@@ -16,6 +16,7 @@ import safetensors
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
 from fmae_zoo.errors import TrainingError, WeightsError
+from fmae_zoo.files import regular
 from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -93,7 +94,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _metadata(path: Path) -> dict[str, str]:
-    with safetensors.safe_open(path, framework="numpy") as file:
+    with safetensors.safe_open(regular(path), framework="numpy") as file:
         return file.metadata() or {}
 
 

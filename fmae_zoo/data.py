@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from fmae_zoo.arguments import check_file, check_folder
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, FmaeError, HubError
-from fmae_zoo.files import atomic_write, sha256_of
+from fmae_zoo.files import atomic_write, regular, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -133,12 +134,10 @@ def load_data(folder: str | Path | None = None) -> Dataset:
     Raises:
         DataError: a file in the folder given is missing or damaged; or some of its files are
             Fashion-MNIST's and another is not.
-        ArgumentError: the folder is neither text nor a path.
+        ArgumentError: the folder is no path.
     """
     if folder is not None:
-        if not isinstance(folder, (str, Path)):
-            raise ArgumentError(f"Expected a folder; received {type(folder).__name__}")
-        return _read_folder(Path(folder), any_data=True)
+        return _read_folder(check_folder("folder", folder), any_data=True)
     dataset = find_data()
     if dataset is None:
         logger.warning(
@@ -219,8 +218,9 @@ def read_idx(path: str | Path) -> np.ndarray:
 
     Raises:
         DataError: no IDX file, truncated, or with bytes left over.
+        ArgumentError: it is no path.
     """
-    path = Path(path)
+    path = check_file("path", path)
     return parse_idx(_decompressed(path), str(path))
 
 
@@ -252,7 +252,7 @@ def parse_idx(content: bytes, source: str) -> np.ndarray:
 
 def _decompressed(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = regular(path).read_bytes()
         if content[:2] != b"\x1f\x8b":
             return content
         with gzip.open(path) as file:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 import fmae_zoo
 from fmae_zoo import plots
+from fmae_zoo.arguments import check_folder
 from fmae_zoo.data import Dataset, find_data, load_sample
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry
@@ -30,7 +31,7 @@ console = Console(stderr=True, highlight=False)
 def main(folder: str | Path = "demo") -> None:
     """Run the demo and leave its pictures in a folder."""
     began = time.perf_counter()
-    folder = Path(folder)
+    folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = _find_data()
     model = fmae_zoo.load(MODEL, pretrained=True)

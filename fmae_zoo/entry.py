@@ -218,8 +218,7 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     if not isinstance(model, Autoencoder):
         raise ArgumentError(f"Expected an Autoencoder to save; received {type(model).__name__}")
-    check_folder("folder", folder)
-    folder = Path(folder)
+    folder = check_folder("folder", folder)
     spec = model.spec
     check_folder_for(spec, folder)
     folder.mkdir(parents=True, exist_ok=True)

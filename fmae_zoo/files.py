@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +39,17 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
         raise
 
 
+def regular(path: Path) -> Path:
+    """Return the path of a file that can be read without waiting.
+
+    Raises:
+        OSError: it is not there, or a named pipe or a device, which might never end.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"not a regular file: {str(path)!r}")
+    return path
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, as UTF-8."""
     with atomic_write(path) as file:
@@ -61,6 +73,6 @@ def sha256_of(content: bytes) -> str:
 def has_digest(path: Path, sha256: str) -> bool:
     """Return whether a file is there, can be read, and has this SHA-256."""
     try:
-        return sha256_of(path.read_bytes()) == sha256
+        return sha256_of(regular(path).read_bytes()) == sha256
     except OSError:
         return False

@@ -155,18 +155,23 @@ class ImageFiles:
 
     def _files(self) -> Iterator[Path]:
         for path in self.paths:
-            path = Path(path)
-            if path.is_dir():
+            path = Path(os.path.expanduser(path))
+            # Of os.path, since those of a Path raise where a name is too long.
+            if os.path.isdir(path):
                 yield from sorted(
                     file
                     for file in path.rglob("*")
                     if file.is_file()
                     and (file.suffix.lower() in PICTURE_SUFFIXES or _holds_arrays(file))
                 )
-            elif path.is_file():
+            elif os.path.isfile(path):
                 yield path
             else:
-                there = "neither a file nor a folder" if path.exists() else "no such file or folder"
+                there = (
+                    "neither a file nor a folder"
+                    if os.path.exists(path)
+                    else "no such file or folder"
+                )
                 self.unreadable[_printable(path)] = there
 
     def _picture(self, path: Path) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from fmae_zoo.component import Component
 from fmae_zoo.errors import SpecError
-from fmae_zoo.files import write_text
+from fmae_zoo.files import regular, write_text
 from fmae_zoo.hub.address import check_repo
 from fmae_zoo.spec import describe
 
@@ -109,7 +109,7 @@ class Manifest(Component):
         """
         path = Path(folder) / MANIFEST_FILE
         try:
-            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            content = json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
         except (OSError, ValueError, RecursionError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error
         try:

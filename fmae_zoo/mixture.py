@@ -8,6 +8,7 @@ import numpy as np
 from fmae_zoo.arguments import check_integer, check_seed
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.errors import ArgumentError, ImagesError
+from fmae_zoo.images import to_numpy
 
 COMPONENTS = 10
 MAX_CODES = 20_000
@@ -55,10 +56,13 @@ class CodeMixture:
 
         Raises:
             ImagesError: images of another shape or type, or too few.
-            ArgumentError: the codes are wider, or another argument is out of its range.
+            ArgumentError: the model is no autoencoder, its codes are wider, or another argument is
+                out of its range.
         """
         from sklearn.mixture import GaussianMixture
 
+        if not isinstance(model, Autoencoder):
+            raise ArgumentError(f"model is {model!r}; expected an Autoencoder")
         check_integer("components", components, 1)
         check_seed(seed)
         size = model.spec.latent.size
@@ -66,7 +70,8 @@ class CodeMixture:
             raise ArgumentError(
                 f"{model.spec.name}: codes of {size:,} values; a mixture takes {MAX_WIDTH} at most"
             )
-        codes = model.encode(images[:MAX_CODES]).astype(np.float64)
+        array = to_numpy(images)
+        codes = model.encode(array[:MAX_CODES] if array.ndim else array).astype(np.float64)
         if len(codes) < 2 * components:
             raise ImagesError(f"{len(codes)} images; {components} components need twice as many")
         mixture = GaussianMixture(

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fmae_zoo.arguments import check_file
 from fmae_zoo.data import CLASS_NAMES
 from fmae_zoo.files import atomic_write
 
@@ -233,6 +234,7 @@ def _marker(rows: Sequence[Any]) -> str:
 
 
 def _save(figure: Any, path: str | Path) -> Path:
+    path = check_file("path", path, any_bytes=True)
     with atomic_write(path) as file:
         figure.savefig(file, dpi=130, format="png")
-    return Path(path)
+    return path

@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from fmae_zoo.arguments import check_folder
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DuplicateModelError, SpecError, UnknownModelError
 from fmae_zoo.hub.address import HUB_PREFIX, HubAddress
@@ -54,11 +55,13 @@ def register(source: ModelSpec | str | Path) -> str:
         DuplicateModelError: a name is taken; nothing is then added.
         SpecError: a spec is not valid.
     """
-    if not isinstance(source, (ModelSpec, str, Path)):
+    if not isinstance(source, (ModelSpec, str, os.PathLike)):
         raise ArgumentError(
             f"Expected a ModelSpec or a folder to register; received {type(source).__name__}. "
             "A dictionary becomes a spec with ModelSpec.from_dict."
         )
+    if not isinstance(source, ModelSpec):
+        source = check_folder("source", source)
     table = _table()
     added = _entries_in(source)
     _check_unique(added, table)
@@ -151,26 +154,27 @@ def find_entry(source: str | Path, options: HubOptions | None = None) -> Entry:
 
 
 def _found(source: str | Path) -> Entry:
-    if isinstance(source, Path):
+    if isinstance(source, os.PathLike):
         return _read_local(source)
     if not isinstance(source, str):
         raise ArgumentError(
             f"Expected the name of a model or a folder; received {type(source).__name__}"
         )
     if source.startswith(LOCAL_PREFIX):
-        return _read_local(Path(source.removeprefix(LOCAL_PREFIX)))
+        return _read_local(source.removeprefix(LOCAL_PREFIX))
     table = _table()
     key = _key(source, table)
     if key is not None:
         return table[key]
-    if os.path.isfile(os.path.join(source, SPEC_FILE)):
-        return Entry.read(source)
+    folder = os.path.expanduser(source)
+    if os.path.isfile(os.path.join(folder, SPEC_FILE)):
+        return Entry.read(folder)
     raise UnknownModelError(_unknown(source, table))
 
 
 def is_registered(source: str | Path) -> bool:
     """Return whether a source is a registered name, rather than a folder."""
-    return not isinstance(source, Path) and _key(source, _table()) is not None
+    return not isinstance(source, os.PathLike) and _key(source, _table()) is not None
 
 
 def find_spec(source: str | Path | ModelSpec) -> ModelSpec:
@@ -183,7 +187,8 @@ def _key(name: str, table: dict[str, Entry]) -> str | None:
     return next((key for key in (name, f"{name}.{DEFAULT_TAG}") if key in table), None)
 
 
-def _read_local(folder: Path) -> Entry:
+def _read_local(given: str | os.PathLike[str]) -> Entry:
+    folder = check_folder("source", given)
     if not os.path.isfile(folder / SPEC_FILE):
         raise UnknownModelError(f"{folder}: there is no {SPEC_FILE} in this folder")
     return Entry.read(folder)

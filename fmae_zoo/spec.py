@@ -10,9 +10,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from fmae_zoo.arguments import check_file
 from fmae_zoo.component import MAX_PARAMETERS, Component
 from fmae_zoo.errors import SpecError
-from fmae_zoo.files import sha256_of
+from fmae_zoo.files import regular, sha256_of
 from fmae_zoo.latents import Latent
 from fmae_zoo.networks import Network
 from fmae_zoo.objectives import Objective
@@ -98,14 +99,15 @@ class ModelSpec(Component):
         """Read and validate a spec file, or the `spec.toml` of a folder.
 
         Raises:
+            ArgumentError: it is no path.
             SpecError: the file cannot be read, is no TOML, or breaks a rule of the
                 schema. Every broken rule is named, with its key and the value received.
         """
-        path = Path(path)
+        path = check_file("path", path)
         if path.is_dir():
             path = path / SPEC_FILE
         try:
-            size = path.stat().st_size
+            size = regular(path).stat().st_size
             text = path.read_text(encoding="utf-8") if size <= MAX_SPEC_BYTES else ""
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(f"{path}: cannot be read: {error}") from error

@@ -116,13 +116,13 @@ def train(
     seed = int(seed)
     check_dataset(data)
     if output is not None:
-        check_folder("output", output)
+        output = check_folder("output", output)
     elif resume:
         raise ArgumentError("Expected an output folder, with the checkpoint of the run to resume")
     spec = find_spec(source)
     if recipe:
         spec = _with_recipe(spec, recipe)
-    run = _Run(spec, seed, data or load_data(), Path(output) if output else None, progress)
+    run = _Run(spec, seed, data or load_data(), output, progress)
     return run(resume)
 
 

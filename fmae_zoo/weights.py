@@ -9,7 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from fmae_zoo.errors import WeightsError
-from fmae_zoo.files import atomic_write, sha256_of
+from fmae_zoo.files import atomic_write, regular, sha256_of
 
 HEADER_ALLOWANCE = 1 << 20
 """Bytes that the header of a weights file may take at most."""
@@ -103,9 +103,7 @@ def read_tensors(
     """
     path = Path(path)
     try:
-        if path.exists() and not path.is_file():
-            raise WeightsError(f"{path}: not a regular file")
-        size = path.stat().st_size
+        size = regular(path).stat().st_size
         if max_bytes is not None and size > max_bytes:
             raise WeightsError(
                 f"{path}: {size:,} bytes, where this model needs at most {max_bytes:,}"

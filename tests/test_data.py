@@ -113,7 +113,7 @@ def test_a_data_set_has_arrays_that_fit(sample, changes):
 def test_a_folder_is_no_data_set(function):
     with pytest.raises(ArgumentError, match="load_data"):
         function("dense-ae", data="folder")
-    with pytest.raises(ArgumentError, match="Expected a folder"):
+    with pytest.raises(ArgumentError, match="folder is 5; expected the path"):
         data.load_data(5)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fmae_zoo.cli.output import emit_json, emit_table, hub_options, note, token_in
+from fmae_zoo.cli.output import UserPath, emit_json, emit_table, hub_options, note, token_in
 
 
 @click.command("push")
@@ -66,7 +66,7 @@ def push_command(
 @click.command("pull")
 @click.argument("name")
 @click.option(
-    "--output", "-o", type=click.Path(file_okay=False), help="Folder for a copy of one's own."
+    "--output", "-o", type=UserPath(file_okay=False), help="Folder for a copy of one's own."
 )
 @hub_options
 def pull_command(

@@ -7,7 +7,15 @@ from typing import Any
 import click
 import numpy as np
 
-from fmae_zoo.cli.output import data_option, emit_json, emit_table, json_option, note, seed_option
+from fmae_zoo.cli.output import (
+    UserPath,
+    data_option,
+    emit_json,
+    emit_table,
+    json_option,
+    note,
+    seed_option,
+)
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 from fmae_zoo.precision import PRECISIONS
@@ -15,7 +23,7 @@ from fmae_zoo.precision import PRECISIONS
 MAX_PICTURES = 12
 
 
-class Output(click.Path):
+class Output(UserPath):
     """The path of a file to write, of one of some kinds."""
 
     def __init__(self, *suffixes: str) -> None:
@@ -30,7 +38,7 @@ class Output(click.Path):
         return path
 
 
-files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+files_argument = click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 
 
 @click.command("embed")

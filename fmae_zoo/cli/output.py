@@ -1,6 +1,7 @@
 """How commands speak: tables for people, JSON for machines, errors on stderr."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -17,13 +18,22 @@ PIPE_WIDTH = 160
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """What a terminal would obey: a summary from a repo is only to be shown."""
 
+
+class UserPath(click.Path):
+    """A path on the command line: `~` is the home folder, also where no shell made it so."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the path as click does, with the home folder in the place of `~`."""
+        return super().convert(os.path.expanduser(value), param, ctx)
+
+
 stderr = Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 data_option = click.option(
     "--data",
     "data_folder",
-    type=click.Path(exists=True, file_okay=False),
+    type=UserPath(exists=True, file_okay=False),
     help="Folder with the four IDX files; by default the first source that has Fashion-MNIST.",
 )
 seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
@@ -33,7 +43,7 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of every command that asks the Hub."""
     token = click.option(
         "--token-file",
-        type=click.Path(exists=True, dir_okay=False),
+        type=UserPath(exists=True, dir_okay=False),
         help="File with the token. [HF_TOKEN, or that of `hf auth login`]",
     )
     timeout = click.option(

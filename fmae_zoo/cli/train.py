@@ -1,12 +1,15 @@
 """`fmae train`, `fmae evaluate`, `fmae classify`."""
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fmae_zoo.arguments import check_folder
 from fmae_zoo.cli.output import (
+    UserPath,
     data_option,
     emit_json,
     emit_table,
@@ -28,7 +31,12 @@ FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tu
 @click.option("--precision", type=click.Choice(PRECISIONS))
 @click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement.")
 @seed_option
-@click.option("--output", "-o", help="Folder for checkpoints and the model. [runs/NAME-seedN]")
+@click.option(
+    "--output",
+    "-o",
+    type=UserPath(),
+    help="Folder for checkpoints and the model. [runs/NAME-seedN]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @data_option
 @json_option
@@ -53,7 +61,11 @@ def train_command(
 
     recipe = {key: value for key, value in recipe.items() if value is not None}
     find_spec(name)
-    called = name if is_registered(name) else Path(name.removeprefix(LOCAL_PREFIX)).resolve().name
+    called = (
+        name
+        if is_registered(name)
+        else Path(os.path.expanduser(name.removeprefix(LOCAL_PREFIX))).resolve().name
+    )
     folder = Path(output or f"runs/{called}-seed{seed}")
     data = fmae_zoo.load_data(data_folder)
     try:
@@ -157,7 +169,7 @@ def evaluate_command(
 @click.option("--tune-epochs", type=click.IntRange(min=1), help="Of both. [as published]")
 @seed_option
 @click.option(
-    "--output", "-o", type=click.Path(file_okay=False), help="Folder for report and picture."
+    "--output", "-o", type=UserPath(file_okay=False), help="Folder for report and picture."
 )
 @data_option
 @json_option
@@ -187,7 +199,7 @@ def classify_command(
     from fmae_zoo.registry import find_spec
 
     data = fmae_zoo.load_data(data_folder)
-    folder = Path(output) if output else None
+    folder = check_folder("output", output) if output else None
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     fit, validation = data.split

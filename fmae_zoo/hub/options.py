@@ -5,8 +5,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmae_zoo.arguments import check_folder, check_number
+from fmae_zoo.arguments import check_file, check_folder, check_number
 from fmae_zoo.errors import ArgumentError
+from fmae_zoo.files import regular
 
 TIMEOUT = 300.0
 """Seconds that one public call may spend on the Hub, unless the user says otherwise."""
@@ -39,10 +40,6 @@ class HubOptions:
             raise ArgumentError(f"token is a {type(self.token).__name__}; expected text")
         if self.cache_dir is not None:
             check_folder("cache_dir", self.cache_dir)
-            try:
-                Path(self.cache_dir).expanduser()
-            except RuntimeError as error:
-                raise ArgumentError(f"cache_dir is {self.cache_dir!r}: {error}") from None
         if not isinstance(self.local_files_only, bool):
             raise ArgumentError(
                 f"local_files_only is {self.local_files_only!r}; expected True or False"
@@ -59,10 +56,16 @@ class HubOptions:
 
     @property
     def cache(self) -> Path:
-        """The folder of the cache."""
+        """The folder of the cache.
+
+        Raises:
+            ArgumentError: it begins with `~`, and there is no home folder.
+        """
         from huggingface_hub import constants
 
-        return Path(self.cache_dir or constants.HF_HUB_CACHE).expanduser()
+        if self.cache_dir is None:
+            return check_folder("HF_HUB_CACHE", constants.HF_HUB_CACHE)
+        return check_folder("cache_dir", self.cache_dir)
 
 
 DEFAULT_OPTIONS = HubOptions()
@@ -72,10 +75,11 @@ def read_token(path: str | Path) -> str:
     """Return the token in a file.
 
     Raises:
-        ArgumentError: the file cannot be read, or holds no token.
+        ArgumentError: the file cannot be read, is a pipe, or holds no token.
     """
+    path = check_file("token file", path)
     try:
-        token = Path(path).read_text(encoding="utf-8").strip()
+        token = regular(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"{path}: the token cannot be read: {error}") from None
     if not _TOKEN.fullmatch(token):

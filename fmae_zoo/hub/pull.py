@@ -50,7 +50,7 @@ def pull(
         OSError: the folder cannot be written.
     """
     if folder is not None:
-        check_folder("folder", folder)
+        folder = check_folder("folder", folder)
     entry = find_entry(source, HubOptions(token, cache_dir, local_files_only, timeout))
     names = [name for name in entry.manifest.files if name in RECORDED_FILES]
     found = dict(zip(names, entry.obtain(*names)))
@@ -65,10 +65,9 @@ def pull(
     if folder is None:
         elsewhere = {path.parent for path in paths.values()} - {entry.folder}
         return next(iter(elsewhere), entry.folder)
-    if entry.card() is not None and not (Path(folder) / CARD_FILE).exists():
+    if entry.card() is not None and not (folder / CARD_FILE).exists():
         # A card in the folder may have been edited.
         paths[CARD_FILE] = entry.folder / CARD_FILE
-    folder = Path(folder).expanduser()
     check_folder_for(entry.spec, folder)
     _check_weights(entry, folder)
     folder.mkdir(parents=True, exist_ok=True)

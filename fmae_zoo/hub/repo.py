@@ -21,7 +21,7 @@ from fmae_zoo.errors import (
     RevisionNotFoundError,
     StaleCacheWarning,
 )
-from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.files import regular, sha256_of, write_text
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RepoState
 from fmae_zoo.hub.options import HubOptions
@@ -251,7 +251,7 @@ def _ref_of(address: HubAddress, options: HubOptions) -> Path:
 
 def _cached_commit(address: HubAddress, options: HubOptions) -> str | None:
     try:
-        commit = _ref_of(address, options).read_text(encoding="utf-8").strip()
+        commit = regular(_ref_of(address, options)).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None
     return commit if _GIT_BLOB.fullmatch(commit) else None

@@ -1,0 +1,239 @@
+"""Paths that a user gives: none does harm, `~` is the home folder, and no read waits for ever."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import data, plots
+from fmae_zoo.checkpoint import read_progress
+from fmae_zoo.entry import spec_toml
+from fmae_zoo.errors import ArgumentError, FmaeError
+from fmae_zoo.files import has_digest
+from fmae_zoo.hub.options import HubOptions, read_token
+from fmae_zoo.manifest import Manifest
+from fmae_zoo.weights import read_tensors
+from tests.conftest import tiny_spec
+
+
+class Odd:
+    """A path to Python, but of bytes."""
+
+    def __fspath__(self):
+        return b"bytes"
+
+
+NO_PATHS = {
+    "nul": "a\0b",
+    "a path of nul": Path("a\0b"),
+    "long": "x" * 300,
+    "deep": "x/" * 3000,
+    "surrogate": "a\ud800",
+    "not utf-8": "a\udcff",
+    "empty": "",
+    "nobody's home": "~no-such-user/a",
+    "number": 5,
+    "object": object(),
+    "list": [1],
+    "bytes": b"a",
+    "odd": Odd(),
+}
+TAKES_A_PATH = {
+    "cache_dir": lambda given: HubOptions(cache_dir=given),
+    "folder": lambda given: fmae_zoo.load_data(given),
+    "folder of save": lambda given: fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), given),
+    "folder of pull": lambda given: fmae_zoo.pull("dense-ae", given),
+    "output": lambda given: fmae_zoo.train(tiny_spec(), output=given, data=data.load_sample()),
+    "path": fmae_zoo.ModelSpec.from_toml,
+    "path of a plot": lambda given: plots.plot_grid(np.zeros((1, 28, 28)), given),
+    "path of idx": data.read_idx,
+    "source": fmae_zoo.register,
+    "token file": read_token,
+}
+
+
+@pytest.mark.parametrize("kind", NO_PATHS)
+@pytest.mark.parametrize("taker", TAKES_A_PATH)
+def test_what_is_no_path_is_refused_by_name(taker, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = NO_PATHS[kind]
+    if (taker, kind) == ("path of a plot", "not utf-8"):
+        # Of a picture that is no name to refuse.
+        assert TAKES_A_PATH[taker](given).exists()
+        return
+    with pytest.raises(ArgumentError) as caught:
+        TAKES_A_PATH[taker](given)
+    message = str(caught.value)
+    if taker != "source" or isinstance(given, (str, os.PathLike)):
+        assert message.startswith(f"{taker.split(' of ')[0]} is ")
+        assert repr(given)[:40] in message
+    assert len(message) < 400
+    message.encode()
+
+
+@pytest.mark.parametrize("given", NO_PATHS.values(), ids=NO_PATHS)
+@pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull, fmae_zoo.train])
+def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call, given):
+    for source in [given, f"local:{given}"] if isinstance(given, str) else [given]:
+        with pytest.raises(FmaeError) as caught:
+            call(source)
+        str(caught.value).encode()
+
+
+@pytest.mark.parametrize("given", [None, 5, object(), [1], "images", {"image": 1}])
+def test_what_is_no_array_of_images_is_refused(given):
+    with pytest.raises(FmaeError, match=r"[Ee]xpected"):
+        fmae_zoo.CodeMixture.fit(fmae_zoo.Autoencoder(tiny_spec()), given)
+    with pytest.raises(ArgumentError, match="expected an Autoencoder"):
+        fmae_zoo.CodeMixture.fit(given, np.zeros((40, 28, 28), "uint8"))
+
+
+def test_a_path_need_not_be_of_pathlib(tmp_path):
+    class Own:
+        def __fspath__(self):
+            return str(tmp_path / "mine")
+
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), Own())
+    assert fmae_zoo.load(Own())
+    assert fmae_zoo.register(Own()) == "tiny-ae.fmnist"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    yield tmp_path / "home"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_tilde_is_the_home_folder_to_every_function(home, few, idx, tmp_path):
+    idx.rename(home.parent / "data")
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), "~/saved")
+    assert fmae_zoo.load("local:~/saved")
+    assert fmae_zoo.load("~/saved")
+    assert fmae_zoo.load(Path("~/saved"))
+    assert fmae_zoo.ModelSpec.from_toml("~/saved/spec.toml") == tiny_spec()
+    assert fmae_zoo.load_data("~/../data").digest == few.digest
+    assert fmae_zoo.pull("local:~/saved", "~/pulled") == home / "pulled"
+    fmae_zoo.train(tiny_spec(), data=few, epochs=1, output="~/run")
+    assert (home / "run" / "manifest.json").is_file()
+    assert plots.plot_grid(few.test_images[:1], "~/grid.png") == home / "grid.png"
+    (home / "token").write_text("hf_x")
+    assert read_token("~/token") == "hf_x"
+    assert HubOptions(cache_dir="~/cache").cache == home / "cache"
+    assert fmae_zoo.register("~/saved") == "tiny-ae.fmnist"
+
+
+def test_a_tilde_is_the_home_folder_to_every_command(home, fmae, idx, few):
+    model = "local:~/run"
+    data_folder = "--data=~/../data"
+    home.mkdir()
+    (home / "spec.toml").write_text(spec_toml(tiny_spec()))
+    np.save(home / "images.npy", few.test_images[:20])
+    commands = {
+        "run/manifest.json": ("train", "local:~", data_folder, "--epochs", 1, "-o", "~/run"),
+        "codes.npz": ("embed", model, "~/images.npy", "-o", "~/codes.npz"),
+        "pairs.png": ("reconstruct", model, "~/images.npy", "-o", "~/pairs.png"),
+        "new.png": ("generate", model, data_folder, "-n", 4, "-o", "~/new.png"),
+        "copy/spec.toml": ("pull", model, "-o", "~/copy"),
+        "report/report.json":
+            ("classify", model, data_folder, "--epochs", 1, "-o", "~/report"),
+    }  # fmt: skip
+    for made, words in commands.items():
+        code, _, err = fmae(*words)
+        assert code == 0, err
+        assert (home / made).is_file(), made
+
+
+READERS = {
+    "spec.toml": fmae_zoo.ModelSpec.from_toml,
+    "a/manifest.json": lambda path: Manifest.read(path.parent),
+    "encoder.safetensors": read_tensors,
+    "b/checkpoint.safetensors": lambda path: read_progress(path.parent),
+    "images-idx3-ubyte": data.read_idx,
+    "token": read_token,
+}
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    make = {
+        "pipe": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "folder": lambda path: path.mkdir(),
+    }
+    make[kind](path)
+    with pytest.raises(FmaeError, match=name):
+        at_once(READERS[name], path)
+
+
+@pytest.mark.parametrize(
+    "name", ["spec.toml", "manifest.json", "encoder.safetensors", "golden.safetensors", "README.md"]
+)
+@pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull])
+def test_a_pipe_in_an_entry_is_not_waited_for(tmp_path, name, call):
+    folder = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / "mine")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    if name == "README.md" or (call is fmae_zoo.load and name == "golden.safetensors"):
+        assert at_once(call, folder)
+    elif call is fmae_zoo.verify and name.endswith("safetensors"):
+        assert [check for check in at_once(call, folder) if check.passed is False]
+    else:
+        with pytest.raises(FmaeError):
+            at_once(call, folder)
+
+
+@pytest.mark.parametrize("name", ["spec.toml", "checkpoint.safetensors", "best.safetensors"])
+def test_a_pipe_in_the_folder_of_a_run_is_not_waited_for(tmp_path, few, name):
+    fmae_zoo.train(tiny_spec(), data=few, epochs=1, output=tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+
+    def resume():
+        fmae_zoo.train(tiny_spec(), data=few, epochs=1, output=tmp_path, resume=True)
+
+    with pytest.raises(FmaeError):
+        at_once(resume)
+
+
+def test_a_pipe_among_pictures_is_left_out(tmp_path, fmae, few):
+    np.save(tmp_path / "good.npy", few.test_images[:2])
+    for name in ("pipe.png", "pipe.npy", "pipe-idx3-ubyte", "pipe"):
+        os.mkfifo(tmp_path / name)
+    words = ["embed", "dense-ae", tmp_path, tmp_path / "pipe", "-o", tmp_path / "codes.npz"]
+    code, _, err = at_once(fmae, *words)
+    assert code == 0, err
+    assert "neither a file nor a folder" in err
+
+
+def test_a_pipe_has_no_digest(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert at_once(has_digest, tmp_path / "pipe", "0" * 64) is False
+
+
+def at_once(function, *args):
+    """Return what a function returns, or fail where it waits."""
+    results, errors = [], []
+
+    def run():
+        try:
+            results.append(function(*args))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive(), "it waits"
+    if errors:
+        raise errors[0]
+    return results[0]
