@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from fmae_zoo.errors import BackendError
@@ -53,9 +54,17 @@ def _others_installed(named: str) -> str:
     return f" or set KERAS_BACKEND={others[0]}, which is installed." if others else ""
 
 
+def keras_home() -> Path:
+    """Return the folder of Keras' settings and data sets, also where there is no home folder."""
+    given = os.environ.get("KERAS_HOME")
+    home = os.path.expanduser("~")
+    base = home if os.path.isabs(home) else tempfile.gettempdir()
+    return Path(given) if given else Path(base, ".keras")
+
+
 def _configured_backend() -> str | None:
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
-        return json.loads(regular(home / "keras.json").read_text()).get("backend")
-    except (OSError, ValueError):
+        path = keras_home() / "keras.json"
+        return json.loads(regular(path).read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
         return None

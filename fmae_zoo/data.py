@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from fmae_zoo._backend import keras_home
 from fmae_zoo.arguments import check_file, check_folder
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, FmaeError, HubError
@@ -209,8 +210,7 @@ def load_sample() -> Dataset:
 
 def cache_folder() -> Path:
     """Return the folder where Keras keeps Fashion-MNIST."""
-    home = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
-    return home / "datasets" / "fashion-mnist"
+    return keras_home() / "datasets" / "fashion-mnist"
 
 
 def read_idx(path: str | Path) -> np.ndarray:
@@ -324,17 +324,26 @@ def _check_arrays(what: str, images: Any, labels: Any) -> None:
 
 
 def _fill_cache(download: Callable[[Path], None]) -> Dataset:
-    """Download into a private folder, check, and only then rename into the cache."""
+    """Download into a private folder, check, and only then write into the cache."""
     cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as temporary:
+    with tempfile.TemporaryDirectory(prefix="fmae-download-") as temporary:
         download(Path(temporary))
-        _read_folder(Path(temporary))
-        for name in FILES:
-            for path in Path(temporary).glob(f"{name}*"):
-                os.replace(path, cache / path.name)
-                other = name if path.suffix == ".gz" else f"{name}.gz"
-                (cache / other).unlink(missing_ok=True)
+        dataset = _read_folder(Path(temporary))
+        try:
+            for name in FILES:
+                for path in Path(temporary).glob(f"{name}*"):
+                    with atomic_write(cache / path.name) as target:
+                        target.write(path.read_bytes())
+                    other = name if path.suffix == ".gz" else f"{name}.gz"
+                    (cache / other).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning(
+                "%s: cannot be written, so the data set is downloaded each time: %s. Name another "
+                "folder: KERAS_HOME",
+                cache,
+                error,
+            )
+            return replace(dataset, source="a download that no cache could keep")
     return _read_folder(cache)
 
 

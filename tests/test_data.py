@@ -179,7 +179,23 @@ def test_a_download_fills_the_cache_whole_or_not_at_all(idx_folder, no_source, m
 
     monkeypatch.setattr(data, "_download_from_keras", broken)
     assert data.find_data() is None
-    assert list(data.cache_folder().iterdir()) == []
+    assert not data.cache_folder().exists()
+
+
+@pytest.mark.parametrize("blocked", ["keras", "keras/datasets", "keras/datasets/fashion-mnist"])
+def test_a_download_that_no_cache_can_keep_is_used_all_the_same(
+    idx_folder, no_source, sample, monkeypatch, tmp_path, caplog, blocked
+):
+    def download(folder):
+        for path in idx_folder.glob("*.gz"):
+            (folder / path.name).write_bytes(path.read_bytes())
+
+    monkeypatch.setattr(data, "_download_from_keras", download)
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).write_text("a file, where a folder should be")
+    assert fmae_zoo.load_data().digest == sample.digest
+    assert "cannot be written" in caplog.text
+    assert "KERAS_HOME" in caplog.text
 
 
 def test_concurrent_first_downloads_do_not_corrupt_the_cache(

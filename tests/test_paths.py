@@ -1,6 +1,7 @@
 """Paths that a user gives: none does harm, `~` is the home folder, and no read waits for ever."""
 
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import HubOptions, read_token
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.weights import read_tensors
-from tests.conftest import tiny_spec
+from tests.conftest import run_python, tiny_spec
 
 
 class Odd:
@@ -237,3 +238,44 @@ def at_once(function, *args):
     if errors:
         raise errors[0]
     return results[0]
+
+
+HOMELESS = """
+import os, pwd, sys
+
+def getpwuid(uid):
+    raise KeyError(uid)
+
+if sys.argv[1] == "none":
+    del os.environ["HOME"]
+    pwd.getpwuid = getpwuid
+for name in ("KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+    os.environ.pop(name, None)
+import fmae_zoo
+from fmae_zoo.data import cache_folder
+assert cache_folder().is_absolute()
+assert fmae_zoo.load("dense-ae", pretrained=True)
+try:
+    fmae_zoo.load("hf://me/tiny", token=False)
+except fmae_zoo.FmaeError as error:
+    print(type(error).__name__, error)
+sys.argv = ["fmae", "info", "dense-ae"]
+from fmae_zoo.cli import main
+main()
+"""
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize(
+    ("home", "error"), [("none", "ArgumentError HF_HUB_CACHE is"), ("a file", "CacheError .*cache")]
+)
+def test_without_a_home_folder(hub, repo_files, tmp_path, home, error):
+    hub.seed("me/tiny", repo_files)
+    (tmp_path / "a file").write_text("no folder can be made below it")
+    (tmp_path / "working").mkdir()
+    code = f"import os; os.chdir({str(tmp_path / 'working')!r})\n{HOMELESS}"
+    result = run_python(code, home, HOME=str(tmp_path / "a file"), HF_ENDPOINT=hub.url)
+    assert result.returncode == 0, result.stderr
+    assert re.search(error, result.stdout)
+    assert "dense-ae.fmnist" in result.stdout
+    assert not list((tmp_path / "working").iterdir())
