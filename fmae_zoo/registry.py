@@ -301,6 +301,12 @@ def _unknown(source: str, table: dict[str, Entry]) -> str:
     tags = sorted(entry.spec.tag for entry in table.values() if entry.spec.name == name)
     if tag and tags:
         return f"{name} has no tag {tag!r}; it has: {', '.join(tags)}"
+    with contextlib.suppress(ArgumentError):
+        HubAddress.parse(f"{HUB_PREFIX}{source}")
+        return (
+            f"There is no model {source!r}, nor a folder with a {SPEC_FILE}. "
+            f"A repo on the Hub is written with hf:// before it: {HUB_PREFIX}{source}"
+        )
     known = sorted({short_name(entry) for entry in table.values()})
     near = difflib.get_close_matches(source.lower(), known, n=3, cutoff=0.5)
     if near:

@@ -236,3 +236,9 @@ def test_what_another_package_prints_or_gets_wrong_stays_apart(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "loading their zoo" in printed.err
+
+
+@pytest.mark.parametrize("name", ["me/model", "me/conv-ae-bn", "me/conv-ae-bn@v1"])
+def test_a_repo_without_hf_is_answered_with_it(name):
+    with pytest.raises(UnknownModelError, match=f"hf://{name}"):
+        fmae_zoo.load(name, local_files_only=True)
