@@ -98,6 +98,23 @@ class Entry:
         """Whether nothing may be written into the folder."""
         return False
 
+    def check_spec(self) -> None:
+        """Refuse a spec that was edited after the weights were trained by it.
+
+        Raises:
+            NoWeightsError: the entry was never trained.
+            SpecError: the manifest has the digest of another spec, or is damaged.
+        """
+        expected = self.manifest.spec_sha256
+        if expected and expected != self.spec.digest:
+            raise SpecError(
+                f"{self.folder}: {SPEC_FILE} was edited: it is not the one that the weights were "
+                f"trained by, whose digest {MANIFEST_FILE} has as spec_sha256.\n"
+                f"  expected {expected}\n  received {self.spec.digest}\n"
+                f"Put the {SPEC_FILE} of the training back, or train by this one: "
+                f"fmae train {self.folder} -o ANOTHER_FOLDER"
+            )
+
     def record(self, name: str) -> FileRecord:
         """Return size and digest that a file of the entry must have.
 
@@ -130,8 +147,10 @@ class Entry:
 
         Raises:
             NoWeightsError: the manifest records no such file.
+            SpecError: the spec is not the one that the weights were trained by.
             HubError: the Hub does not give it.
         """
+        self.check_spec()
         manifest = self.manifest
         assert self.folder is not None
         records = [self._record_in(manifest, name) for name in names]

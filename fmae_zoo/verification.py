@@ -10,7 +10,7 @@ from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.data import Dataset, check_dataset, find_data
 from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
-from fmae_zoo.errors import FmaeError, HubError, WeightsError
+from fmae_zoo.errors import FmaeError, HubError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.registry import find_entry
@@ -98,9 +98,11 @@ def _spec(entry: Entry) -> list[Check]:
     checks = [Check("licence", spec.licence == manifest.licence, licence)]
     if not manifest.spec_sha256:
         return [*checks, Check("spec", None, "the manifest does not record what it was")]
-    same = spec.digest == manifest.spec_sha256
-    detail = f"{'the' if same else 'not the'} one that the weights were trained by"
-    return [*checks, Check("spec", same, detail)]
+    try:
+        entry.check_spec()
+    except SpecError as error:
+        return [*checks, Check("spec", False, str(error))]
+    return [*checks, Check("spec", True, "the one that the weights were trained by")]
 
 
 def _files(entry: Entry) -> list[Check]:

@@ -12,6 +12,7 @@ from fmae_zoo import registry
 from fmae_zoo.entry import record_files
 from fmae_zoo.errors import (
     ArgumentError,
+    FmaeError,
     NoWeightsError,
     SpecError,
     UnknownModelError,
@@ -34,6 +35,41 @@ def test_a_saved_model_loads_with_the_same_outputs(folder, images):
     assert loaded.spec == model.spec
     np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
     np.testing.assert_array_equal(loaded.reconstruct(images), model.reconstruct(images))
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """A trained folder whose spec was edited so that the weights still fit."""
+    spec = tiny_spec(network=TINY_CONV)
+    folder = fmae_zoo.save(fmae_zoo.Autoencoder(spec), tmp_path / "edited")
+    path = folder / "spec.toml"
+    path.write_text(path.read_text().replace('pool = "max"', 'pool = "average"'))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda folder, out: fmae_zoo.load(f"local:{folder}"),
+        lambda folder, out: fmae_zoo.load(folder, part="encoder"),
+        lambda folder, out: fmae_zoo.load(fmae_zoo.register(folder), pretrained=True),
+        lambda folder, out: fmae_zoo.pull(folder, out),
+        lambda folder, out: fmae_zoo.push(folder, "me/tiny", dry_run=True),
+    ],
+    ids=["load", "part", "registered", "pull", "push"],
+)
+def test_a_spec_edited_after_the_training_is_refused(edited, tmp_path, read):
+    with pytest.raises(FmaeError, match=r"(?s)spec\.toml was edited.*spec_sha256.*fmae train"):
+        read(edited, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_verify_tells_of_an_edited_spec_and_a_new_training_mends_it(edited, few):
+    [failed] = [check for check in fmae_zoo.verify(edited) if check.passed is False]
+    assert failed.name == "spec"
+    assert "spec.toml was edited" in failed.detail
+    fmae_zoo.train(edited, data=few, epochs=3, output=edited)
+    assert fmae_zoo.load(edited).spec.network.encoder[0].pool == "average"
 
 
 def test_saving_again_gives_the_same_weights_files(folder, tmp_path):

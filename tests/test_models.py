@@ -53,6 +53,12 @@ def test_shapes_ranges_and_no_nan(models, name, images):
     assert reconstructions.max() <= 1
 
 
+@every_trained_entry
+def test_the_manifest_has_the_digest_of_the_spec(name):
+    entry = registry.find_entry(name)
+    assert entry.manifest.spec_sha256 == entry.spec.digest
+
+
 @every_entry
 def test_encode_is_deterministic_and_does_not_depend_on_the_batch(models, name, images):
     codes = models[name].encode(images)
