@@ -37,6 +37,17 @@ def as_images(images: Any) -> np.ndarray:
     return np.asarray(array, dtype=np.float32)
 
 
+def has_bright_border(images: np.ndarray) -> np.ndarray:
+    """Return for each image `(n, 28, 28)` whether it is on a bright background: bool `(n,)`.
+
+    It is where the median of the pixels at the border is above two thirds of white: so it is in
+    none of Fashion-MNIST's 70,000 images, and in all but 4 of them inverted.
+    """
+    sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
+    white = 255 if images.dtype == np.uint8 else 1.0
+    return np.median(np.concatenate(sides, axis=1), axis=1) > 2 / 3 * white
+
+
 def check_training_images(x: Any, y: Any) -> None:
     """Refuse arrays that a model would train on without a word, and not as it is meant to.
 
@@ -129,13 +140,20 @@ class ImageFiles:
             the background of Fashion-MNIST.
         batch_size: images in a batch, at most.
         unreadable: filled while iterating: each file that could not be read, and why.
+        on_white: counted while iterating: images whose background is bright.
     """
 
     paths: list[Path]
     batch_size: int = 512
     unreadable: dict[str, str] = field(default_factory=dict)
+    on_white: int = 0
 
     def __iter__(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        for names, images in self._batches():
+            self.on_white += int(has_bright_border(images).sum())
+            yield names, images
+
+    def _batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
         names: list[str] = []
         pictures: list[np.ndarray] = []
         for path in self._files():

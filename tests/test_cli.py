@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fmae_zoo
 from fmae_zoo import data, evaluation, registry
@@ -268,6 +269,29 @@ def test_embed_streams_files_into_a_file(fmae, model, tmp_path, images, suffix):
 
         codes = np.stack(pq.read_table(output).column("code").to_pylist())
     np.testing.assert_allclose(codes, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("command", ["embed", "reconstruct"])
+@pytest.mark.parametrize("kind", ["picture", "array"])
+def test_pictures_on_white_are_told_of(fmae, model, tmp_path, images, command, kind):
+    def run(pixels):
+        if kind == "array":
+            np.save(tmp_path / "one.npy", pixels)
+        else:
+            for index, each in enumerate(pixels):
+                Image.fromarray(each).save(tmp_path / f"{index}.png")
+        output = tmp_path / "out" / ("codes.npz" if command == "embed" else "pairs.png")
+        (tmp_path / "out").mkdir(exist_ok=True)
+        files = [path for path in tmp_path.iterdir() if path.is_file()]
+        code, out, err = fmae(command, model, *files, "-o", output, "--json")
+        assert code == 0, err
+        json.loads(out)
+        return err
+
+    assert "bright" not in run(images[:5])
+    said = run(255 - images[:5])
+    assert "5 of the images have a bright background" in said
+    assert "ImageOps.invert" in said
 
 
 def test_embed_without_a_readable_image_keeps_what_was_there(fmae, model, tmp_path):

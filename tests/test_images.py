@@ -6,7 +6,7 @@ from PIL import Image
 
 from fmae_zoo.data import _write_idx
 from fmae_zoo.errors import ImagesError
-from fmae_zoo.images import ImageFiles, as_images
+from fmae_zoo.images import ImageFiles, as_images, has_bright_border
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (3, 28, 28, 1)])
@@ -228,3 +228,21 @@ def test_an_array_of_no_images_is_listed(tmp_path):
 def test_a_masked_array_is_refused(images):
     with pytest.raises(ImagesError, match="masked"):
         as_images(np.ma.masked_array(images))
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+def test_a_bright_background_is_told_from_a_dark_one(sample, kind):
+    images = np.concatenate([sample.train_images, sample.test_images])
+    images = images if kind == "uint8" else images / np.float32(255.0)
+    inverted = images.max() - images
+    assert not has_bright_border(images).any()
+    assert has_bright_border(inverted).mean() > 0.99
+    # Off-white, as photographs have it.
+    assert has_bright_border(inverted - inverted // 6 if kind == "uint8" else inverted * 0.85).all()
+
+
+@pytest.mark.full_data
+def test_no_image_of_fashion_mnist_has_a_bright_background(full_data):
+    for images in (full_data.train_images, full_data.test_images):
+        assert not has_bright_border(images).any()
+        assert has_bright_border(255 - images).sum() >= len(images) - 4

@@ -79,7 +79,7 @@ def embed_command(
     try:
         count = embed_files(encoder, source, output)
     finally:
-        _report_unreadable(source)
+        _report(source)
     size = encoder.output_shape[-1]
     facts = {"images": count, "latent_size": size, "unreadable": source.unreadable}
     _finish(output, facts, as_json)
@@ -159,15 +159,21 @@ def _first(source: ImageFiles) -> np.ndarray:
         count += len(images)
         if count >= MAX_PICTURES:
             break
-    _report_unreadable(source)
+    _report(source)
     if not batches:
         raise ImagesError("None of the files holds a readable image.")
     return np.concatenate(batches)[:MAX_PICTURES]
 
 
-def _report_unreadable(source: ImageFiles) -> None:
+def _report(source: ImageFiles) -> None:
     for path, reason in source.unreadable.items():
         note(f"left out {path}: {reason}")
+    if source.on_white:
+        note(
+            f"{source.on_white:,} of the images have a bright background. The zoo's models know "
+            "images that are bright on black, as Fashion-MNIST's are. Invert these first: "
+            "PIL.ImageOps.invert(picture.convert('L')), or 255 - images"
+        )
 
 
 def _finish(output: Path, facts: dict[str, Any], as_json: bool) -> None:
