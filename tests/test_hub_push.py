@@ -28,6 +28,7 @@ from fmae_zoo.errors import (
     PushRefusedError,
 )
 from fmae_zoo.hub.contents import REPO_FILES
+from fmae_zoo.hub.publisher import Publisher
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.verification import GOLDEN_TOLERANCE, golden_differences
 from fmae_zoo.weights import save_tensors
@@ -453,6 +454,40 @@ def test_a_hub_that_hangs_is_left_at_the_time_limit(push, hub, folder):
     hub.fail("stall", "/preupload/", times=None)
     with pytest.raises(HubTimeoutError, match="time limit of 2 s"):
         push(folder, timeout=2)
+
+
+@pytest.mark.failure
+@pytest.mark.parametrize("method", ["contents", "_check_same_model"])
+def test_what_a_busy_machine_does_between_requests_counts_too(
+    push, hub, folder, api, monkeypatch, method
+):
+    own = getattr(Publisher, method)
+
+    def slowly(*args):
+        time.sleep(0.8)
+        return own(*args)
+
+    monkeypatch.setattr(Publisher, method, slowly)
+    with pytest.raises(HubTimeoutError, match=r"limit of 0\.7 s"):
+        push(folder, timeout=0.7)
+    assert not [record for record in hub.log if "/commit/" in record.path]
+
+
+@pytest.mark.failure
+def test_many_slow_answers_end_at_the_time_limit_together(push, hub, folder, monkeypatch):
+    """Each is quick enough; and the wait before a second try is of the same time."""
+    began = []
+    prepare = Publisher.prepare_repo
+    monkeypatch.setattr(
+        Publisher,
+        "prepare_repo",
+        lambda *args: began.append(time.monotonic()) or prepare(*args),
+    )
+    hub.fail("status", "/preupload/", code=503, times=2)
+    hub.fail("slow", times=None, bytes=64, delay=0.1)
+    with pytest.raises(HubTimeoutError, match=r"limit of 1\.5 s"):
+        push(folder, timeout=1.5)
+    assert time.monotonic() - began[0] < 2.5
 
 
 @pytest.mark.failure

@@ -5,8 +5,8 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -75,11 +75,30 @@ class RepoState:
     files: dict[str, RemoteFile]
 
 
-@dataclass
 class TimeLimit:
-    """Seconds that may still be spent on the Hub."""
+    """Seconds that may still be spent on the Hub: those that pass in `counted` blocks."""
 
-    left: float
+    def __init__(self, seconds: float) -> None:
+        self._left = seconds
+        self._since: float | None = None
+
+    @property
+    def left(self) -> float:
+        """What is left now."""
+        passed = 0.0 if self._since is None else time.monotonic() - self._since
+        return self._left - passed
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count the time of a block, once where blocks are in one another."""
+        if self._since is not None:
+            yield
+            return
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._left, self._since = self.left, None
 
 
 @dataclass
@@ -311,14 +330,28 @@ class HubClient:
             return False
         level = logging.WARNING if seconds >= LONG_WAIT else logging.INFO
         logger.log(level, "%s; asking again in %.0f s", error, seconds)
-        time.sleep(seconds)
-        self.limit.left -= seconds
+        with self.limit.counted():
+            time.sleep(seconds)
         return True
 
     def _limited(
         self, function: Callable[..., Result], args: Any, kwargs: Any, request: Request
     ) -> Result:
         """Call a function in a thread of its own; leave it behind when the time is spent."""
+        with self.limit.counted():
+            if self.limit.left > 0.0:
+                return self._in_thread(function, args, kwargs, request)
+        raise self._out_of_time(request)
+
+    def _out_of_time(self, request: Request) -> HubTimeoutError:
+        return HubTimeoutError(
+            f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
+            "Set another: timeout=..., or --timeout"
+        )
+
+    def _in_thread(
+        self, function: Callable[..., Result], args: Any, kwargs: Any, request: Request
+    ) -> Result:
         results: list[Result] = []
         errors: list[BaseException] = []
         work = _Work(request)
@@ -335,13 +368,11 @@ class HubClient:
                 errors.append(error)
             ended.set()
 
-        left = self.limit.left
-        start = time.monotonic()
         try:
             threading.Thread(target=run, daemon=True, name="fmae-hub").start()
+            left = self.limit.left
             ended.wait(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
         finally:
-            self.limit.left -= time.monotonic() - start
             if not ended.is_set():
                 # Also where the user interrupts: what is left behind asks the Hub for nothing
                 # more, and its connection is closed, so that it gives back a lock that it holds.
@@ -354,10 +385,7 @@ class HubClient:
             logger.debug("%s: %s", request.what, type(errors[0]).__name__)
             # Without the frames of the transport, in which it may have been made.
             raise translated(errors[0], request).with_traceback(None) from None
-        raise HubTimeoutError(
-            f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
-            "Set another: timeout=..., or --timeout"
-        )
+        raise self._out_of_time(request)
 
 
 def refuse_offline(options: HubOptions, task: str) -> None:

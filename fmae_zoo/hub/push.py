@@ -42,7 +42,7 @@ def push(
         create_pr: open a pull request in place of committing.
         message: of the commit.
         token: of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
-        timeout: seconds that may be spent on the Hub in total.
+        timeout: seconds from the first question to the Hub to the last answer.
         dry_run: check all, ask the Hub nothing, and send nothing.
 
     Returns:
@@ -87,5 +87,7 @@ def push(
         if dry_run:
             url = f"{client.endpoint}/{repo}"
             return Pushed.of(url, repo, "", False, publisher.contents())
-        publisher.prepare_repo(private)
-        return publisher.send(message, tag, create_pr)
+        # From here on also what is done here between two requests, which a busy machine draws out.
+        with client.limit.counted():
+            publisher.prepare_repo(private)
+            return publisher.send(message, tag, create_pr)
