@@ -9,11 +9,15 @@ DEMO_BACKEND = $(or $(BACKEND),jax)
 TEST_BACKENDS = $(or $(BACKEND),tensorflow torch jax)
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: help demo test check wheel readme clean
+# The minor release of Keras before the one in constraints.txt, which is supported too.
+OLDER_KERAS = 3.14.1
+
+.PHONY: help demo test test-older-keras check wheel readme clean
 
 help:
 	@echo "make demo [BACKEND=jax]   load, measure, classify, train, draw: pictures in demo/"
 	@echo "make test [BACKEND=...]   the tests, on every backend or on one"
+	@echo "make test-older-keras     a part of them with the minor release of Keras before"
 	@echo "make check                ruff, mypy, and that the README's table is up to date"
 	@echo "make wheel                build the wheel and use it in an empty environment"
 	@echo "make readme               write the README's table and picture from the manifests"
@@ -25,6 +29,15 @@ test: $(VENV)/.with-dev
 	@set -e; for backend in $(TEST_BACKENDS); do \
 		echo "== tests on $$backend"; \
 		KERAS_BACKEND=$$backend $(BIN)/python -m pytest --numprocesses auto $(PYTEST_ARGS); \
+	done
+
+test-older-keras: $(VENV)/.with-dev
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/older-keras keras==$(OLDER_KERAS)
+	@set -e; for backend in $(TEST_BACKENDS); do \
+		echo "== tests on $$backend with Keras $(OLDER_KERAS)"; \
+		PYTHONPATH=$(VENV)/older-keras KERAS_BACKEND=$$backend $(BIN)/python -m pytest \
+			--numprocesses auto $(PYTEST_ARGS) tests/test_layers.py tests/test_loop.py \
+			tests/test_models.py; \
 	done
 
 check: $(VENV)/.with-dev

@@ -178,6 +178,37 @@ def infer_command(**options: Any) -> None:
     measure(INFERENCE, **options)
 
 
+@cli.command("against")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@_entry_option(("conv-ae-bn", "dense-ae"))
+@backend_option
+@_several("precision", PRECISIONS, type=click.Choice(PRECISIONS))
+@_several("task", ("train", *INFERENCE), type=click.Choice(("train", *INFERENCE)))
+@click.option("--rounds", type=click.IntRange(min=1), default=7, show_default=True)
+@click.option("--seconds", type=float, default=1.0, show_default=True, help="Of a block.")
+def against_command(
+    folder: Path,
+    entries: tuple[str, ...],
+    backends: tuple[str, ...],
+    precisions: tuple[str, ...],
+    tasks: tuple[str, ...],
+    rounds: int,
+    seconds: float,
+) -> None:
+    """Measure the zoo of this checkout beside that of another, in turns.
+
+    \b
+    Example: python -m benchmarks against ../a-git-worktree --entry dense-ae
+    """
+    from benchmarks import checkouts
+
+    cases = [
+        Case(task, entry, "fmae_zoo", backend, precision)
+        for task, entry, precision, backend in product(tasks, entries, precisions, backends)
+    ]
+    checkouts.run(folder, cases, rounds, seconds, report=note)
+
+
 @cli.command("load")
 @_entry_option(ENTRIES)
 @backend_option

@@ -49,8 +49,7 @@ def markdown(rows: Sequence[Row], others: dict[str, Any]) -> str:
         "in its precision. "
         "The hand-written loops compute every layer as it stands; the zoo folds BatchNorm for "
         "inference, computes upsampling and the convolution after it with 4/9 of the products, "
-        "on PyTorch lets the C library keep the memory that activations free, and takes several "
-        "steps of a dense network in a call.",
+        "and on PyTorch lets the C library keep the memory that activations free.",
         "",
     ]
     lines += _aims(targets(groups, others))

@@ -5,6 +5,7 @@ one: a machine that slows down slows all of them alike.
 """
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -37,7 +38,7 @@ class WorkerError(RuntimeError):
 class Worker:
     """The process of one case, and what it has answered so far."""
 
-    def __init__(self, case: Case, command: Sequence[str]) -> None:
+    def __init__(self, case: Case, command: Sequence[str], root: Path = ROOT) -> None:
         self.case = case
         self.block_images = 0
         self.runs: list[float] = []
@@ -46,7 +47,8 @@ class Worker:
         self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (see close)
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": str(root)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -127,11 +129,11 @@ def _run_group(
             report(f"{_label(case)}: starting")
             worker = Worker(case, command)
             workers.append(worker)
-            _attempt(worker, report, _start, seconds)
+            _attempt(worker, report, start, seconds)
         for number in range(rounds):
             report(f"{cases[0].task} {cases[0].entry}: round {number + 1} of {rounds}")
             for worker in workers:
-                _attempt(worker, report, _block)
+                _attempt(worker, report, block)
         # None ends before all are probed: what a process leaves behind takes time from the next.
         for worker in workers:
             _attempt(worker, report, _probe)
@@ -154,7 +156,8 @@ def _attempt(worker: Worker, report: Report, step: Callable[..., None], *args: A
         report(f"{_label(worker.case)}: {error}")
 
 
-def _start(worker: Worker, seconds: float) -> None:
+def start(worker: Worker, seconds: float) -> None:
+    """Have a worker make itself ready, and find how many images take so many seconds."""
     worker.facts |= worker.ask(json.dumps(worker.case.to_dict()))
     del worker.facts["ready"]
     worker.block_images = _calibrated(worker, seconds)
@@ -172,7 +175,8 @@ def _calibrated(worker: Worker, seconds: float) -> int:
     return max(1, round(batches * seconds / took)) * size
 
 
-def _block(worker: Worker) -> None:
+def block(worker: Worker) -> None:
+    """Have a worker run a block, and note its images per second."""
     answer = worker.ask(f"block {worker.block_images}")
     worker.runs.append(answer["images"] / answer["seconds"])
 

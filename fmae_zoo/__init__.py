@@ -4,7 +4,11 @@ The public names are imported when they are first used, so `import fmae_zoo` imp
 neither Keras nor a backend.
 """
 
+import sys
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -53,7 +57,8 @@ _MODULES = {
     "register": "registry",
     "save": "entry",
     "search": "hub.search",
-    "train": "training",
+    "stock": "layers",
+    "train": "training.run",
     "verify": "verification",
 }
 
@@ -64,6 +69,7 @@ _NEED_KERAS = {
     "evaluate",
     "publish",
     "push",
+    "stock",
     "train",
     "verify",
 }
@@ -109,13 +115,68 @@ if TYPE_CHECKING:
     from fmae_zoo.hub.pull import pull as pull
     from fmae_zoo.hub.push import push as push
     from fmae_zoo.hub.search import search as search
+    from fmae_zoo.layers import stock as stock
     from fmae_zoo.loading import load as load
     from fmae_zoo.mixture import CodeMixture as CodeMixture
     from fmae_zoo.registry import list_models as list_models
     from fmae_zoo.registry import register as register
     from fmae_zoo.spec import ModelSpec as ModelSpec
-    from fmae_zoo.training import train as train
+    from fmae_zoo.training.run import train as train
     from fmae_zoo.verification import verify as verify
+
+
+def _register_classes() -> None:
+    """Import what `keras.saving.load_model` finds in a file of this package's models."""
+    try:
+        for module in ("autoencoder", "classifier", "training.optimizer"):
+            import_module(f"fmae_zoo.{module}")
+    except ImportError:
+        # One of them is what imports Keras, and not whole yet: the next name that is asked for,
+        # or its own import, registers the others.
+        return
+
+
+class _WithKeras(MetaPathFinder):
+    """Registers the package's classes when Keras is imported, which this package does not do."""
+
+    _looks = False
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find Keras by the other finders, and have its loader register the classes."""
+        if name != "keras" or self._looks:
+            return None
+        self._looks = True
+        try:
+            spec = find_spec(name)
+        finally:
+            self._looks = False
+        if spec is not None and spec.loader is not None:
+            spec.loader = _ThenRegister(spec.loader)
+        return spec
+
+
+class _ThenRegister(Loader):
+    """Loads a module as another loader does, then registers the package's classes."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def create_module(self, spec: ModuleSpec) -> Any:
+        """Create the module."""
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        """Execute the module, then import the classes."""
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _WithKeras)]
+        _register_classes()
+
+
+if "keras" in sys.modules:
+    _register_classes()
+else:
+    sys.meta_path.insert(0, _WithKeras())
 
 
 def __getattr__(name: str) -> Any:
@@ -123,6 +184,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'fmae_zoo' has no attribute {name!r}")
     if name in _NEED_KERAS:
         import_module("fmae_zoo._backend").require_backend()
+        import_module("keras")
+        _register_classes()
     value = getattr(import_module(f"fmae_zoo.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -22,6 +22,9 @@ def require_backend() -> str:
     Raises:
         BackendError: none is installed, or the one that is named is not.
     """
+    if not os.path.isabs(os.path.expanduser("~")):
+        # TensorFlow makes a folder of the name ~ where there is no home folder.
+        os.environ.setdefault("KERAS_HOME", str(keras_home()))
     named = os.environ.get("KERAS_BACKEND")
     if named and named not in BACKENDS:
         raise BackendError(
@@ -68,3 +71,19 @@ def _configured_backend() -> str | None:
         return json.loads(regular(path).read_text(encoding="utf-8")).get("backend")
     except (OSError, ValueError, AttributeError):
         return None
+
+
+def is_on_cpu() -> bool:
+    """Whether Keras computes on the CPU."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "torch":
+        return bool(keras.ops.convert_to_tensor(0.0).device.type == "cpu")
+    if backend == "jax":
+        import jax
+
+        return bool(jax.default_backend() == "cpu")
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")

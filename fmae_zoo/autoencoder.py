@@ -1,30 +1,32 @@
 """Autoencoder: encoder, latent and decoder of a spec as one Keras model."""
 
-import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Self
 
 import keras
 import numpy as np
 from keras import ops
 
-from fmae_zoo.accelerate import evaluate, fit
-from fmae_zoo.arguments import check_integer
+from fmae_zoo.arguments import check_integer, check_seed
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
+from fmae_zoo.layers.initial import Seeds
+from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.inputs import checked
+from fmae_zoo.training.trainable import Trainable
 
 PREDICT_BATCH = 500
 _one_at_a_time = threading.RLock()
-"""Held while a model is built: the policy and the generator it sets are the process's."""
+"""Held while a model is built: the policy that it sets is the process's."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Autoencoder(keras.Model):
+class Autoencoder(Trainable, keras.Model):
     """The model that a spec describes.
 
     Calling it on images `(n, 28, 28, 1)`, floats in [0, 1] or uint8 in 0..255, returns a
@@ -35,7 +37,8 @@ class Autoencoder(keras.Model):
     Attributes:
         spec: the spec it was built from.
         encoder: plain Functional model, images to latent means `(n, latent size)`. Its
-            layer `features` is what the latent reads.
+            layer `features` is what the latent reads. It has the spec too, for a
+            `Classifier` on it to be saved by.
         posterior: images to all parameters of the latent; shares the encoder's layers.
         decoder: plain Functional model, codes `(n, latent size)` to logits.
 
@@ -44,25 +47,27 @@ class Autoencoder(keras.Model):
         seed: of the weights and of the sampling noise.
     """
 
-    is_steady = True
-    """Whether a training step is its tensors' operations, and no more; each subclass says so."""
-
     def __init__(self, spec: ModelSpec | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
         if not isinstance(spec, ModelSpec):
             spec = ModelSpec.from_dict(spec)
         kwargs.setdefault("name", spec.name.replace("-", "_"))
         super().__init__(**kwargs)
         self.spec = spec
-        self.seed = seed
-        with _one_at_a_time, _policy(self.dtype_policy), _seeded(seed):
+        check_seed(seed)
+        self.seed = int(seed)
+        seeds = Seeds(seed)
+        with _one_at_a_time, _policy(self.dtype_policy):
             image = keras.Input(IMAGE_SHAPE, name="image")
-            parameters = spec.latent.parameters(spec.network.encode(image))
+            parameters = spec.latent.parameters(spec.network.encode(image, seeds), seeds)
             code = keras.Input((spec.latent.size,), name="code")
-            logits = spec.network.decode(code)
-            self.encoder = keras.Model(image, parameters["mean"], name="encoder")
-            self.posterior = keras.Model(image, parameters, name="posterior")
-            self.decoder = keras.Model(code, logits, name="decoder")
+            logits = spec.network.decode(code, seeds)
+            # Named after the entry, so that two entries' parts go into one Functional model.
+            self.encoder = keras.Model(image, parameters["mean"], name=f"{self.name}_encoder")
+            self.encoder.spec = spec
+            self.posterior = keras.Model(image, parameters, name=f"{self.name}_posterior")
+            self.decoder = keras.Model(code, logits, name=f"{self.name}_decoder")
             self.sampling = spec.latent.sampler(seed)
+        self.mean_loss = MeanLoss()
         self.term_trackers = [keras.metrics.Mean(name) for name in spec.objective.term_names]
         self.steps = self._counter("steps", 0)
         self.first_bad_step = self._counter("first_bad_step", -1)
@@ -79,6 +84,50 @@ class Autoencoder(keras.Model):
             code = self.sampling(parameters, training=training)
         return {**parameters, "code": code, "logits": self.decoder(code, training=training)}
 
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **options: Any,
+    ) -> None:
+        """Configure the training as `keras.Model.compile` does.
+
+        Args:
+            optimizer: a Keras optimizer, or the name of one.
+            loss: none, for the loss is the objective of the spec.
+            loss_weights: none, for the same reason.
+            metrics: a list of Keras metrics, of the images to reconstruct and their
+                reconstructions, both `(n, 28, 28, 1)` in [0, 1].
+            weighted_metrics: the same, with the weights of samples.
+            **options: what else `keras.Model.compile` takes.
+
+        Raises:
+            ArgumentError: there is a loss, or the metrics are for outputs by name.
+        """
+        if loss is not None or loss_weights is not None:
+            raise ArgumentError(
+                f"An Autoencoder's loss is its spec's objective, {self.spec.objective.type}: "
+                "compile it without a loss, change the objective, or override compute_loss in a "
+                "subclass"
+            )
+        for given in (metrics, weighted_metrics):
+            if isinstance(given, dict):
+                raise ArgumentError(
+                    "Expected metrics as a list: they compare images with reconstructions; "
+                    f"received a dictionary for the outputs {sorted(given)}"
+                )
+        self.has_metrics = bool(metrics or weighted_metrics)
+        super().compile(optimizer, metrics=metrics, weighted_metrics=weighted_metrics, **options)
+        if keras.backend.backend() == "tensorflow" and self.jit_compile_asked == "auto":
+            # Of what a subclass or a metric does, XLA may know nothing.
+            known = type(self) is Autoencoder and not self.has_metrics and not is_plain()
+            alone = self.distribute_strategy.num_replicas_in_sync == 1
+            suits = known and alone and self.spec.network.suits_xla
+            self.jit_compile = self.jit_compile or suits
+
     def compute_loss(
         self,
         x: Any = None,
@@ -92,31 +141,39 @@ class Autoencoder(keras.Model):
         The target is `y` where one is given (the whole image of a masked one), else `x`. A
         dictionary as `y` holds it as `image`, and beside it what the objective asked for.
         """
-        target = x if y is None else y
-        annotations = dict(target) if isinstance(target, dict) else {"image": target}
-        if "image" not in annotations:
-            raise ArgumentError(
-                f"Expected a target with an 'image'; received {sorted(annotations)}"
-            )
-        target = ops.cast(in_unit_range(annotations.pop("image")), "float32")
+        target, annotations = _target(x, y)
         outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
-        outputs = annotations | outputs
-        terms = self.spec.objective.terms(target, outputs)
+        terms = self.spec.objective.terms(target, annotations | outputs)
         step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)
-        count = ops.cast(ops.shape(target)[0], "float32")
+        of_images = sum(weights[name] * term for name, term in terms.items())
+        loss = self.mean_loss(of_images, of_images, sample_weight)
         for tracker in self.term_trackers:
-            tracker.update_state(terms[tracker.name], sample_weight=count)
-        loss = sum(weights[name] * term for name, term in terms.items())
+            tracker.update_state(terms[tracker.name], sample_weight)
+        # The penalties of layers, and what was given to `add_loss`.
+        loss = sum((ops.sum(ops.cast(each, loss.dtype)) for each in self.losses), start=loss)
         if training:
             self._count_step(loss)
         return loss
 
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Return all metrics; those given to `compile` compare the target with the image."""
+        if not self.has_metrics:
+            return self.get_metrics_result()
+        target, _ = _target(x, y)
+        image = ops.sigmoid(ops.cast(y_pred["logits"], "float32"))
+        return super().compute_metrics(x, target, image, sample_weight)
+
     def _count_step(self, loss: Any) -> None:
         step, first = ops.convert_to_tensor(self.steps), ops.convert_to_tensor(self.first_bad_step)
-        bad = ops.logical_and(ops.logical_not(ops.isfinite(loss)), first < 0)
+        finite = ops.isfinite(loss)
+        bad = ops.logical_and(ops.logical_not(finite), first < 0)
         self.first_bad_step.assign(ops.where(bad, step, first))
-        self.steps.assign_add(1)
+        # One, by way of the loss: else TensorFlow counts a step that finds no batch any more.
+        one = ops.cast(finite, "int32") + ops.cast(ops.logical_not(finite), "int32")
+        self.steps.assign_add(one)
 
     def fit(
         self,
@@ -138,29 +195,42 @@ class Autoencoder(keras.Model):
             epochs: over the images.
             verbose: as Keras has it.
             callbacks: Keras callbacks.
-            **options: what else `keras.Model.fit` takes.
+            **options: what else `keras.Model.fit` takes. The order that `shuffle` gives the images
+                is drawn from NumPy, which `keras.utils.set_random_seed` seeds.
 
         Raises:
             ImagesError: an array has a shape, dtype or range that images do not have, or is empty.
             ArgumentError: the batch size is no integer of 1 or more.
         """
-        self.check_data(x, y)
-        check = options.get("validation_data")
-        if isinstance(check, tuple | list) and len(check) >= 2:
-            self.check_data(*check[:2])
+        if options.get("class_weight") is not None:
+            raise ArgumentError("class_weight needs labels, and an autoencoder has none")
         if "validation_batch_size" in options:
             size = _checked_batch_size(options["validation_batch_size"])
             options["validation_batch_size"] = size
-        return fit(
-            self,
-            x,
-            y,
-            batch_size=_checked_batch_size(batch_size),
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            **options,
-        )
+        y = _beside_weights(x, y, options)
+        with ExitStack() as checks:
+            source = checks.enter_context(checked(self.check_data, x, y))
+            options["validation_data"] = self._held_out(options.get("validation_data"), checks)
+            return super().fit(
+                source,
+                y,
+                batch_size=_checked_batch_size(batch_size),
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                **options,
+            )
+
+    def _held_out(self, validation_data: Any, checks: ExitStack) -> Any:
+        """Return what is validated on, checked, or a source whose batches are checked."""
+        if validation_data is None:
+            return None
+        if not isinstance(validation_data, tuple | list):
+            return checks.enter_context(checked(self.check_data, validation_data))
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
+        y = _beside_weights(x, y, {"sample_weight": weights})
+        checks.enter_context(checked(self.check_data, x, y))
+        return x, y, weights
 
     def evaluate(
         self,
@@ -175,14 +245,16 @@ class Autoencoder(keras.Model):
         Raises:
             ImagesError, ArgumentError: as `fit`.
         """
-        self.check_data(x, y)
         size = _checked_batch_size(batch_size)
-        return evaluate(self, x, y, batch_size=size, verbose=verbose, **options)
+        y = _beside_weights(x, y, options)
+        with checked(self.check_data, x, y) as source:
+            return super().evaluate(source, y, batch_size=size, verbose=verbose, **options)
 
     def check_data(self, x: Any, y: Any) -> None:
-        """Refuse arrays that `fit` and `evaluate` cannot take for images.
+        """Refuse NumPy's arrays that `fit` and `evaluate` cannot take for images.
 
-        For a subclass to override whose inputs or targets are others.
+        They are all of x and y, or one batch of a data set. For a subclass to override whose
+        inputs or targets are others.
 
         Raises:
             ImagesError: as `fit`.
@@ -260,6 +332,33 @@ class Autoencoder(keras.Model):
         return cls(**config)
 
 
+def _beside_weights(x: Any, y: Any, options: dict[str, Any]) -> Any:
+    """Return the target: Keras takes weights of samples for nothing where there is none."""
+    weighted = options.get("sample_weight") is not None and hasattr(x, "shape")
+    return x if y is None and weighted else y
+
+
+def _target(x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the images to reconstruct, float32 in [0, 1], and what else is known of them."""
+    target = x if y is None else y
+    annotations = dict(target) if isinstance(target, dict) else {"image": target}
+    if "image" not in annotations:
+        raise ArgumentError(f"Expected a target with an 'image'; received {sorted(annotations)}")
+    return ops.cast(in_unit_range(annotations.pop("image")), "float32"), annotations
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class MeanLoss(keras.losses.Loss):
+    """The mean over images of losses that were computed already, as Keras takes means.
+
+    With sample weights, and divided among replicas, as for any other of Keras' losses.
+    """
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Return the losses `(n,)`, which are given as predictions."""
+        return y_pred
+
+
 def _checked_batch_size(batch_size: Any) -> int | None:
     if batch_size is None:
         return None
@@ -275,37 +374,3 @@ def _policy(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-@contextmanager
-def without_random_weights() -> Iterator[None]:
-    """Give this thread's models zeros for random weights: for those that are read from a file."""
-    kind, thread = keras.initializers.VarianceScaling, threading.get_ident()
-    with _one_at_a_time:
-        drawn = kind.__call__
-
-        def draw(self: Any, shape: Any, dtype: Any = None, **options: Any) -> Any:
-            if threading.get_ident() == thread:
-                return np.zeros(shape, keras.backend.standardize_dtype(dtype))
-            return drawn(self, shape, dtype, **options)
-
-        kind.__call__ = draw
-        try:
-            yield
-        finally:
-            kind.__call__ = drawn
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Make the initial weights depend on the seed alone.
-
-    Keras' initializers draw their own seeds from Python's generator, so only that one is
-    seeded, and put back afterwards.
-    """
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)

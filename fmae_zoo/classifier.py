@@ -1,23 +1,40 @@
 """Classifier: a dense head on an encoder, frozen or fine-tuned."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any, Self
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
-from fmae_zoo.accelerate import evaluate, fit
-from fmae_zoo.arguments import check_integer, check_number, check_seed, check_share
+from fmae_zoo.arguments import check_integer, check_seed, check_share
 from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
-from fmae_zoo.errors import ArgumentError, TrainingError, UnknownModelError
-from fmae_zoo.images import as_images, in_unit_range, to_numpy
+from fmae_zoo.errors import ArgumentError, UnknownModelError
+from fmae_zoo.head import checked_labels
+from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
+from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.precision import resolve
+from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.classification import (
+    Guard,
+    batches_in,
+    class_numbers,
+    listed,
+    recipe,
+    split,
+    weights_of_classes,
+    weights_of_images,
+)
+from fmae_zoo.training.inputs import Epochs, checked
+from fmae_zoo.training.trainable import Trainable
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Classifier(keras.Model):
+class Classifier(Trainable, keras.Model):
     """An encoder, then standardisation, dense ReLU, dropout and softmax.
 
     The encoder is copied: training the classifier leaves the autoencoder as it was. While
@@ -34,6 +51,7 @@ class Classifier(keras.Model):
         precision: Keras dtype policy of the encoder, or `auto`, which asks the machine; the head
             is always float32.
         seed: of the head's weights and its dropout.
+        labels: names of the classes, a distinct one for each, `("T-shirt/top", ...)` for example.
 
     Raises:
         ArgumentError: fewer classes than two, another argument out of its range, or the encoder
@@ -51,6 +69,7 @@ class Classifier(keras.Model):
         dropout: float = 0.3,
         precision: str = "float32",
         seed: int = 0,
+        labels: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         shape = getattr(encoder, "input_shape", None)
@@ -65,9 +84,12 @@ class Classifier(keras.Model):
         check_integer("hidden", hidden, 1)
         check_seed(seed)
         check_share("dropout", dropout)
+        labels = checked_labels(labels, num_classes)
         policy = resolve(precision)
         super().__init__(**kwargs)
-        seed = int(seed)
+        # As JSON has them, whatever NumPy's numbers they are.
+        num_classes, hidden, seed = int(num_classes), int(hidden), int(seed)
+        dropout = float(dropout)
         self._config: dict[str, Any] = {
             "num_classes": num_classes,
             "layer": layer,
@@ -75,6 +97,7 @@ class Classifier(keras.Model):
             "dropout": dropout,
             "precision": precision,
             "seed": seed,
+            "labels": labels,
         }
         self.num_classes = num_classes
         self.encoder = _copy(encoder, layer, policy)
@@ -82,7 +105,7 @@ class Classifier(keras.Model):
         initializers = [keras.initializers.GlorotUniform(seed=first + i) for i in (1, 2)]
         self.head = keras.Sequential(
             [
-                keras.Input(self.encoder.output_shape[1:]),
+                keras.Input(self.encoder.output_shape[1:], name="codes"),
                 layers.Flatten(name="code", data_format=LAYOUT, dtype="float32"),
                 layers.BatchNormalization(name="standardise", momentum=0.9, dtype="float32"),
                 layers.Dense(
@@ -104,7 +127,19 @@ class Classifier(keras.Model):
             name="head",
         )
         self.encoder.trainable = trainable
+        self.has_recipe = False
+        self.reads_codes = False
         self.built = True
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes, where they were given."""
+        return self._config["labels"]
+
+    @property
+    def spec(self) -> ModelSpec | None:
+        """The spec of the autoencoder whose encoder was copied, where it was one's."""
+        return getattr(self.encoder, "spec", None)
 
     @property
     def is_convolutional(self) -> bool:
@@ -113,116 +148,235 @@ class Classifier(keras.Model):
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return class probabilities `(n, num_classes)`."""
-        codes = self.encoder(in_unit_range(images), training=training)
-        return self.head(codes, training=training)
+        if not self.reads_codes:
+            images = self.encoder(in_unit_range(images), training=training)
+        return self.head(images, training=training)
+
+    @contextmanager
+    def _reading(self, codes: bool) -> Iterator[None]:
+        """Let `call` take codes in the place of images inside the block, or images again."""
+        before = self.reads_codes
+        self.reads_codes = codes
+        if before != codes:
+            self.train_function = self.test_function = None
+        try:
+            yield
+        finally:
+            self.reads_codes = before
+            if before != codes:
+                self.train_function = self.test_function = None
+
+    def compile(self, optimizer: Any = "rmsprop", *args: Any, **options: Any) -> None:
+        """Configure the training as `keras.Model.compile` does.
+
+        A classifier need not be compiled: `fit` then trains it by a recipe of its own. One that
+        is, is trained with the optimizer, the loss and the metrics that are given here.
+        """
+        super().compile(optimizer, *args, **options)
+        self.has_recipe = False
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Return what the classifier was compiled with, for saving; nothing by `fit` itself."""
+        return {} if self.has_recipe else super().get_compile_config()
 
     def fit(
         self,
-        images: Any,
-        labels: Any,
-        *,
-        validation_data: tuple[Any, Any] | None = None,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
         epochs: int = 20,
-        batch_size: int = 128,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 1e-4,
+        verbose: Any = 0,
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        *,
+        learning_rate: float | None = None,
+        weight_decay: float | None = None,
+        label_smoothing: float | None = None,
         augment: bool = False,
-        label_smoothing: float = 0.0,
         seed: int = 0,
-        verbose: int = 0,
-    ) -> list[dict[str, float]]:
-        """Train the head, and the encoder where it is not frozen.
+        **options: Any,
+    ) -> Any:
+        """Train the head, and the encoder where it is not frozen, as `keras.Model.fit` does.
 
-        AdamW with a cosine schedule to zero. With validation data the weights of the epoch
-        of highest validation accuracy are kept.
+        Where the classifier was not compiled, the recipe is AdamW with a cosine schedule to zero
+        on the cross-entropy; with validation data the weights of the epoch of highest validation
+        accuracy are kept.
 
         Args:
-            images: uint8 or [0, 1] floats, `(n, 28, 28)` or `(n, 28, 28, 1)`.
-            labels: integers `(n,)` or one-hot `(n, num_classes)`.
-            validation_data: images and labels.
+            x: images, uint8 or [0, 1] floats, `(n, 28, 28)` or `(n, 28, 28, 1)`; or a
+                `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a generator of images
+                `(n, 28, 28, 1)` and labels.
+            y: labels: integers `(n,)` or one-hot `(n, num_classes)`.
+            batch_size: images in a step; 128 by default.
             epochs: passes over the images.
-            batch_size: images in a step.
-            learning_rate: at its highest.
-            weight_decay: decoupled.
+            verbose: 0 shows nothing; else as Keras has it.
+            callbacks: Keras callbacks; the model that they see is the classifier.
+            validation_split: share of the images, the last ones, to validate on.
+            validation_data: images and labels, and weights where there are any.
+            shuffle: whether each epoch has an order of its own, by the seed.
+            class_weight: of the loss of each class, by its number; 1 for those left out.
+            sample_weight: of the loss of each image, `(n,)`.
+            learning_rate: of the recipe, at its highest; 1e-3 by default.
+            weight_decay: of the recipe, decoupled; 1e-4 by default.
+            label_smoothing: of the recipe: share of the target, in [0, 1), that is spread over
+                all classes; none by default.
             augment: mirror half of the images, anew in every epoch; where the encoder is
                 convolutional also shift each by up to two pixels and erase a rectangle of
                 half of them (a dense one has to learn every shift anew); only where the
                 encoder is trained too.
-            label_smoothing: share of the target, in [0, 1), that is spread over all classes.
             seed: of the order and the augmentation.
-            verbose: 1 prints a line for each epoch on stderr.
+            **options: what else `keras.Model.fit` takes.
 
         Returns:
-            One dictionary for each epoch: epoch, loss, accuracy, val_loss, val_accuracy.
+            Keras' `History`; its `history` has a list for each of loss, accuracy, val_loss and
+            val_accuracy, with a value for each epoch.
 
         Raises:
             ImagesError, ArgumentError: images or labels of a wrong shape or type, or none;
-                another argument out of its range.
+                another argument out of its range, or one that does not fit the others.
             TrainingError: the loss became NaN or infinite; the weights before `fit` are kept.
         """
+        asked = {
+            "learning_rate": learning_rate,
+            "weight_decay": weight_decay,
+            "label_smoothing": label_smoothing,
+        }
+        size = 128 if batch_size is None else batch_size
         check_integer("epochs", epochs, 1)
-        check_integer("batch_size", batch_size, 1)
-        check_number("learning_rate", learning_rate, zero=False)
-        check_number("weight_decay", weight_decay, zero=True)
-        check_share("label_smoothing", label_smoothing)
+        check_integer("batch_size", size, 1)
         check_seed(seed)
-        pair = isinstance(validation_data, (tuple, list)) and len(validation_data) == 2
-        if validation_data is not None and not pair:
-            raise ArgumentError("Expected validation_data to be a pair: images and labels")
         frozen = not self.encoder.trainable
         if frozen and augment:
             raise ArgumentError("augment needs a trainable encoder: a frozen one is run only once")
-        images, labels = as_images(images), self._class_numbers(labels, len(images))
-        if not len(images):
-            raise ArgumentError("There are no images to train on.")
-        model = self.head if frozen else self
-        inputs = self.codes(images) if frozen else images
-        validation = None
-        if validation_data is not None:
-            pictures = as_images(validation_data[0])
-            if not len(pictures):
-                raise ArgumentError("There are no images to validate on.")
-            validation = (
-                self.codes(pictures) if frozen else pictures,
-                self._class_numbers(validation_data[1], len(pictures)),
+        own = not self.compiled or self.has_recipe
+        given: dict[str, Any] = {name: each for name, each in asked.items() if each is not None}
+        if given and not own:
+            raise ArgumentError(
+                f"{', '.join(given)}: of the recipe of a classifier that is not compiled; this one "
+                "has the optimizer and the loss that it was compiled with"
             )
-        steps = epochs * -(-len(images) // batch_size)
-        _compile(model, learning_rate, weight_decay, label_smoothing, steps)
-        rows: list[dict[str, float]] = []
-        before = model.get_weights()
-        best, best_accuracy = None, -1.0
-        for epoch in range(epochs):
-            rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(inputs))
-            batch = inputs[order]
-            if augment:
-                batch = augmented(batch, rng, self.is_convolutional)
-            logs = fit(
-                model,
-                batch,
-                labels[order],
+        is_arrays = hasattr(x, "shape") or isinstance(x, list | tuple)
+        if not is_arrays:
+            self._refuse_beside_sources(
+                y=y,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
                 batch_size=batch_size,
-                shuffle=False,
-                verbose=0,
-                validation_data=validation,
-                validation_batch_size=500,
-            ).history
-            row = {"epoch": epoch + 1.0} | {name: float(v[-1]) for name, v in logs.items()}
-            if not np.isfinite(list(row.values())).all():
-                model.set_weights(before)
-                raise TrainingError(
-                    f"The loss became NaN or infinite in epoch {epoch + 1}. The likely cause is a "
-                    f"learning rate of {learning_rate:g} that is too high. The weights are those "
-                    "from before."
-                )
-            rows.append(row)
-            if verbose:
-                _print_row(row, epochs)
-            if row.get("val_accuracy", -1.0) > best_accuracy:
-                best, best_accuracy = model.get_weights(), row["val_accuracy"]
-        if best is not None:
-            model.set_weights(best)
-        return rows
+                validation_split=validation_split or None,
+                augment=augment or None,
+            )
+            steps = batches_in(x, options.get("steps_per_epoch"))
+        else:
+            train = self._examples(x, y, sample_weight, class_weight)
+            if not len(train[0]):
+                raise ArgumentError("There are no images to train on.")
+            if validation_data is None:
+                train, validation_data = split(train, validation_split)
+            steps = -(-len(train[0]) // size)
+        if own:
+            self.compile(**recipe(steps and epochs * steps, **given))
+            self.has_recipe = True
+        cause = f"a learning rate of {given.get('learning_rate', 1e-3):g} that is too high"
+        cause = cause if own else "a learning rate that is too high"
+        guard = Guard(self, cause, keep_best=own and validation_data is not None)
+        options |= {"epochs": epochs, "verbose": verbose, "callbacks": [*listed(callbacks), guard]}
+        with ExitStack() as checks:
+            held_out = self._held_out(validation_data, checks)
+            if not is_arrays:
+                source = checks.enter_context(checked(self.check_data, x))
+                return super().fit(source, validation_data=held_out, **options)
+            options.setdefault("validation_batch_size", 500)
+            return self._fit_arrays(train, held_out, size, shuffle, augment, seed, options)
+
+    @staticmethod
+    def _refuse_beside_sources(**given: Any) -> None:
+        names = [name for name, value in given.items() if value is not None]
+        if names:
+            raise ArgumentError(
+                f"{', '.join(names)}: for arrays of images and labels; a data set, a loader or a "
+                "generator gives images, labels and weights itself, batch by batch"
+            )
+
+    def _fit_arrays(
+        self,
+        train: tuple[Any, ...],
+        held_out: Any,
+        size: int,
+        shuffle: bool,
+        augment: bool,
+        seed: int,
+        options: dict[str, Any],
+    ) -> Any:
+        """Train on arrays; where the encoder is frozen, on codes that are computed once."""
+        # A subclass may do something else with images than to encode them.
+        once = type(self) is Classifier and not self.encoder.trainable and not is_plain()
+        once = once and (held_out is None or isinstance(held_out, tuple))
+        if once:
+            train = (self.codes(train[0]), *train[1:])
+            if held_out is not None:
+                held_out = (self.codes(held_out[0]), *held_out[1:])
+
+        def arranged(epoch: int) -> tuple[Any, ...]:
+            rng = np.random.default_rng([seed, epoch])
+            order = rng.permutation(len(train[0])) if shuffle else np.arange(len(train[0]))
+            inputs, *rest = (part[order] for part in train)
+            if augment:
+                inputs = augmented(inputs, rng, self.is_convolutional)
+            return (inputs, *rest)
+
+        with self._reading(codes=once):
+            return super().fit(Epochs(arranged, size), validation_data=held_out, **options)
+
+    def _examples(
+        self,
+        images: Any,
+        labels: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+    ) -> tuple[Any, ...]:
+        """Return images, labels and, where there are any, weights, as the loop takes them."""
+        images = as_images(images)
+        numbers = class_numbers(labels, len(images), self.num_classes)
+        # Who compiled a loss knows which labels it takes.
+        own = not self.compiled or self.has_recipe
+        targets = numbers if own else to_numpy(labels, "labels")
+        if sample_weight is None and class_weight is None:
+            return images, targets
+        given = weights_of_images(len(images), sample_weight)
+        return images, targets, given * weights_of_classes(numbers, self.num_classes, class_weight)
+
+    def _held_out(self, validation_data: Any, checks: ExitStack) -> Any:
+        """Return what is validated on: checked arrays, or a source whose batches are checked."""
+        if validation_data is None:
+            return None
+        if hasattr(validation_data, "__iter__") and not isinstance(validation_data, tuple | list):
+            return checks.enter_context(checked(self.check_data, validation_data))
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise ArgumentError("Expected validation_data to be a pair: images and labels")
+        held_out = self._examples(*validation_data)
+        if not len(held_out[0]):
+            raise ArgumentError("There are no images to validate on.")
+        return held_out
+
+    def check_data(self, x: Any, y: Any) -> None:
+        """Refuse a batch of NumPy's arrays that is not one of images and labels.
+
+        Raises:
+            ImagesError, ArgumentError: as `fit`.
+        """
+        check_training_images(x, None)
+        if y is None:
+            raise ArgumentError("Expected pairs of images and labels; received images alone")
+        numbers = class_numbers(y, len(x), self.num_classes)
+        if (not self.compiled or self.has_recipe) and np.shape(y) != numbers.shape:
+            raise ArgumentError(
+                "Expected integer labels from a data set; received one-hot ones. Compile the "
+                "classifier with a loss that takes these, or give arrays"
+            )
 
     def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
         """Return what the head reads, the encoder's output: float32 `(n, ...)`.
@@ -245,17 +399,26 @@ class Classifier(keras.Model):
     def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
 
+        With the smoothing of its labels, where `fit` was given one; or the loss and the metrics
+        that the classifier was compiled with.
+
         Given labels, it takes both as `fit` does, also where `fit` has trained the head alone.
 
         Raises:
             ImagesError, ArgumentError: arrays of a wrong shape or type.
         """
-        if y is not None:
-            x = as_images(x)
-            y = self._class_numbers(y, len(x))
         if not self.compiled:
             self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
-        return evaluate(self, x, y, **options)
+            self.has_recipe = True
+        if self.reads_codes and np.shape(x)[1:] == self.encoder.output_shape[1:]:
+            return super().evaluate(x, y, **options)
+        with self._reading(codes=False):
+            if y is None:
+                with checked(self.check_data, x) as source:
+                    return super().evaluate(source, **options)
+            x, y, *weights = self._examples(x, y, options.pop("sample_weight", None))
+            options |= {"sample_weight": weights[0]} if weights else {}
+            return super().evaluate(x, y, **options)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.
@@ -272,7 +435,7 @@ class Classifier(keras.Model):
         probabilities = self.predict(images)
         if not len(probabilities):
             raise ArgumentError("There are no images to report on.")
-        labels = self._class_numbers(labels, len(probabilities))
+        labels = class_numbers(labels, len(probabilities), self.num_classes)
         predicted = probabilities.argmax(axis=1)
         classes = list(range(self.num_classes))
         precision, recall, _, _ = precision_recall_fscore_support(
@@ -295,6 +458,14 @@ class Classifier(keras.Model):
         """Return a copy that computes in float32."""
         return self._copied(trainable=self.encoder.trainable, precision="float32")
 
+    def as_functional(self) -> Any:
+        """Return encoder and head as one Functional model; `stock` of it plain Keras knows.
+
+        It shares the weights, and takes float images in [0, 1] only, `(n, 28, 28, 1)`.
+        """
+        image = keras.Input(IMAGE_SHAPE, name="image")
+        return keras.Model(image, self.head(self.encoder(image)), name="classifier")
+
     def _copied(self, trainable: bool, precision: str | None) -> "Classifier":
         changes = {"precision": precision} if precision else {}
         config = {**self._config, **changes, "layer": None}
@@ -302,105 +473,45 @@ class Classifier(keras.Model):
         copy.head.set_weights(self.head.get_weights())
         return copy
 
-    def _class_numbers(self, labels: Any, count: int) -> np.ndarray:
-        labels = to_numpy(labels, "labels")
-        if labels.shape == (count, self.num_classes):
-            labels = _from_one_hot(labels)
-        if labels.shape != (count,):
-            raise ArgumentError(
-                f"Expected {count} labels, integers ({count},) or one-hot "
-                f"({count}, {self.num_classes}); received shape {labels.shape}."
-            )
-        if not np.issubdtype(labels.dtype, np.integer):
-            raise ArgumentError(f"Expected integer labels; received dtype {labels.dtype}.")
-        if count and not 0 <= labels.min() <= labels.max() < self.num_classes:
-            raise ArgumentError(
-                f"Expected labels in 0..{self.num_classes - 1}; "
-                f"received {labels.min()}..{labels.max()}."
-            )
-        return labels.astype(np.int32)
-
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
+        """Return the constructor's arguments, and the encoder's spec."""
         return {
             **super().get_config(),
             **self._config,
             "layer": None,
+            "labels": None if self.labels is None else list(self.labels),
+            "spec": None if self.spec is None else self.spec.model_dump(mode="json"),
             "trainable": self.encoder.trainable,
             "encoder": keras.saving.serialize_keras_object(self.encoder),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Build the model again from `get_config`'s dictionary."""
-        encoder = keras.saving.deserialize_keras_object(config.pop("encoder"), custom_objects)
-        return cls(encoder, **config)
-
-
-@keras.saving.register_keras_serializable(package="fmae_zoo")
-class SmoothedCrossEntropy(keras.losses.Loss):
-    """Mean cross-entropy in nats of integer labels, a share of each spread over all classes.
-
-    Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision, CVPR.
-    """
-
-    def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.smoothing = smoothing
-
-    def call(self, labels: Any, probabilities: Any) -> Any:
-        """Return the loss of each image: `(n,)`."""
-        of_label = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
-        of_all = -ops.mean(ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)
-        return (1.0 - self.smoothing) * of_label + self.smoothing * of_all
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return {**super().get_config(), "smoothing": self.smoothing}
-
-
-def _from_one_hot(rows: np.ndarray) -> np.ndarray:
-    if not (np.isin(rows, (0, 1)).all() and (rows.sum(axis=1) == 1).all()):
-        raise ArgumentError("Expected one-hot labels: in each row a single 1, and zeros.")
-    return rows.argmax(axis=1)
+        """Build the model again from `get_config`'s dictionary, which stays as it is."""
+        # Keras takes the encoder's nested dictionaries apart while it reads them.
+        arguments = deepcopy(config)
+        encoder = keras.saving.deserialize_keras_object(arguments.pop("encoder"), custom_objects)
+        spec = arguments.pop("spec", None)
+        encoder.spec = None if spec is None else ModelSpec.from_dict(spec)
+        return cls(encoder, **arguments)
 
 
 def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
+    spec = getattr(encoder, "spec", None)
+    output = encoder.output
     if layer is not None:
         names = [each.name for each in encoder.layers]
         if layer not in names:
             raise UnknownModelError(
                 f"The encoder has no layer {layer!r}; it has: {', '.join(names)}"
             )
-        encoder = keras.Model(encoder.input, encoder.get_layer(layer).output, name="encoder")
+        output = encoder.get_layer(layer).output
+    encoder = keras.Model(encoder.input, output, name="encoder")
 
     def with_precision(original: Any) -> Any:
         return type(original).from_config({**original.get_config(), "dtype": precision})
 
     copy = keras.models.clone_model(encoder, clone_function=with_precision)
     copy.set_weights(encoder.get_weights())
+    copy.spec = spec if isinstance(spec, ModelSpec) else None
     return copy
-
-
-def _compile(
-    model: Any, learning_rate: float, weight_decay: float, label_smoothing: float, steps: int
-) -> None:
-    warmup = min(max(steps // 20, 1), steps - 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else learning_rate,
-        steps - warmup,
-        warmup_target=learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    model.compile(
-        optimizer=keras.optimizers.AdamW(schedule, weight_decay=weight_decay),
-        loss=SmoothedCrossEntropy(label_smoothing),
-        metrics=["accuracy"],
-    )
-
-
-def _print_row(row: dict[str, float], epochs: int) -> None:
-    import sys
-
-    figures = "  ".join(f"{name} {value:.4f}" for name, value in row.items() if name != "epoch")
-    print(f"epoch {row['epoch']:.0f}/{epochs}  {figures}", file=sys.stderr, flush=True)

@@ -14,26 +14,33 @@ import numpy as np
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
 from fmae_zoo.files import SAVING, has_digest, sha256_of, write_text
+from fmae_zoo.head import HEAD_FILE, Head
 from fmae_zoo.hub.options import DEFAULT_OPTIONS, HubOptions
 from fmae_zoo.manifest import MANIFEST_FILE, FileRecord, Manifest, TrainingRecord
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.classifier import Classifier
 
 ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
+CLASSIFIER_FILE = "classifier.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
 PARTS = ("encoder", "decoder")
 TRAINING_FILES = ("history.csv", "curves.png")
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
-"""The encoder in Keras' own format, which `push` adds."""
+"""The encoder, or the classifier, in Keras' own format, which `push` adds."""
 RECONSTRUCTIONS_FILE = "reconstructions.png"
+REPORT_FILES = ("report.json", "confusion-frozen.png", "confusion-fine-tuned.png")
+"""What `fmae classify` writes beside a classifier."""
 CARD_FILE = "README.md"
 RECORDED_FILES = (
+    HEAD_FILE,
     ENCODER_FILE,
     DECODER_FILE,
+    CLASSIFIER_FILE,
     GOLDEN_FILE,
     *TRAINING_FILES,
     *KERAS_FILES,
@@ -45,6 +52,9 @@ RECORDED_FILES = (
 @dataclass(frozen=True)
 class Entry:
     """A spec, and where there is one the folder that it lies in.
+
+    It is of an autoencoder; or of a classifier on the encoder of one, where the manifest records
+    a description of its head.
 
     Attributes:
         spec: what a person wrote.
@@ -92,6 +102,36 @@ class Entry:
                 f"received {manifest.name}.{manifest.tag}"
             )
         return manifest
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the weights are of a classifier on the spec's encoder.
+
+        Raises:
+            SpecError: as `manifest`.
+        """
+        return self.pretrained and HEAD_FILE in self.manifest.files
+
+    @property
+    def head(self) -> Head | None:
+        """The description of a classifier's head, verified; None for an autoencoder.
+
+        Raises:
+            SpecError: it, or the manifest, is damaged.
+            WeightsError: it is not the one that the manifest records.
+            HubError: the Hub does not give it.
+        """
+        return Head.read(*self.file(HEAD_FILE)) if self.is_classifier else None
+
+    @property
+    def title(self) -> str:
+        """The full name of the spec, and that it is a classifier on it where it is one."""
+        return title_of(self.spec, self.is_classifier)
+
+    @property
+    def weights_files(self) -> tuple[str, ...]:
+        """The names of the files that hold the weights."""
+        return weights_files_of(self.is_classifier)
 
     @property
     def read_only(self) -> bool:
@@ -186,24 +226,34 @@ class Entry:
         pretrained: bool = False,
         part: str | None = None,
         seed: int = 0,
-        precision: str = "float32",
+        precision: str | None = None,
     ) -> Any:
         """Build the model, or one part of it, and read its weights where asked to.
 
-        Only the file of the part that is wanted is read.
+        Only the file of the part that is wanted is read. The precision is float32 by default,
+        and for a classifier what it was saved with.
 
         Raises:
             NoWeightsError: pretrained weights are asked for and there are none.
             WeightsError: they are damaged or do not fit.
+            ArgumentError: a part of a classifier is asked for.
         """
-        from fmae_zoo.autoencoder import Autoencoder, without_random_weights
+        from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.layers import without_random_weights
         from fmae_zoo.precision import resolve
         from fmae_zoo.weights import load_weights
 
+        if self.is_classifier:
+            if part is not None:
+                raise ArgumentError(
+                    f"{self.title} is loaded whole, and not its {part}: a classifier has no "
+                    "decoder, and its encoder is `classifier.encoder`"
+                )
+            return self._build_classifier(pretrained, seed, precision)
         wanted = {"posterior": ENCODER_FILE, "decoder": DECODER_FILE}
         if part is not None:
             del wanted["decoder" if part == "encoder" else "posterior"]
-        policy = resolve(precision)
+        policy = resolve("float32" if precision is None else precision)
         files = self.obtain(*wanted.values()) if pretrained else []
         with without_random_weights() if pretrained else nullcontext():
             model = Autoencoder(self.spec, seed=seed, dtype=policy)
@@ -211,8 +261,29 @@ class Entry:
             load_weights(getattr(model, network), *file)
         return model if part is None else getattr(model, part)
 
+    def _build_classifier(self, pretrained: bool, seed: int, precision: str | None) -> "Classifier":
+        from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.precision import resolve
+        from fmae_zoo.weights import load_weights
 
-def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | None = None) -> Path:
+        described, *weights = self.obtain(HEAD_FILE, *(self.weights_files if pretrained else ()))
+        changes: dict[str, Any] = {} if pretrained else {"seed": seed}
+        if precision is not None:
+            resolve(precision)
+            changes["precision"] = precision
+        from fmae_zoo.layers import without_random_weights
+
+        head = Head.read(*described).model_copy(update=changes)
+        with without_random_weights() if pretrained else nullcontext():
+            model = head.build(Autoencoder(self.spec, seed=seed).encoder)
+        for file in weights:
+            load_weights(model, *file)
+        return model
+
+
+def save(
+    model: "Autoencoder | Classifier", folder: str | Path, training: TrainingRecord | None = None
+) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
     Everything is written beside the folder first and then moved in, the manifest last, so a
@@ -220,7 +291,8 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
     `load("local:FOLDER")` reads it back.
 
     Args:
-        model: the autoencoder.
+        model: the autoencoder; or a classifier on the encoder of one, which comes back with its
+            labels, its precision, and its encoder frozen or not.
         folder: made where it does not exist.
         training: how the weights came to be.
 
@@ -229,34 +301,45 @@ def save(model: "Autoencoder", folder: str | Path, training: TrainingRecord | No
 
     Raises:
         WeightsError: a weight is NaN or infinite: such a file would not load.
-        ArgumentError: it is no Autoencoder; or the folder is a file, or of another spec.
+        ArgumentError: it is neither; its layers are not those of its spec; or the folder is a
+            file, of another spec, or holds the one where the other is saved.
         OSError: the folder cannot be written, or the disk is full.
     """
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.classifier import Classifier
     from fmae_zoo.weights import save_tensors, save_weights
 
-    if not isinstance(model, Autoencoder):
-        raise ArgumentError(f"Expected an Autoencoder to save; received {type(model).__name__}")
+    if not isinstance(model, (Autoencoder, Classifier)):
+        raise ArgumentError(
+            f"Expected an Autoencoder or a Classifier to save; received {type(model).__name__}"
+        )
     folder = check_folder("folder", folder)
+    head = Head.of(model) if isinstance(model, Classifier) else None
     spec = model.spec
-    check_folder_for(spec, folder)
+    assert spec is not None
+    check_folder_for(spec, folder, head is not None)
     folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, Classifier):
+        parts = {"encoder": model.encoder, "head": model.head}
+        stored = [model]
+    else:
+        parts = {"encoder": model.posterior, "decoder": model.decoder}
+        stored = list(parts.values())
     manifest = Manifest(
         name=spec.name,
         tag=spec.tag,
         licence=spec.licence,
         spec_sha256=spec.digest,
-        parameters={
-            "encoder": model.posterior.count_params(),
-            "decoder": model.decoder.count_params(),
-        },
+        parameters={name: part.count_params() for name, part in parts.items()},
         training=training,
     )
     with prepared(folder) as new:
         if not (folder / SPEC_FILE).exists():
             write_text(new / SPEC_FILE, spec_toml(spec))
-        save_weights(model.posterior, new / ENCODER_FILE)
-        save_weights(model.decoder, new / DECODER_FILE)
+        if head is not None:
+            head.write(new)
+        for name, network in zip(weights_files_of(head is not None), stored):
+            save_weights(network, new / name)
         save_tensors(golden_of(model), new / GOLDEN_FILE)
         if training is not None:
             for name in TRAINING_FILES:
@@ -281,14 +364,22 @@ def prepared(folder: Path) -> Iterator[Path]:
                 os.replace(new / name, folder / name)
 
 
-def check_folder_for(spec: ModelSpec, folder: Path) -> None:
+def check_folder_for(spec: ModelSpec, folder: Path, is_classifier: bool = False) -> None:
     """Refuse a folder that a model of this spec cannot be saved in without losing something.
 
     Raises:
-        ArgumentError: it is a file, or holds another spec, which a person may have written.
+        ArgumentError: it is a file; or holds another spec, which a person may have written; or
+            an autoencoder where a classifier is saved, or the other way round.
     """
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"{folder}: a file is there; expected a folder")
+    for name in weights_files_of(not is_classifier):
+        if (folder / name).exists():
+            kinds = ("an autoencoder", "a classifier")
+            raise ArgumentError(
+                f"{folder / name}: the folder holds {kinds[not is_classifier]}, and "
+                f"{kinds[is_classifier]} is to be saved. Choose another folder."
+            )
     path = folder / SPEC_FILE
     if not path.exists():
         return
@@ -303,6 +394,16 @@ def check_folder_for(spec: ModelSpec, folder: Path) -> None:
         )
 
 
+def weights_files_of(is_classifier: bool) -> tuple[str, ...]:
+    """Return the names of the files that hold the weights of a classifier, or an autoencoder."""
+    return (CLASSIFIER_FILE,) if is_classifier else (ENCODER_FILE, DECODER_FILE)
+
+
+def title_of(spec: ModelSpec, is_classifier: bool) -> str:
+    """Return what a folder or a repo holds, in words."""
+    return f"a classifier on {spec.full_name}" if is_classifier else spec.full_name
+
+
 def record_files(folder: Path, manifest: Manifest) -> Manifest:
     """Return the manifest with the digests of the files as they are in the folder."""
     files = {}
@@ -313,11 +414,22 @@ def record_files(folder: Path, manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"files": files})
 
 
-def golden_of(model: "Autoencoder") -> dict[str, np.ndarray]:
-    """Return a few images, and the codes and reconstructions every backend must give."""
+def golden_of(model: "Autoencoder | Classifier") -> dict[str, np.ndarray]:
+    """Return a few images, and the outputs every backend must give, computed in float32.
+
+    They are the codes and reconstructions of an autoencoder, the probabilities of a classifier.
+    """
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.classifier import Classifier
     from fmae_zoo.data import load_sample
 
     images = load_sample().test_images[:GOLDEN_IMAGES]
+    if isinstance(model, Classifier):
+        return {"images": images, "probabilities": model.in_float32().predict(images)}
+    if model.dtype_policy.name != "float32":
+        exact = Autoencoder(model.spec, dtype="float32")
+        exact.set_weights(model.get_weights())
+        model = exact
     codes = model.encode(images)
     return {"images": images, "codes": codes, "reconstructions": model.decode(codes)}
 

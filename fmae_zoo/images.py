@@ -52,18 +52,31 @@ def check_training_images(x: Any, y: Any) -> None:
     """Refuse arrays that a model would train on without a word, and not as it is meant to.
 
     The target, `y` or else `x`, is in the range of images; an `x` beside it may be noisy. NaN
-    is left to the loss, which shows it; what is no array of numpy to Keras.
+    is left to the loss, which shows it.
+
+    Args:
+        x: what is reconstructed: an array.
+        y: None, an array, or a dictionary whose `image` is one.
 
     Raises:
         ImagesError: no images, or a shape, dtype or range that images do not have.
     """
-    target = x if y is None else y.get("image") if isinstance(y, dict) else y
+    target = x if y is None else y.get("image", x) if isinstance(y, dict) else y
+    if isinstance(target, np.ndarray) and target.ndim <= 2:
+        raise ImagesError(
+            f"Expected images as the target; received shape {target.shape}, as labels have. Give "
+            "an autoencoder images alone, or pairs of an image and the image to make of it."
+        )
     for array in (x, target):
-        if isinstance(array, np.ndarray):
-            _check_shape_and_dtype(to_numpy(array), "(n, 28, 28, 1)")
-            if not len(array):
-                raise ImagesError("Expected images; received none.")
-    if isinstance(target, np.ndarray) and target.dtype != np.uint8:
+        if not isinstance(array, np.ndarray):
+            raise ImagesError(
+                f"Expected an array of images; received a {type(array).__name__}. Of a list of "
+                "images numpy.stack makes one."
+            )
+        _check_shape_and_dtype(array, "(n, 28, 28, 1)")
+        if not len(array):
+            raise ImagesError("Expected images; received none.")
+    if target.dtype != np.uint8:
         _check_range(target)
 
 

@@ -23,7 +23,7 @@ def load(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
     timeout: float = TIMEOUT,
-    precision: str = "float32",
+    precision: str | None = None,
 ) -> Any:
     """Return a model by name.
 
@@ -46,19 +46,19 @@ def load(
         local_files_only: make no request; what is in the cache serves.
         timeout: seconds that may be spent on the Hub in total.
         precision: what the model computes with: a Keras dtype policy, `mixed_bfloat16` for
-            example, or `auto`, the fastest that suits this machine. Published figures and
-            goldens are float32's.
+            example, or `auto`, the fastest that suits this machine. By default float32, and
+            for a classifier what it was saved with. Published figures and goldens are float32's.
 
     Returns:
-        An `Autoencoder`, or the part asked for.
+        An `Autoencoder`, or the part asked for; or the `Classifier` that a folder or a repo holds.
 
     Raises:
         UnknownModelError: there is no such name, folder or part.
         NoWeightsError: pretrained weights are asked for and there are none: a model is
             never silently random.
         WeightsError: the weights are damaged or altered.
-        ArgumentError: the source is neither text nor a path, the seed out of range, or there is
-            no such precision.
+        ArgumentError: the source is neither text nor a path, the seed out of range, there is
+            no such precision, or a part of a classifier is asked for.
         HubError: the Hub does not give what was asked for; each reason is a class of its own.
         BackendError: no Keras backend is installed.
     """
@@ -86,9 +86,9 @@ def _at_revision(source: str | Path, revision: str | None, options: HubOptions) 
             f"revision is {revision!r}, but {source} is not published on the Hub: it has none"
         )
     published = find_entry(str(HubAddress(entry.manifest.hub.repo, revision)), options)
-    if published.spec.full_name != entry.spec.full_name:
+    if published.title != entry.title:
         raise UnknownModelError(
-            f"{entry.manifest.hub.repo} holds {published.spec.full_name} at {revision}, and not "
-            f"{entry.spec.full_name}"
+            f"{entry.manifest.hub.repo} holds {published.title} at {revision}, and not "
+            f"{entry.title}"
         )
     return published

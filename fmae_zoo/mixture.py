@@ -56,8 +56,8 @@ class CodeMixture:
 
         Raises:
             ImagesError: images of another shape or type, or too few.
-            ArgumentError: the model is no autoencoder, its codes are wider, or another argument is
-                out of its range.
+            ArgumentError: it is no `Autoencoder`, the codes are wider, or another argument is out
+                of its range.
         """
         from sklearn.mixture import GaussianMixture
 

@@ -7,23 +7,29 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.classifier import Classifier
 from fmae_zoo.component import IMAGE_SHAPE
 from fmae_zoo.data import Dataset, check_dataset, find_data
 from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
 from fmae_zoo.errors import FmaeError, HubError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
+from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
 
 GOLDEN_TOLERANCE = 1e-4
-"""Largest difference of a golden output: of a pixel, or of a code relative to the codes' spread."""
+"""Largest difference of a golden output: of a pixel or a probability, or of a code relative to the
+codes' spread."""
 
 FIGURE_TOLERANCE = 1e-3
 """Largest relative difference of a figure that is computed again."""
 
 FIGURES = ("reconstruction", "elbo")
 """The figures that are computed again: those that take seconds and train nothing."""
+
+CLASSIFIER_FIGURES = ("frozen_head", "fine_tuned")
+"""Those of a classifier."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ def verify(
     local_files_only: bool = False,
     timeout: float = TIMEOUT,
 ) -> list[Check]:
-    """Check an entry's files, goldens, reconstruction figures and ELBO.
+    """Check an entry's files, goldens, reconstruction figures and ELBO, or a classifier's accuracy.
 
     Args:
         source: a registered name, `local:FOLDER` or `hf://NAMESPACE/NAME[@REVISION]`, whose files
@@ -76,7 +82,7 @@ def verify(
     return checks if model is None else checks + _figures(entry, model, data)
 
 
-def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | None]:
+def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | Classifier | None]:
     """Check licence and spec, files and goldens of an entry, but compute no figures.
 
     Returns:
@@ -86,7 +92,7 @@ def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | None]:
     if any(check.passed is False for check in checks):
         return checks, None
     try:
-        model = entry.build(pretrained=True)
+        model = entry.build(pretrained=True, precision="float32")
         return checks + _goldens(entry, model), model
     except FmaeError as error:
         return [*checks, Check("goldens", False, str(error))], None
@@ -145,11 +151,11 @@ def _card(entry: Entry) -> list[Check]:
     return [Check(CARD_FILE, True, "its figures are the manifest's")]
 
 
-def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
+def golden_differences(entry: Entry, model: Autoencoder | Classifier) -> dict[str, float]:
     """Return how far this backend's outputs are from the goldens.
 
     Codes are compared relative to their spread, since their scale is the model's own;
-    reconstructions absolutely, in units of pixel intensity.
+    reconstructions absolutely, in units of pixel intensity, and probabilities absolutely too.
 
     Raises:
         WeightsError: the goldens are damaged, or not of this model's shapes.
@@ -157,21 +163,27 @@ def golden_differences(entry: Entry, model: Autoencoder) -> dict[str, float]:
     [(path, digest)] = entry.obtain(GOLDEN_FILE)
     golden = read_tensors(path, digest)
     count = len(golden.get("images", ()))
-    expected = {
-        "images": (count, *IMAGE_SHAPE[:2]),
-        "codes": (count, entry.spec.latent.size),
-        "reconstructions": (count, *IMAGE_SHAPE),
-    }
+    expected: dict[str, tuple[int, ...]] = {"images": (count, *IMAGE_SHAPE[:2])}
+    if isinstance(model, Classifier):
+        expected["probabilities"] = (count, model.num_classes)
+    else:
+        expected["codes"] = (count, entry.spec.latent.size)
+        expected["reconstructions"] = (count, *IMAGE_SHAPE)
     received = {name: tensor.shape for name, tensor in golden.items()}
     if not count or received != expected:
         raise WeightsError(f"{path}: expected tensors of shapes {expected}; received {received}")
-    codes = model.encode(golden["images"])
-    scale = max(float(golden["codes"].std()), 1e-6)
+    scales = {}
+    if isinstance(model, Classifier):
+        found = {"probabilities": model.predict(golden["images"])}
+    else:
+        scales["codes"] = max(float(golden["codes"].std()), 1e-6)
+        found = {
+            "codes": model.encode(golden["images"]),
+            "reconstructions": model.decode(golden["codes"]),
+        }
     return {
-        "codes": float(np.abs(codes - golden["codes"]).max()) / scale,
-        "reconstructions": float(
-            np.abs(model.decode(golden["codes"]) - golden["reconstructions"]).max()
-        ),
+        name: float(np.abs(output - golden[name]).max()) / scales.get(name, 1.0)
+        for name, output in found.items()
     }
 
 
@@ -190,18 +202,22 @@ def _goldens(entry: Entry, model: Autoencoder) -> list[Check]:
     ]
 
 
-def _figures(entry: Entry, model: Autoencoder, data: Dataset | None) -> list[Check]:
+def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None) -> list[Check]:
     from fmae_zoo.evaluation import evaluate
 
     manifest = entry.manifest
-    names = [name for name in FIGURES if name in manifest.results]
+    known = CLASSIFIER_FIGURES if isinstance(model, Classifier) else FIGURES
+    names = [name for name in known if name in manifest.results]
     if not names:
         return [Check("figures", None, "none published")]
     data = data or find_data()
     if data is None:
         return [Check("figures", None, "no source has the data set")]
-    if manifest.training is not None and manifest.training.data_digest != data.digest:
+    records = (manifest.training, *(manifest.evaluations.get(name) for name in names))
+    if any(record is not None and record.data_digest != data.digest for record in records):
         return [Check("figures", None, "published on another data set")]
+    if isinstance(model, Classifier):
+        return _classifier_figures(manifest, names, model, data)
     found: dict[str, Any] = {}
     for name in names:
         record = manifest.evaluations.get(name)
@@ -211,6 +227,25 @@ def _figures(entry: Entry, model: Autoencoder, data: Dataset | None) -> list[Che
         for name in names
         for key, published in manifest.results[name].items()
         if isinstance(published, float)
+    ]
+
+
+def _classifier_figures(
+    manifest: Manifest, names: list[str], model: Classifier, data: Dataset
+) -> list[Check]:
+    try:
+        found = model.report(data.test_images, data.test_labels)
+    except FmaeError as error:
+        return [Check("figures", False, str(error))]
+    layer = model.encoder.output_names[0]
+    tables = {name: manifest.results[name] for name in names}
+    if "frozen_head" in tables:
+        tables["frozen_head"] = tables["frozen_head"].get(layer, {})
+    return [
+        _compared(f"{name} {key}", table[key], found[key])
+        for name, table in tables.items()
+        for key in ("accuracy", "loss")
+        if isinstance(table, dict) and isinstance(table.get(key), float)
     ]
 
 

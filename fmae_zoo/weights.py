@@ -19,12 +19,19 @@ def named_variables(model: Any) -> dict[str, Any]:
     """Return the variables of a model under the names that its network gave the layers.
 
     The key is `LAYER.VARIABLE`, `stage1_conv1.kernel` for example: layer names are
-    fixed by the spec, so the key is the same on every backend and in every process.
+    fixed by the spec, so the key is the same on every backend and in every process. Where a
+    layer is itself a model, its name comes first: `head.hidden.kernel`.
     """
     variables: dict[str, Any] = {}
     for layer in model.layers:
-        for variable in layer.weights:
-            key = f"{layer.name}.{variable.name}"
+        if hasattr(layer, "layers"):
+            found = named_variables(layer)
+        else:
+            found = {variable.name: variable for variable in layer.weights}
+            if len(found) < len(layer.weights):
+                raise WeightsError(f"two variables of {layer.name} have one name")
+        for name, variable in found.items():
+            key = f"{layer.name}.{name}"
             if key in variables:
                 raise WeightsError(f"two variables are named {key}")
             variables[key] = variable

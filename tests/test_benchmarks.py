@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import fmae_zoo
 from benchmarks import __main__ as main
-from benchmarks import embedding, loading, parity, quality, report
+from benchmarks import checkouts, embedding, loading, parity, quality, report
 from benchmarks.__main__ import cli
 from benchmarks.case import Case
 from benchmarks.flops import flops_per_image
@@ -24,10 +24,21 @@ from benchmarks.summary import backend_table
 from benchmarks.targets import targets
 from fmae_zoo.data import load_sample
 from fmae_zoo.registry import find_spec
-from tests.conftest import TINY_CONV, tiny_spec
+from tests.conftest import ROOT, TINY_CONV, tiny_spec
 
 GAUSSIAN = {"type": "gaussian", "size": 4}
-COMMANDS = ("train", "infer", "load", "parity", "embed", "quality", "report", "compare", "all")
+COMMANDS = (
+    "train",
+    "infer",
+    "against",
+    "load",
+    "parity",
+    "embed",
+    "quality",
+    "report",
+    "compare",
+    "all",
+)
 
 FAKE_WORKER = """
 import json, sys
@@ -128,6 +139,28 @@ def test_a_worker_that_fails_becomes_a_row_and_stops_no_other(run_fake, how, rea
     rows, _ = run_fake([case("keras"), case("fmae_zoo")], **{how: "keras"})
     assert reason in rows[0]["error"]
     assert rows[1]["images_per_second"]["median"] == pytest.approx(1000.0)
+
+
+def test_two_checkouts_take_turns_and_their_ratio_is_written(tmp_path, monkeypatch):
+    script, log = tmp_path / "fake_worker.py", tmp_path / "log"
+    script.write_text(FAKE_WORKER.replace("name = case", "name = os.getcwd() or case", 1))
+    script.write_text("import os\n" + script.read_text())
+    monkeypatch.setattr(checkouts, "COMMAND", [sys.executable, str(script), str(log), "", ""])
+    monkeypatch.setattr(checkouts, "FILE", tmp_path / "against.json")
+    checkouts.run(tmp_path, [case()], 3, 1.0, report=lambda message: None)
+    turns = [line.split()[0] for line in log.read_text().splitlines() if "block 1024" in line]
+    assert (
+        sorted(turns[:2])
+        == sorted(turns[2:4])
+        == sorted(turns[4:])
+        == sorted([str(ROOT), str(tmp_path)])
+    )
+    [found] = json.loads((tmp_path / "against.json").read_text())["rows"]
+    assert found["ratio"] == pytest.approx(1.0)
+    assert (
+        "| train dense-ae | torch | float32 | 1,000 | 1,000 |"
+        in (tmp_path / "against.md").read_text()
+    )
 
 
 def test_a_real_worker():
@@ -268,14 +301,18 @@ def test_the_readmes_table_and_the_aims_are_those_of_the_usual_setting():
     rows = [row(100.0, **usual), row(900.0, **usual, threads=1), row(800.0, **usual, batch_size=8)]
     rows += [row(50.0, **usual | {"contestant": "keras"}), row(9000.0, **usual, device="gpu")]
     assert "| PyTorch | float32 | 100 | - | - |" in backend_table(rows)
-    found = {each.figure: each.obtained for each in targets(grouped(rows), {})}
-    assert found == {
-        "train conv-ae-bn, best of fmae_zoo to best of stock Keras in float32": pytest.approx(2.0)
+    assert not targets(grouped(rows), {})
+    rows.append(row(80.0, **usual | {"contestant": "handwritten"}))
+    dense = usual | {"entry": "dense-ae"}
+    rows += [row(60.0, **dense, device="gpu"), row(20.0, **dense)]
+    rows += [row(20.0, **dense | {"contestant": "keras"}, device="gpu")]
+    rows += [row(10.0, **dense | {"contestant": "keras"})]
+    assert {each.figure: each.obtained for each in targets(grouped(rows), {})} == {
+        "train conv-ae-bn, torch, float32, to handwritten": pytest.approx(1.25),
+        "peak memory beside imports, train conv-ae-bn, torch, float32, to handwritten": 1.0,
+        "train dense-ae, torch, float32, to stock Keras": pytest.approx(2.0),
+        "train dense-ae, torch, float32, device gpu, to stock Keras": pytest.approx(3.0),
     }
-    rows.append(row(3000.0, **usual | {"contestant": "keras"}, device="gpu"))
-    found = {each.figure: each.obtained for each in targets(grouped(rows), {})}
-    on_gpu = "train conv-ae-bn, device gpu, best of fmae_zoo to best of stock Keras in float32"
-    assert found[on_gpu] == pytest.approx(3.0)
 
 
 def test_the_other_files_have_aims_too():

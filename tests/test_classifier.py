@@ -1,11 +1,16 @@
+import copy
+
 import keras
 import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo.classifier import Classifier, SmoothedCrossEntropy
+from fmae_zoo.classifier import Classifier
 from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, TrainingError, UnknownModelError
+from fmae_zoo.training.classification import SmoothedCrossEntropy
 from tests.conftest import TINY_CONV, tiny_spec
+
+LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 @pytest.fixture
@@ -17,8 +22,10 @@ def test_a_frozen_encoder_stays_and_the_head_learns(encoder, few):
     before = encoder.get_weights()
     classifier = Classifier(encoder, num_classes=10)
     codes = classifier.codes(few.test_images)
-    rows = classifier.fit(few.train_images, few.train_labels, epochs=5, learning_rate=1e-2)
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    losses = classifier.fit(
+        few.train_images, few.train_labels, epochs=5, learning_rate=1e-2
+    ).history["loss"]
+    assert losses[-1] < losses[0]
     np.testing.assert_array_equal(codes, classifier.codes(few.test_images))
     assert all(np.array_equal(a, b) for a, b in zip(before, encoder.get_weights()))
 
@@ -39,8 +46,8 @@ def test_unfreezing_keeps_what_was_learnt(encoder, few):
     np.testing.assert_allclose(
         tuned.predict(few.test_images), frozen.predict(few.test_images), atol=1e-6
     )
-    rows = tuned.fit(few.train_images, few.train_labels, epochs=2)
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    losses = tuned.fit(few.train_images, few.train_labels, epochs=2).history["loss"]
+    assert losses[-1] < losses[0]
 
 
 def test_one_hot_and_integer_labels_are_the_same(encoder, few):
@@ -86,10 +93,10 @@ def test_the_report_is_true(encoder, few):
 def test_the_best_epoch_on_validation_is_kept(encoder, few):
     classifier = Classifier(encoder, 10)
     held_out = (few.test_images, few.test_labels)
-    rows = classifier.fit(
+    history = classifier.fit(
         few.train_images, few.train_labels, validation_data=held_out, epochs=6, learning_rate=0.1
-    )
-    best = max(row["val_accuracy"] for row in rows)
+    ).history
+    best = max(history["val_accuracy"])
     assert classifier.report(*held_out)["accuracy"] == pytest.approx(best)
 
 
@@ -119,6 +126,28 @@ def test_it_serialises_and_returns(encoder, few, tmp_path):
     np.testing.assert_allclose(
         returned.predict(few.test_images), classifier.predict(few.test_images), atol=1e-6
     )
+
+
+def test_a_configuration_serves_twice(encoder, images):
+    classifier = Classifier(encoder, 10, layer="features", labels=LABELS)
+    config = classifier.get_config()
+    before = copy.deepcopy(config)
+    for _ in range(2):
+        again = Classifier.from_config(config)
+        assert config == before
+        assert again.get_config() == before
+        assert again.predict(images).shape == (len(images), 10)
+
+
+@pytest.mark.parametrize("labels", [LABELS, list(LABELS), None])
+def test_labels_go_with_the_classifier(encoder, tmp_path, labels):
+    classifier = Classifier(encoder, 10, labels=labels)
+    expected = None if labels is None else LABELS
+    classifier.save(tmp_path / "classifier.keras")
+    returned = keras.saving.load_model(tmp_path / "classifier.keras")
+    for each in (classifier, classifier.unfreeze(), classifier.in_float32(), returned):
+        assert each.labels == expected
+        assert each.spec == tiny_spec(network=TINY_CONV)
 
 
 def test_low_precision_is_for_training_only(encoder, few):
@@ -151,8 +180,10 @@ def test_label_smoothing_is_that_of_one_hot_labels():
 
 def test_a_last_batch_of_one_image_trains(encoder, few):
     classifier = Classifier(encoder, 10)
-    rows = classifier.fit(few.train_images[:9], few.train_labels[:9], epochs=1, batch_size=8)
-    assert np.isfinite(rows[0]["loss"])
+    losses = classifier.fit(
+        few.train_images[:9], few.train_labels[:9], epochs=1, batch_size=8
+    ).history["loss"]
+    assert np.isfinite(losses[0])
 
 
 def test_no_images_are_no_crash(encoder, few):
@@ -218,6 +249,14 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_weights(encoder, few):
         {"dropout": "a"},
         {"precision": "foo"},
         {"seed": -1},
+        {"labels": ("a",)},
+        {"labels": "abcdefghij"},
+        {"labels": 10},
+        {"labels": ["a"] * 10},
+        {"labels": list(range(10))},
+        {"labels": ["", *"abcdefghi"]},
+        {"labels": ["two\nlines", *"abcdefghi"]},
+        {"labels": ["a" * 65, *"bcdefghij"]},
     ],
 )
 def test_arguments_out_of_range_are_refused(encoder, arguments):

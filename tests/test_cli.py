@@ -181,7 +181,7 @@ def test_verify_without_a_name_checks_every_trained_entry(fmae, tmp_path, monkey
 
 
 def test_ctrl_c_in_training_saves_and_says_how_to_resume(fmae, idx, tmp_path, monkeypatch):
-    from fmae_zoo import training
+    from fmae_zoo.training import run as training
 
     write = training.write_checkpoint
 
@@ -245,7 +245,24 @@ def test_classify(fmae, idx, tmp_path):
         "report.json",
         "confusion-frozen.png",
         "confusion-fine-tuned.png",
+        "spec.toml",
+        "manifest.json",
+        "head.json",
+        "classifier.safetensors",
+        "golden.safetensors",
     }
+    report = json.loads(out)["reports"]["fine_tuned"]
+    classifier = fmae_zoo.load(tmp_path / "out")
+    images, labels = fmae_zoo.load_data(idx).test_images, fmae_zoo.load_data(idx).test_labels
+    assert classifier.report(images, labels) == report
+    assert classifier.labels is None
+    figure = registry.find_entry(tmp_path / "out").manifest.results["fine_tuned"]
+    assert figure.items() >= report.items()
+    assert (figure["epochs"], figure["augment"]) == (1, True)
+    code, out, err = fmae("push", f"local:{tmp_path / 'out'}", "me/mine", "--dry-run")
+    assert code == 0, err
+    assert "report.json" not in out
+    assert f"**{report['accuracy']:.4f}**" in out
     code, out, _ = fmae("classify", f"local:{saved}", *options[:-1])
     assert code == 0
     assert "Ankle boot" in out
@@ -410,6 +427,24 @@ def test_a_figure_that_was_measured_before_a_stop_is_kept(fmae, model, idx, monk
     code, _, err = fmae("evaluate", model, *options)
     assert (code, "Stopped" in err) == (1, True)
     assert set(registry.find_entry(model).manifest.results) == {"knn"}
+
+
+def test_a_classifier_is_not_written_over_the_model(fmae, model, idx):
+    code, _, err = fmae("classify", model, "--data", idx, "-o", model.removeprefix("local:"))
+    assert code == 1
+    assert "holds an autoencoder" in " ".join(err.split())
+    assert "training the head" not in err
+
+
+def test_a_classifier_of_fashion_mnist_has_the_names_of_its_classes(
+    fmae, model, few, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(data, "find_data", lambda report=None: None)
+    monkeypatch.setattr(data, "load_sample", lambda: few)
+    code, _, err = fmae("classify", model, "--epochs", 1, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert fmae_zoo.load(tmp_path / "out").labels == data.CLASS_NAMES
+    assert not registry.find_entry(tmp_path / "out").manifest.results
 
 
 def test_a_folder_that_cannot_be_made_is_found_before_the_training(fmae, model, idx, tmp_path):

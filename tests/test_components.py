@@ -14,8 +14,9 @@ from tests.conftest import tiny_spec
 VAE = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
 
 
-def number(tensor) -> float:
-    return float(ops.convert_to_numpy(tensor))
+def number(terms) -> float:
+    """Return the mean of a term over images."""
+    return float(np.mean(ops.convert_to_numpy(terms)))
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from fmae_zoo.optimizer import make_optimizer
 from fmae_zoo.recipe import PatchMask, Recipe
-from fmae_zoo.training import epoch_of
+from fmae_zoo.training.optimizer import make_optimizer
+from fmae_zoo.training.run import epoch_of
 
 
 def test_the_cosine_schedule_warms_up_and_ends_at_zero():

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import checkpoint, training
 from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, SpecError, TrainingError
 from fmae_zoo.registry import find_entry
+from fmae_zoo.training import checkpoint
+from fmae_zoo.training import run as training
 from fmae_zoo.weights import tensors_of
 from tests.conftest import ROOT, TINY_CONV, spec_dict, tiny_spec
 

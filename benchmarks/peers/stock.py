@@ -8,8 +8,8 @@ import numpy as np
 
 from benchmarks.case import Case
 from benchmarks.peers.zoo import Zoo
-from fmae_zoo.accelerate import plain_keras
 from fmae_zoo.images import as_images
+from fmae_zoo.layers import plain_keras
 
 
 class Stock(Zoo):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 from fmae_zoo.card.body import body_of
+from fmae_zoo.card.classifier import classifier_body_of
 from fmae_zoo.card.document import BEGIN, END, Document
 from fmae_zoo.card.metadata import MODEL_INDEX, OTHER, disowned, eval_results_of, metadata_of
 from fmae_zoo.entry import CARD_FILE, Entry
@@ -48,12 +49,17 @@ def card_of(
             raise ArgumentError(f"{name!r} is no picture; expected a file's name, without a folder")
     manifest = entry.manifest
     card = Document.parse(existing or "", f"{repo}: {CARD_FILE}")
-    metadata = metadata_of(entry.spec, manifest, repo)
+    head = entry.head
+    metadata = metadata_of(entry.spec, manifest, repo, head is not None)
     for key in _MERGED:
         merged = {*metadata.get(key, ()), *card.items(key)} - disowned(manifest)
         metadata |= {key: sorted(merged)} if merged else {}
     card = card.with_metadata(metadata, ("license_name", MODEL_INDEX, *_MERGED))
-    text = card.with_block(body_of(entry.spec, manifest, repo, pictures)).text
+    if head is None:
+        body = body_of(entry.spec, manifest, repo, pictures)
+    else:
+        body = classifier_body_of(entry.spec, head, manifest, repo)
+    text = card.with_block(body).text
     check_card(text, manifest, card.source)
     return text
 

@@ -1,7 +1,7 @@
 """What people read on a card: every number from the spec or the manifest, none typed."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tomli_w
 
@@ -37,9 +37,11 @@ _PICTURE_WORDS = {
     RECONSTRUCTIONS_FILE: "Test images over their reconstructions by {}",
     _CURVES_FILE: "Loss of {} over the epochs",
 }
-_SHAPE = ", ".join(map(str, IMAGE_SHAPE))
-_GREY_SHAPE = ", ".join(map(str, IMAGE_SHAPE[:2]))
-_SIDES = "x".join(map(str, IMAGE_SHAPE[:2]))
+SHAPE = ", ".join(map(str, IMAGE_SHAPE))
+GREY_SHAPE = ", ".join(map(str, IMAGE_SHAPE[:2]))
+SIDES = "x".join(map(str, IMAGE_SHAPE[:2]))
+INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
+NOT_RECORDED = "The manifest does not record how these weights were trained, nor on what data."
 _TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
 
 FASHION_MNIST_CITATION = """\
@@ -67,22 +69,20 @@ def body_of(spec: ModelSpec, manifest: Manifest, repo: str, pictures: Sequence[s
         _training(spec, manifest),
         _pictures(of_training, spec),
         _limitations(spec, manifest),
-        _files(manifest),
-        _references(spec),
-        _licence(manifest),
+        files_section(manifest, _FILE_WORDS),
+        references_section(spec),
+        licence_section(manifest),
     )
     return "\n\n".join(part for section in sections for part in section)
 
 
 def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
-    yield f"# {_name(spec)}"
+    yield f"# {name_of(spec)}"
     yield plain(spec.summary)
-    parts = manifest.parameters
-    detail = enumeration(f"{inline(part)} {number:,}" for part, number in parts.items())
     sizes = [
-        f"{_count(sum(parts.values()), 'parameter')} ({detail})" if parts else "",
-        f"codes of {_count(spec.latent.size, 'value')}",
-        f"{_SIDES} grey images",
+        parameters_of(manifest),
+        f"codes of {counted(spec.latent.size, 'value')}",
+        f"{SIDES} grey images",
     ]
     yield (
         f"{enumeration(sizes)}. A model of fmae_zoo, for Keras 3 with TensorFlow, PyTorch or JAX."
@@ -91,16 +91,16 @@ def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
 
 def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
     address, size = f"{HUB_PREFIX}{repo}", spec.latent.size
-    draw = f"new = ae.generate(16)  # (16, {_SHAPE}): decoded draws of the prior\n"
+    draw = f"new = ae.generate(16)  # (16, {SHAPE}): decoded draws of the prior\n"
     yield "## Use"
-    yield fenced("bash", 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]')
+    yield fenced("bash", INSTALL)
     yield fenced(
         "python",
         "import fmae_zoo\n\n"
-        f"images = fmae_zoo.load_data().test_images  # (n, {_GREY_SHAPE}) uint8, or your own\n"
+        f"images = fmae_zoo.load_data().test_images  # (n, {GREY_SHAPE}) uint8, or your own\n"
         f'ae = fmae_zoo.load("{address}")  # a keras.Model\n'
         f"z = ae.encode(images)  # (n, {size}) float32, deterministic\n"
-        f"x = ae.reconstruct(images)  # (n, {_SHAPE}) float32 in [0, 1]\n"
+        f"x = ae.reconstruct(images)  # (n, {SHAPE}) float32 in [0, 1]\n"
         f"{draw if spec.latent.has_prior else ''}\n"
         "# A plain Functional model; only the encoder's file is read.\n"
         f'encoder = fmae_zoo.load("{address}", part="encoder")\n',
@@ -113,7 +113,7 @@ def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
         "python",
         "import keras\nimport numpy as np\n\n"
         f'encoder = keras.saving.load_model("{address}")\n'
-        f'images = np.zeros((4, {_SHAPE}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
+        f'images = np.zeros((4, {SHAPE}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
         f"z = encoder.predict(images)  # (4, {size})\n",
     )
 
@@ -121,18 +121,12 @@ def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
 def _training(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     yield "## Training"
     if manifest.training is None:
-        yield "The manifest does not record how these weights were trained, nor on what data."
+        yield NOT_RECORDED
         yield "The spec says of architecture, objective and recipe:"
     else:
         yield table(("", ""), _training_rows(spec, manifest, manifest.training))
         yield "Architecture, objective and recipe, as the spec has them:"
-    parts = {"network", "latent", "objective", "recipe"}
-    content = spec.model_dump(mode="json", exclude_none=True, include=parts)
-    toml = _TOML_LIST.sub(
-        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
-    )
-    # Within a string of TOML this is the same text, and outside of one it does not occur.
-    yield fenced("toml", toml.replace("<!--", "\\u003c!--"))
+    yield spec_block(spec, {"network", "latent", "objective", "recipe"})
 
 
 def _training_rows(
@@ -146,6 +140,11 @@ def _training_rows(
         )
     yield "objective", f"{spec.objective.loss_label} ({code(spec.objective.type)})"
     yield "data", data
+    yield from record_rows(manifest, training)
+
+
+def record_rows(manifest: Manifest, training: TrainingRecord) -> Iterator[tuple[str, str]]:
+    """Give what is recorded of a training beside objective and data."""
     yield "SHA-256 of the data's arrays", code(training.data_digest)
     if manifest.spec_sha256:
         yield "SHA-256 of the spec's content", code(manifest.spec_sha256)
@@ -155,6 +154,16 @@ def _training_rows(
     yield "environment", environment_words(training.environment) or "not recorded"
 
 
+def spec_block(spec: ModelSpec, parts: set[str]) -> str:
+    """Return some parts of a spec as a block of TOML."""
+    content = spec.model_dump(mode="json", exclude_none=True, include=parts)
+    toml = _TOML_LIST.sub(
+        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
+    )
+    # Within a string of TOML this is the same text, and outside of one it does not occur.
+    return fenced("toml", toml.replace("<!--", "\\u003c!--"))
+
+
 def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     yield "## Limitations"
     yield bullets(_limits(spec, manifest))
@@ -162,11 +171,8 @@ def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
 
 def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     figures = figures_of(manifest)
-    of_clothes = is_of_fashion_mnist(manifest)
-    kind = "of single garments, shoes and bags, bright on black" if of_clothes else "like its data"
     yield (
-        f"It is for {_SIDES} grey images {kind}. Any other image of that size gets a code too, "
-        "which means nothing."
+        f"{domain_of(manifest)} Any other image of that size gets a code too, which means nothing."
     )
     if figures:
         seed = f", with seed {manifest.training.seed}" if manifest.training else ""
@@ -191,27 +197,39 @@ def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
         )
     if spec.latent.size >= IMAGE_SIZE:
         yield (
-            f"A code has {_count(spec.latent.size, 'value')}, and an image {IMAGE_SIZE:,}: nothing "
-            "is compressed, and a low reconstruction error is no surprise."
+            f"A code has {counted(spec.latent.size, 'value')}, and an image {IMAGE_SIZE:,}: "
+            "nothing is compressed, and a low reconstruction error is no surprise."
         )
-    if of_clothes:
-        yield (
+    yield bias_of(manifest)
+
+
+def domain_of(manifest: Manifest) -> str:
+    """Say which images a model is for."""
+    clothes = "of single garments, shoes and bags, bright on black"
+    kind = clothes if is_of_fashion_mnist(manifest) else "like its data"
+    return f"It is for {SIDES} grey images {kind}."
+
+
+def bias_of(manifest: Manifest) -> str:
+    """Say what is known of the biases of the data that a model was trained on."""
+    if is_of_fashion_mnist(manifest):
+        return (
             "Fashion-MNIST is made of catalogue photos of one online shop, Zalando, shrunk, turned "
             "grey and inverted, and without white products. It says little of what people wear "
             "elsewhere or at other times, and of photos that are no catalogue's; its classes are "
             "the shop's, and some look alike. What is learned from it has the same limits."
         )
-    else:
-        yield "Which biases its training data have is not recorded."
+    return "Which biases its training data have is not recorded."
 
 
-def _files(manifest: Manifest) -> Iterator[str]:
+def files_section(manifest: Manifest, words: Mapping[str, str]) -> Iterator[str]:
+    """Give the paragraphs of the section; `words` say what is in a file of a name."""
     yield "## Files"
     if not manifest.files:
         yield "The manifest records no files."
         return
     rows = (
-        (code(name), _FILE_WORDS.get(name, "-"), f"{record.size:,}", code(record.sha256))
+        (code(name), words.get(name, "-"), f"{record.size:,}", code(record.sha256))
         for name, record in manifest.files.items()
     )
     yield table(("file", "what", "bytes", "SHA-256"), rows, right=(2,))
@@ -221,14 +239,16 @@ def _files(manifest: Manifest) -> Iterator[str]:
     )
 
 
-def _references(spec: ModelSpec) -> Iterator[str]:
+def references_section(spec: ModelSpec) -> Iterator[str]:
+    """Give the paragraphs of the section, or none."""
     references = [plain(reference) for reference in spec.references]
     if any(references):
         yield "## References"
         yield bullets(reference for reference in references if reference)
 
 
-def _licence(manifest: Manifest) -> Iterator[str]:
+def licence_section(manifest: Manifest) -> Iterator[str]:
+    """Give the paragraphs of the section."""
     yield "## Licence and citation"
     yield f"The weights are under {inline(manifest.licence)}."
     measured_on = {figure.data_digest for figure in figures_of(manifest)}
@@ -241,14 +261,23 @@ def _pictures(names: Sequence[str], spec: ModelSpec) -> Iterator[str]:
     for name in names:
         stem = name.rpartition(".")[0] or name
         words = _PICTURE_WORDS.get(name, f"{inline(stem.replace('_', ' '))} of {{}}")
-        yield f"![{words.format(_name(spec))}]({name})"
+        yield f"![{words.format(name_of(spec))}]({name})"
 
 
-def _name(spec: ModelSpec) -> str:
+def name_of(spec: ModelSpec) -> str:
+    """Return the name of a spec, without the default tag."""
     return spec.full_name.removesuffix(f".{DEFAULT_TAG}")
 
 
-def _count(number: int, what: str) -> str:
+def parameters_of(manifest: Manifest) -> str:
+    """Return how many parameters there are, in all and by part."""
+    parts = manifest.parameters
+    detail = enumeration(f"{inline(part)} {number:,}" for part, number in parts.items())
+    return f"{counted(sum(parts.values()), 'parameter')} ({detail})" if parts else ""
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 

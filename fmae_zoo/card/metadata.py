@@ -36,7 +36,9 @@ Source: https://huggingface.co/docs/hub/repositories-licenses.
 _FASHION_MNIST_TAG = "fashion-mnist"
 
 
-def metadata_of(spec: ModelSpec, manifest: Manifest, repo: str) -> dict[str, Any]:
+def metadata_of(
+    spec: ModelSpec, manifest: Manifest, repo: str, is_classifier: bool = False
+) -> dict[str, Any]:
     """Return the metadata of an entry's card, in the order in which it is written.
 
     Raises:
@@ -47,11 +49,11 @@ def metadata_of(spec: ModelSpec, manifest: Manifest, repo: str) -> dict[str, Any
     licence, licence_name = hub_licence(manifest.licence)
     data = ModelCardData(
         library_name="keras",
-        tags=tags_of(spec, manifest),
+        tags=tags_of(spec, manifest, is_classifier),
         license=licence,
         license_name=licence_name,
         datasets=[HUB_DATASET] if is_of_fashion_mnist(manifest) else None,
-        pipeline_tag="image-feature-extraction",
+        pipeline_tag="image-classification" if is_classifier else "image-feature-extraction",
         model_name=repo.split("/")[-1],
         eval_results=eval_results_of(manifest) or None,
     ).to_dict()
@@ -72,11 +74,14 @@ def is_of_fashion_mnist(manifest: Manifest) -> bool:
     return manifest.training is not None and manifest.training.data_digest == FASHION_MNIST_DIGEST
 
 
-def tags_of(spec: ModelSpec, manifest: Manifest) -> list[str]:
-    """Return the tags of an entry, sorted, each once."""
-    tags = {"keras", ZOO_TAG, "autoencoder"}
-    tags |= {spec.network.type, spec.latent.type, spec.objective.type}
-    tags |= {label(keyword) for keyword in spec.keywords} - {""}
+def tags_of(spec: ModelSpec, manifest: Manifest, is_classifier: bool) -> list[str]:
+    """Return the tags of an entry, sorted, each once; the spec's keywords are an autoencoder's."""
+    tags = {"keras", ZOO_TAG, spec.network.type}
+    if is_classifier:
+        tags.add("classifier")
+    else:
+        tags |= {"autoencoder", spec.latent.type, spec.objective.type}
+        tags |= {label(keyword) for keyword in spec.keywords} - {""}
     if is_of_fashion_mnist(manifest):
         tags.add(_FASHION_MNIST_TAG)
     return sorted(tags)

@@ -16,7 +16,7 @@ from fmae_zoo.cli.output import (
     note,
     seed_option,
 )
-from fmae_zoo.errors import ImagesError
+from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 from fmae_zoo.precision import PRECISIONS
 
@@ -96,12 +96,11 @@ def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_jso
     \b
     Example: fmae reconstruct conv-ae-bn photos/ -o pairs.png
     """
-    import fmae_zoo
     from fmae_zoo.plots import plot_reconstructions
 
     source = ImageFiles(list(files), MAX_PICTURES)
     images = _first(source)
-    model = fmae_zoo.load(name, pretrained=True)
+    model = _autoencoder(name)
     pairs = model.reconstruct(images)
     mse = float(np.mean((images - pairs) ** 2))
     plot_reconstructions(images, pairs, output, title=f"{name}: MSE {mse:.4f}")
@@ -139,7 +138,7 @@ def generate_command(
     import fmae_zoo
     from fmae_zoo.plots import plot_grid
 
-    model = fmae_zoo.load(name, pretrained=True)
+    model = _autoencoder(name)
     if sampler == "prior":
         images = model.generate(count, seed)
     else:
@@ -149,6 +148,15 @@ def generate_command(
         images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(count, seed)
     plot_grid(images, output, title=f"{name}: {sampler}, seed {seed}")
     _finish(output, {"images": count, "sampler": sampler, "seed": seed}, as_json)
+
+
+def _autoencoder(name: str) -> Any:
+    import fmae_zoo
+
+    model = fmae_zoo.load(name, pretrained=True)
+    if not isinstance(model, fmae_zoo.Autoencoder):
+        raise ArgumentError(f"{name} is a classifier: it has no decoder, and gives no images")
+    return model
 
 
 def _first(source: ImageFiles) -> np.ndarray:

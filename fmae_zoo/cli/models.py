@@ -72,12 +72,14 @@ def info_command(name: str, token_file: str | None, timeout: float, as_json: boo
     if as_json:
         emit_json(_everything(entry))
         return
-    emit_table(("", ""), list(_facts(entry)), title=entry.spec.full_name)
+    emit_table(("", ""), list(_facts(entry)), title=entry.title)
 
 
 def _everything(entry: Entry) -> dict[str, Any]:
+    head = entry.head
     return {
         "spec": entry.spec.model_dump(mode="json"),
+        "head": head.model_dump(mode="json") if head else None,
         "folder": str(entry.folder) if entry.folder else None,
         "manifest": entry.manifest.model_dump(mode="json") if entry.pretrained else None,
     }
@@ -97,6 +99,10 @@ def _facts(entry: Entry) -> Any:
     if not entry.pretrained:
         yield "weights", f"none; train it with: fmae train {registry.short_name(entry)}"
         return
+    head = entry.head
+    if head is not None:
+        yield "head", head.model_dump_json(exclude={"labels"})
+        yield "classes", ", ".join(head.labels or ["without names"])
     manifest = entry.manifest
     for part, count in manifest.parameters.items():
         yield f"{part} parameters", f"{count:,}"

@@ -86,7 +86,7 @@ def train_command(
 def _how_to_resume(
     name: str, folder: Path, seed: int, recipe: dict[str, Any], data_folder: str | None
 ) -> str:
-    from fmae_zoo.checkpoint import CHECKPOINT_FILE
+    from fmae_zoo.training.checkpoint import CHECKPOINT_FILE
 
     words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
     for key, value in recipe.items():
@@ -169,7 +169,10 @@ def evaluate_command(
 @click.option("--tune-epochs", type=click.IntRange(min=1), help="Of both. [as published]")
 @seed_option
 @click.option(
-    "--output", "-o", type=UserPath(file_okay=False), help="Folder for report and picture."
+    "--output",
+    "-o",
+    type=UserPath(file_okay=False),
+    help="Folder for classifier, report, pictures.",
 )
 @data_option
 @json_option
@@ -186,38 +189,50 @@ def classify_command(
 ) -> None:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
-    It is trained as for the published figures, which `fmae info` gives.
+    It is trained as for the published figures, which `fmae info` gives. What --output saves is
+    loaded, verified and pushed as a model is, with its figures unless they are of the small
+    sample, or of another layer than the one that is read by default.
 
     \b
     Example: fmae classify conv-ae-bn --fine-tune -o runs/classifier
+             fmae push local:runs/classifier me/classifier
     """
     import fmae_zoo
 
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
     # It imports Keras, so only after load, which explains a backend that is missing.
-    from fmae_zoo.evaluation.head import features_layer, head_plan, tunable, tuning_plan
-    from fmae_zoo.registry import find_spec
+    import keras
+
+    from fmae_zoo.data import CLASS_NAMES, FASHION_MNIST_DIGEST
+    from fmae_zoo.entry import check_folder_for
+    from fmae_zoo.evaluation.head import (
+        features_layer,
+        head_plan,
+        results_of,
+        train_by,
+        tunable,
+        tuning_plan,
+    )
+    from fmae_zoo.evaluation.record import record_results
 
     data = fmae_zoo.load_data(data_folder)
     folder = check_folder("output", output) if output else None
     if folder is not None:
+        check_folder_for(encoder.spec, folder, is_classifier=True)
         folder.mkdir(parents=True, exist_ok=True)
-    fit, validation = data.split
-    images, labels = data.train_images, data.train_labels
-    held_out = (images[validation], labels[validation])
-    layer = layer or features_layer(encoder)
-    classifier = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed)
-    common: dict[str, Any] = {"validation_data": held_out, "seed": seed, "verbose": 1}
+    published = features_layer(encoder)
+    layer = layer or published
+    names = CLASS_NAMES if data.is_sample or data.digest == FASHION_MNIST_DIGEST else None
+    head = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed, labels=names)
+    rows = [keras.callbacks.LambdaCallback(on_epoch_end=_note_epoch)]
     note("training the head on the frozen encoder")
-    classifier.fit(images[fit], labels[fit], **head_plan(classifier).options(epochs), **common)
-    reports = {"frozen": classifier.report(data.test_images, data.test_labels)}
+    trained = train_by(head_plan(head).lasting(epochs), head, data, seed, rows)
+    reports = {"frozen": trained.classifier.report(data.test_images, data.test_labels)}
     if fine_tune:
         note("training the encoder too")
-        classifier = tunable(classifier, find_spec(name).recipe)
-        plan = tuning_plan(classifier)
-        classifier.fit(images[fit], labels[fit], **plan.options(tune_epochs), **common)
-        classifier = classifier.in_float32()
-        reports["fine_tuned"] = classifier.report(data.test_images, data.test_labels)
+        both = tunable(trained.classifier, encoder.spec.recipe)
+        trained = train_by(tuning_plan(both).lasting(tune_epochs), both, data, seed, rows)
+        reports["fine_tuned"] = trained.classifier.report(data.test_images, data.test_labels)
     if as_json:
         emit_json({**_about(name, data), "reports": reports})
     else:
@@ -230,7 +245,15 @@ def classify_command(
             )
     _note_sample(data)
     if folder is not None:
+        fmae_zoo.save(trained.classifier, folder)
+        if layer == published and not data.is_sample:
+            last = list(reports.values())[-1]
+            record_results(folder, results_of(trained, last), data, seed)
         _write_report(folder, name, reports)
+
+
+def _note_epoch(epoch: int, logs: dict[str, float]) -> None:
+    note(f"epoch {epoch + 1}: " + "  ".join(f"{name} {value:.4f}" for name, value in logs.items()))
 
 
 def _about(name: str, data: Any) -> dict[str, Any]:
@@ -262,4 +285,7 @@ def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
         title = f"{name}, {stage.replace('_', '-')}: accuracy {report['accuracy']:.4f}"
         path = folder / f"confusion-{stage.replace('_', '-')}.png"
         plot_confusion(report["confusion"], path, title)
-    note(f"Report and pictures are in {folder}.")
+    note(
+        f"Classifier, report and pictures are in {folder}. Load it with: "
+        f"fmae_zoo.load('local:{folder}')"
+    )

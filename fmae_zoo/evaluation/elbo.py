@@ -40,9 +40,8 @@ def elbo(subject: Subject) -> dict[str, Any] | None:
         code = parameters["mean"] + np.exp(parameters["log_variance"] / 2) * noise
         logits = subject.model.decoder.predict(code, batch_size=BATCH, verbose=0)
         terms = objective.terms(batch, {**parameters, "logits": logits})
-        totals += len(batch) * np.array(
-            [float(ops.convert_to_numpy(terms[name])) for name in ("reconstruction", "kl")]
-        )
+        sums = [ops.convert_to_numpy(terms[name]).sum() for name in ("reconstruction", "kl")]
+        totals += np.array(sums)
         means.append(parameters["mean"])
     loss, kl = totals / len(images)
     return {

@@ -1,12 +1,13 @@
 """A dense head on the encoder: frozen, then fine-tuned."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from fmae_zoo.classifier import Classifier
+from fmae_zoo.data import Dataset
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 from fmae_zoo.recipe import Recipe
 
@@ -24,7 +25,11 @@ class Plan:
 
     def options(self, epochs: int | None = None) -> dict[str, Any]:
         """Return the arguments for `Classifier.fit`, with another number of epochs if given."""
-        return asdict(self if epochs is None else replace(self, epochs=epochs))
+        return asdict(self.lasting(epochs))
+
+    def lasting(self, epochs: int | None) -> Self:
+        """Return the plan with another number of epochs if given."""
+        return self if epochs is None else replace(self, epochs=epochs)
 
 
 HEAD = Plan(epochs=40, learning_rate=3e-3, weight_decay=1e-4)
@@ -75,8 +80,7 @@ def fine_tuned(subject: Subject) -> dict[str, Any]:
     """
     head = _trained_head(subject, features_layer(subject.model.encoder)).classifier
     classifier = tunable(head, subject.model.spec.recipe)
-    tuned = _train(classifier, tuning_plan(classifier), subject)
-    return _report(replace(tuned, classifier=classifier.in_float32()), subject)
+    return _report(_train(classifier, tuning_plan(classifier), subject), subject)
 
 
 def tunable(head: Classifier, recipe: Recipe) -> Classifier:
@@ -105,22 +109,45 @@ def _trained_head(subject: Subject, layer: str | None) -> Trained:
 
 
 def _train(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
-    fit, validation = subject.data.split
-    images, labels = subject.data.train_images, subject.data.train_labels
-    rows = classifier.fit(
+    return train_by(plan, classifier, subject.data, subject.seed)
+
+
+def train_by(
+    plan: Plan, classifier: Classifier, data: Dataset, seed: int, callbacks: Any = None
+) -> Trained:
+    """Train a classifier by a plan, the epoch chosen on validation; return it in float32."""
+    fit, validation = data.split
+    images, labels = data.train_images, data.train_labels
+    history = classifier.fit(
         images[fit],
         labels[fit],
         validation_data=(images[validation], labels[validation]),
-        seed=subject.seed,
+        seed=seed,
+        callbacks=callbacks,
         **plan.options(),
     )
-    return Trained(classifier, plan, max(row["val_accuracy"] for row in rows))
+    exact = classifier.in_float32() if classifier.encoder.trainable else classifier
+    return Trained(exact, plan, max(history.history["val_accuracy"]))
+
+
+def results_of(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report on the test images as the figure, by its name, that `evaluate` has of it."""
+    figure = _described(trained, report)
+    encoder = trained.classifier.encoder
+    if encoder.trainable:
+        return {"fine_tuned": figure}
+    return {"frozen_head": {encoder.output_names[0]: figure}}
 
 
 def _report(trained: Trained, subject: Subject) -> dict[str, Any]:
+    data = subject.data
+    return _described(trained, trained.classifier.report(data.test_images, data.test_labels))
+
+
+def _described(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:
     classifier = trained.classifier
     return {
-        **classifier.report(subject.data.test_images, subject.data.test_labels),
+        **report,
         "validation_accuracy": trained.validation_accuracy,
         **trained.plan.options(),
         "input_size": _width(classifier.encoder),

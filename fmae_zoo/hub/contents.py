@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from fmae_zoo.classifier import Classifier
 from fmae_zoo.entry import (
     CARD_FILE,
-    DECODER_FILE,
-    ENCODER_FILE,
     GOLDEN_FILE,
     KERAS_FILES,
     RECONSTRUCTIONS_FILE,
     RECORDED_FILES,
+    REPORT_FILES,
     TRAINING_FILES,
     Entry,
     record_files,
@@ -24,17 +23,19 @@ from fmae_zoo.entry import (
 )
 from fmae_zoo.errors import PushRefusedError
 from fmae_zoo.files import write_text
+from fmae_zoo.head import HEAD_FILE
+from fmae_zoo.layers import stock
 from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
 from fmae_zoo.registry import find_entry
 from fmae_zoo.spec import SPEC_FILE
+from fmae_zoo.training.checkpoint import BEST_FILE, CHECKPOINT_FILE
 from fmae_zoo.verification import check_entry
 
 REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
 """The names of the files that `push` writes into a repo, and that it may remove from it."""
 
-_NEEDED = (ENCODER_FILE, DECODER_FILE, GOLDEN_FILE)
 _UNRECORDED = (SPEC_FILE, CARD_FILE)
-_LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE)
+_LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE, *REPORT_FILES)
 _PICTURED = 10
 _SECRETS = {
     "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
@@ -46,11 +47,11 @@ _SECRETS = {
 }
 
 
-def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
+def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
     """Write into an empty folder all that the repo of an entry holds but for its card.
 
     Args:
-        source: an `Autoencoder`, a registered name or a folder.
+        source: an `Autoencoder`, a `Classifier`, a registered name or a folder.
         folder: an empty folder.
 
     Returns:
@@ -60,8 +61,9 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
         PushRefusedError: the entry is not whole, has unknown files, or is not what its manifest
             says.
         UnknownModelError, SpecError, NoWeightsError: there is no such entry with weights.
+        ArgumentError: a classifier is not on the encoder of a spec.
     """
-    if isinstance(source, Autoencoder):
+    if isinstance(source, (Autoencoder, Classifier)):
         save(source, folder)
         entry = Entry.read(folder)
     else:
@@ -69,7 +71,8 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
         if entry.folder is not None:
             _check_known(entry.folder)
     manifest = entry.manifest
-    missing = [name for name in _NEEDED if name not in manifest.files]
+    needed = (*entry.weights_files, GOLDEN_FILE)
+    missing = [name for name in needed if name not in manifest.files]
     if missing:
         raise PushRefusedError(f"{entry.folder}: its manifest records no {', '.join(missing)}")
     checks, model = check_entry(entry)
@@ -80,11 +83,14 @@ def stage(source: str | Path | Autoencoder, folder: Path) -> Entry:
         )
     assert entry.folder is not None
     if entry.folder != folder:
-        for name in (SPEC_FILE, CARD_FILE, *_NEEDED, *TRAINING_FILES):
+        for name in (SPEC_FILE, CARD_FILE, HEAD_FILE, *needed, *TRAINING_FILES):
             if (entry.folder / name).is_file() and (name in manifest.files or name in _UNRECORDED):
                 shutil.copy(entry.folder / name, folder / name)
-    _write_keras(model.encoder, folder)
-    _draw(model, folder / RECONSTRUCTIONS_FILE)
+    if isinstance(model, Classifier):
+        _write_keras(model.as_functional(), folder)
+    else:
+        _write_keras(model.encoder, folder)
+        _draw(model, folder / RECONSTRUCTIONS_FILE)
     record_files(folder, _public(manifest)).write(folder)
     return Entry.read(folder)
 
@@ -143,8 +149,8 @@ def _unknown_in(folder: Path) -> Iterator[str]:
             yield path.name
 
 
-def _write_keras(encoder: Any, folder: Path) -> None:
-    """Write the encoder in Keras' own format, the same bytes for the same weights.
+def _write_keras(model: Any, folder: Path) -> None:
+    """Write a model of Keras' own layers in Keras' own format, the same bytes for the same weights.
 
     Keras' writer puts the time, and numbers of this process's memory, into the files: with them
     no push could be seen to repeat another.
@@ -152,7 +158,7 @@ def _write_keras(encoder: Any, folder: Path) -> None:
     import keras
 
     new = folder / "native"
-    keras.saving.save_model(encoder, str(new), zipped=False)
+    keras.saving.save_model(stock(model), str(new), zipped=False)
     config, metadata, weights = KERAS_FILES
     known: dict[int, int] = {}
     content = _renumbered(json.loads((new / config).read_text(encoding="utf-8")), known)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fmae_zoo.card import card_of, check_card
-from fmae_zoo.entry import CARD_FILE, Entry
+from fmae_zoo.entry import CARD_FILE, Entry, title_of
 from fmae_zoo.errors import (
     FmaeError,
     HubConflictError,
@@ -22,6 +22,7 @@ from fmae_zoo.errors import (
     SpecError,
 )
 from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.head import HEAD_FILE
 from fmae_zoo.hub.address import DEFAULT_REVISION, HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RemoteFile, RepoState
 from fmae_zoo.hub.contents import REPO_FILES, pictures_in
@@ -157,13 +158,14 @@ class Publisher:
             )
         with self._remote(state) as repo:
             try:
-                there = ModelSpec.from_toml(repo.file(SPEC_FILE)).full_name
+                spec = ModelSpec.from_toml(repo.file(SPEC_FILE))
+                there = title_of(spec, HEAD_FILE in found)
             except SpecError:
                 there = "a model whose spec cannot be read"
-        if there != self.entry.spec.full_name:
+        if there != self.entry.title:
             raise PushRefusedError(
-                f"{self.repo} holds {there}, and not {self.entry.spec.full_name}; nothing was "
-                "sent. Push into another repo."
+                f"{self.repo} holds {there}, and not {self.entry.title}; nothing was sent. Push "
+                "into another repo."
             )
 
     def _card_in(self, state: RepoState) -> str | None:

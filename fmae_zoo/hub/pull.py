@@ -6,8 +6,6 @@ from pathlib import Path
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.entry import (
     CARD_FILE,
-    DECODER_FILE,
-    ENCODER_FILE,
     RECORDED_FILES,
     Entry,
     check_folder_for,
@@ -43,7 +41,8 @@ def pull(
         The folder; without one, that in the package, or in the cache where files came from there.
 
     Raises:
-        ArgumentError: the folder is a file, or holds another spec or other weights.
+        ArgumentError: the folder is a file, or holds another spec, other weights or a model of
+            another kind.
         NoWeightsError: the entry was never trained.
         WeightsError: a file is not what it must be.
         HubError: the Hub does not give the files.
@@ -68,7 +67,7 @@ def pull(
     if entry.card() is not None and not (folder / CARD_FILE).exists():
         # A card in the folder may have been edited.
         paths[CARD_FILE] = entry.folder / CARD_FILE
-    check_folder_for(entry.spec, folder)
+    check_folder_for(entry.spec, folder, entry.is_classifier)
     _check_weights(entry, folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths |= {name: entry.folder / name for name in (SPEC_FILE, MANIFEST_FILE)}
@@ -84,7 +83,7 @@ def _check_weights(entry: Entry, folder: Path) -> None:
     Raises:
         ArgumentError: naming the file.
     """
-    for name in (ENCODER_FILE, DECODER_FILE):
+    for name in entry.weights_files:
         path = folder / name
         if path.exists() and not has_digest(path, entry.record(name).sha256):
             raise ArgumentError(

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.classifier import Classifier
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.hub.address import DEFAULT_REVISION, HUB_PREFIX, check_new_name, check_repo
 from fmae_zoo.hub.client import HubClient, refuse_offline
@@ -13,7 +14,7 @@ from fmae_zoo.hub.publisher import Publisher, Pushed
 
 
 def push(
-    source: str | Path | Autoencoder,
+    source: str | Path | Autoencoder | Classifier,
     repo: str,
     *,
     private: bool | None = None,
@@ -33,7 +34,8 @@ def push(
     again. Pushing the same again changes nothing.
 
     Args:
-        source: an `Autoencoder`, a registered name, or a folder that `save` or `train` wrote.
+        source: an `Autoencoder`, a `Classifier` on the encoder of one, a registered name, or a
+            folder that `save` or `train` wrote.
         repo: `NAMESPACE/NAME`; made where it does not exist.
         private: whether a new repo is private; by default it is what the namespace has as its
             default, public mostly. True refuses to push into one that is public.
@@ -79,7 +81,7 @@ def push(
         branch = branch or DEFAULT_REVISION
         publisher = Publisher(client, repo, branch, entry, folder, own_card=entry.card())
         publisher.write_card(existing=None)
-        message = message or f"{entry.spec.full_name}, pushed by fmae_zoo"
+        message = message or f"{entry.title}, pushed by fmae_zoo"
         secret = client.token if not dry_run else token if isinstance(token, str) else None
         check_secrets(folder, secret)
         for name, text in (("message", message), ("tag", tag or ""), ("branch", branch)):

@@ -1,5 +1,6 @@
 """The reparameterised draw from a Gaussian posterior."""
 
+import math
 from typing import Any
 
 import keras
@@ -35,6 +36,8 @@ class GaussianSampling(keras.layers.Layer):
 
     def noise(self, shape: Any) -> Any:
         """Return the next standard normal numbers of a shape."""
+        if keras.backend.backend() == "tensorflow":
+            return _tensorflow_normal(shape, self.seed_generator.next())
         return keras.random.normal(shape, seed=self.seed_generator)
 
     def compute_output_shape(self, parameters_shape: dict[str, Any]) -> Any:
@@ -44,3 +47,26 @@ class GaussianSampling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {**super().get_config(), "seed": self.seed}
+
+
+def _tensorflow_normal(shape: Any, seed: Any) -> Any:
+    """Return what `keras.random.normal` does, also where XLA compiles it.
+
+    TensorFlow and XLA make other numbers of the same random bits, so that steps in a loop of XLA
+    would have other noise than single ones. Here the bits become numbers as TensorFlow does it:
+    Box and Muller 1958, in tensorflow/core/lib/random/random_distributions.h.
+    """
+    import tensorflow as tf
+
+    seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
+    count = tf.reduce_prod(shape)
+    # Left to choose an algorithm, XLA chooses this one, in a loop in more time than a step.
+    bits = tf.random.stateless_uniform(
+        (count // 2 + count % 2, 2), seed, None, None, tf.int32, alg="philox"
+    )
+    mantissa = tf.bitwise.bitwise_or(tf.bitwise.bitwise_and(bits, 0x7FFFFF), 0x3F800000)
+    uniform, turn = tf.unstack(tf.bitcast(mantissa, tf.float32) - 1.0, axis=1)
+    radius = tf.sqrt(-2.0 * tf.math.log(tf.maximum(uniform, 1e-7)))
+    angle = 2.0 * math.pi * turn
+    pairs = radius[:, tf.newaxis] * tf.stack([tf.sin(angle), tf.cos(angle)], axis=1)
+    return tf.reshape(tf.reshape(pairs, (-1,))[:count], shape)

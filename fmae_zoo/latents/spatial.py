@@ -1,8 +1,11 @@
 """The encoder's feature map itself as the code."""
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fmae_zoo.component import LAYOUT, Component, Width
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
 
 
 class SpatialLatent(Component):
@@ -20,7 +23,7 @@ class SpatialLatent(Component):
         """Whether it can read features of so many values."""
         return self.size == features_size
 
-    def parameters(self, features: Any) -> dict[str, Any]:
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
         from keras import layers
 

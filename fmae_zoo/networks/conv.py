@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, MAX_MAP, SIDE, Component, Width
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
 
 
 class EncoderStage(Component):
@@ -40,6 +43,9 @@ class ConvNetwork(Component):
     readout of the code, as PCA decodes, is added to the logits: the convolutions then
     learn what it leaves, which takes fewer steps.
     """
+
+    suits_xla: ClassVar[bool] = False
+    """Whether TensorFlow on a CPU trains it faster when XLA compiles the step: not convolutions."""
 
     type: Literal["conv"]
     encoder: tuple[EncoderStage, ...] = Field(min_length=1, max_length=16)
@@ -93,29 +99,36 @@ class ConvNetwork(Component):
         dense += latent_size * base if latent_size != base else 0
         return kernels + dense
 
-    def encode(self, image: Any) -> Any:
+    def encode(self, image: Any, seeds: "Seeds") -> Any:
         """Connect an image tensor `(n, 28, 28, 1)` to features `(n, height, width, channels)`."""
         from keras import layers
 
-        x = image
+        from fmae_zoo.layers import family
+
+        own, x = family(), image
         for number, stage in enumerate(self.encoder, 1):
             for position, width in enumerate(stage.filters, 1):
-                x = _conv_bn_relu(x, width, f"stage{number}_conv{position}")
+                x = _conv_bn_relu(x, width, f"stage{number}_conv{position}", seeds)
             if stage.pool != "none":
-                pool = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[stage.pool]
+                pool = {"max": own.MaxPooling2D, "average": own.AveragePooling2D}[stage.pool]
                 x = pool(2, data_format=LAYOUT, name=f"stage{number}_pool")(x)
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any) -> Any:
+    def decode(self, code: Any, seeds: "Seeds") -> Any:
         """Connect a code `(n, d)` to image logits `(n, 28, 28, 1)`."""
         from keras import layers
+
+        from fmae_zoo.layers import family
+
+        own = family()
 
         x = code
         size = math.prod(self.base)
         if code.shape[-1] != size:
-            x = layers.Dense(size, use_bias=False, name="base_dense")(x)
+            initial = seeds.glorot_uniform()
+            x = own.Dense(size, use_bias=False, kernel_initializer=initial, name="base_dense")(x)
             x = layers.Reshape(self.base, name="base")(x)
-            x = layers.BatchNormalization(momentum=0.9, name="base_bn")(x)
+            x = own.BatchNormalization(momentum=0.9, name="base_bn")(x)
             x = layers.ReLU(name="base_relu")(x)
         else:
             x = layers.Reshape(self.base, name="base")(x)
@@ -124,24 +137,44 @@ class ConvNetwork(Component):
                 x = layers.UpSampling2D(2, data_format=LAYOUT, name=f"up{number}")(x)
             for position, width in enumerate(stage.filters, 1):
                 upsample = stage.upsample and position == 1
-                x = _conv_bn_relu(x, width, f"up{number}_conv{position}", upsample)
-        x = layers.Conv2D(1, 3, padding="same", data_format=LAYOUT, name="logits_conv")(x)
+                x = _conv_bn_relu(x, width, f"up{number}_conv{position}", seeds, upsample)
+        x = own.Conv2D(
+            1,
+            3,
+            padding="same",
+            data_format=LAYOUT,
+            kernel_initializer=seeds.glorot_uniform(),
+            name="logits_conv",
+        )(x)
         if self.shortcut:
-            straight = layers.Dense(IMAGE_SIZE, dtype="float32", name="shortcut_dense")(code)
+            straight = own.Dense(
+                IMAGE_SIZE,
+                kernel_initializer=seeds.glorot_uniform(),
+                dtype="float32",
+                name="shortcut_dense",
+            )(code)
             straight = layers.Reshape(IMAGE_SHAPE, dtype="float32", name="shortcut")(straight)
             return layers.Add(dtype="float32", name="logits")([x, straight])
         return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
-def _conv_bn_relu(x: Any, filters: int, name: str, upsample: bool = False) -> Any:
+def _conv_bn_relu(x: Any, filters: int, name: str, seeds: "Seeds", upsample: bool = False) -> Any:
     from keras import layers
 
-    from fmae_zoo.networks.upsampling import UpsampledConv2D
+    from fmae_zoo.layers import family, is_plain
 
-    options = {"use_bias": False, "kernel_initializer": "he_normal", "name": name}
-    if upsample:
-        x = UpsampledConv2D(filters, **options)(x)
+    own = family()
+    options: dict[str, Any] = {
+        "use_bias": False,
+        "kernel_initializer": seeds.he_normal(),
+        "data_format": LAYOUT,
+        "name": name,
+    }
+    if upsample and not is_plain():
+        x = own.UpsampledConv2D(filters, **options)(x)
     else:
-        x = layers.Conv2D(filters, 3, padding="same", data_format=LAYOUT, **options)(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+        if upsample:
+            x = layers.UpSampling2D(2, data_format=LAYOUT, name=f"{name}_upsampling")(x)
+        x = own.Conv2D(filters, 3, padding="same", **options)(x)
+    x = own.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

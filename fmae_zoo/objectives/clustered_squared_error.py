@@ -92,18 +92,19 @@ class ClusteredSquaredError(ObjectiveComponent):
         return {"cluster": found.astype(np.int32)}, {"cluster": others.astype(np.int32)}
 
     def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Return the scalar terms for images `(n, 28, 28, 1)` and the model's outputs.
+        """Return each term of each image, `(n,)`, for images `(n, 28, 28, 1)` and the outputs.
 
         Without a `cluster` among the outputs there is no such term, and it is 0.
         """
         from keras import ops
 
-        clusters = ops.zeros(())
+        reconstruction = squared_error(images, outputs["logits"])
+        clusters = ops.zeros_like(reconstruction)
         if "cluster" in outputs:
             logits = outputs["mean"][:, : self.clusters]
             truth = ops.one_hot(ops.reshape(outputs["cluster"], (-1,)), self.clusters)
-            clusters = -ops.mean(ops.sum(truth * ops.log_softmax(logits), axis=-1))
-        return {"reconstruction": squared_error(images, outputs["logits"]), "clusters": clusters}
+            clusters = -ops.sum(truth * ops.log_softmax(logits), axis=-1)
+        return {"reconstruction": reconstruction, "clusters": clusters}
 
     def weights(self, step: Any = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.

@@ -46,7 +46,7 @@ class ELBO(ObjectiveComponent):
         return ("reconstruction", "kl")
 
     def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Return the scalar terms for images `(n, 28, 28, 1)` and the model's outputs.
+        """Return each term of each image, `(n,)`, for images `(n, 28, 28, 1)` and the outputs.
 
         Raises:
             KeyError: the latent has no log-variance, so there is no posterior.
@@ -56,8 +56,8 @@ class ELBO(ObjectiveComponent):
         mean, log_variance = outputs["mean"], outputs["log_variance"]
         kl = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)
         return {
-            "reconstruction": ops.mean(self.negative_log_likelihood(images, outputs["logits"])),
-            "kl": ops.mean(kl),
+            "reconstruction": self.negative_log_likelihood(images, outputs["logits"]),
+            "kl": kl,
         }
 
     def negative_log_likelihood(self, images: Any, logits: Any) -> Any:

@@ -6,7 +6,7 @@ from fmae_zoo.objectives.base import ObjectiveComponent, flat
 
 
 class SquaredError(ObjectiveComponent):
-    """Squared error on [0, 1] images, summed over pixels, averaged over the batch."""
+    """Squared error on [0, 1] images, summed over pixels."""
 
     type: Literal["squared_error"]
 
@@ -26,7 +26,7 @@ class SquaredError(ObjectiveComponent):
         return ("reconstruction",)
 
     def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Return the scalar terms for images `(n, 28, 28, 1)` and the model's outputs."""
+        """Return each term of each image, `(n,)`, for images `(n, 28, 28, 1)` and the outputs."""
         return {"reconstruction": squared_error(images, outputs["logits"])}
 
     def weights(self, step: Any = None) -> dict[str, Any]:
@@ -35,8 +35,8 @@ class SquaredError(ObjectiveComponent):
 
 
 def squared_error(images: Any, logits: Any) -> Any:
-    """Return the squared error of images `(n, 28, 28, 1)`, summed over pixels, mean over n."""
+    """Return the squared error of images `(n, 28, 28, 1)`, summed over pixels: `(n,)`."""
     from keras import ops
 
     errors = ops.square(ops.sigmoid(flat(logits)) - flat(images))
-    return ops.mean(ops.sum(errors, axis=-1))
+    return ops.sum(errors, axis=-1)

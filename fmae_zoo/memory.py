@@ -22,17 +22,6 @@ def keep_freed_memory() -> None:
         mallopt(m_trim_threshold, 1 << 30)
 
 
-def give_freed_memory_back() -> None:
-    """Have the C library give the system what was freed, such as what a compiler worked with.
-
-    glibc keeps what lies between pieces that are still in use: of a training step's compilation
-    200 MiB, in about 20 ms.
-    """
-    trim = _function("malloc_trim")
-    if trim is not None:
-        trim(0)
-
-
 def _function(name: str) -> Any:
     """Return a function of the C library, or None where it has none."""
     return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None

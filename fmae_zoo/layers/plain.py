@@ -1,4 +1,4 @@
-"""The switch between the faster paths and plain Keras."""
+"""The switch between the zoo's layers and loop, and Keras' own."""
 
 import os
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from contextvars import ContextVar
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 PLAIN_VARIABLE = "FMAE_PLAIN_KERAS"
-"""Environment variable: 1 leaves every faster path out."""
+"""Environment variable: 1 builds models of Keras' own layers and trains them by Keras' own loop."""
 
 
 @contextmanager
 def plain_keras() -> Iterator[None]:
-    """Leave every faster path out of what is built and compiled inside the block."""
+    """Leave everything to Keras that is built, trained or evaluated inside the block."""
     token = _plain.set(True)
     try:
         yield
@@ -21,5 +21,5 @@ def plain_keras() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Whether Keras alone runs the models."""
+    """Whether Keras alone builds and runs the models."""
     return _plain.get() or os.environ.get(PLAIN_VARIABLE) == "1"

@@ -14,11 +14,23 @@ import keras
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fmae_zoo.accelerate import evaluate, fit
 from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.checkpoint import (
+from fmae_zoo.component import SIDE
+from fmae_zoo.data import Dataset, check_dataset, load_data
+from fmae_zoo.entry import check_folder_for, save
+from fmae_zoo.errors import ArgumentError, TrainingError
+from fmae_zoo.files import remove_leftovers, write_text
+from fmae_zoo.images import as_images
+from fmae_zoo.interrupts import deferred_interrupts
+from fmae_zoo.manifest import TrainingRecord, environment
+from fmae_zoo.objectives.base import Annotations
+from fmae_zoo.precision import resolve
+from fmae_zoo.recipe import PatchMask, Recipe
+from fmae_zoo.registry import find_spec
+from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.checkpoint import (
     CHECKPOINT_FILE,
     Progress,
     copy_state,
@@ -29,20 +41,8 @@ from fmae_zoo.checkpoint import (
     write_checkpoint,
     writing,
 )
-from fmae_zoo.component import SIDE
-from fmae_zoo.data import Dataset, check_dataset, load_data
-from fmae_zoo.entry import check_folder_for, save
-from fmae_zoo.errors import ArgumentError, TrainingError
-from fmae_zoo.files import remove_leftovers, write_text
-from fmae_zoo.images import as_images
-from fmae_zoo.interrupts import deferred_interrupts
-from fmae_zoo.manifest import TrainingRecord, environment
-from fmae_zoo.objectives.base import Annotations
-from fmae_zoo.optimizer import make_optimizer
-from fmae_zoo.precision import resolve
-from fmae_zoo.recipe import PatchMask, Recipe
-from fmae_zoo.registry import find_spec
-from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.loop import evaluate, fit
+from fmae_zoo.training.optimizer import make_optimizer
 from fmae_zoo.weights import assign_tensors, is_finite, named_variables
 
 HISTORY_FILE = "history.csv"
@@ -263,7 +263,9 @@ class _Run:
         order = rng.permutation(len(self.images))
         inputs, targets = epoch_of(self.images[order], self.recipe, rng, progress.epoch)
         annotations = {name: values[order] for name, values in self.annotations.items()}
-        watch = _Watch(self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs)
+        watch = _Watch(
+            model, self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs
+        )
         began = time.perf_counter()
         # These images were checked when they came.
         logs = fit(
@@ -398,12 +400,20 @@ class _Watch(keras.callbacks.Callback):
 
     async_safe = True
 
+    reads_logs_alone = True
+
     def __init__(
-        self, check_interrupt: Callable[[], None], reporter: Any, epoch: int, epochs: int
+        self,
+        model: Any,
+        check_interrupt: Callable[[], None],
+        reporter: Any,
+        epoch: int,
+        epochs: int,
     ) -> None:
         super().__init__()
         self.check_interrupt = check_interrupt
-        self.reporter, self.epoch, self.epochs = reporter, epoch, epochs
+        self.trained, self.reporter = model, reporter
+        self.epoch, self.epochs = epoch, epochs
         self.next_check = 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
@@ -411,14 +421,12 @@ class _Watch(keras.callbacks.Callback):
         self.check_interrupt()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        # The number of the last of several steps, where the backend takes several in one call.
         if batch < self.next_check:
             return
         self.next_check = batch + CHECK_EVERY
         loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
         if not math.isfinite(loss):
-            # `self.model` would give the model its state from this thread, beside the next step.
-            self._model.stop_training = True
+            self.trained.stop_training = True
         if self.reporter is not None:
             self.reporter(self.epoch, self.epochs, batch, self.params["steps"], loss)
 

@@ -5,31 +5,8 @@ from typing import Any, Self
 import keras
 from keras import ops
 
+from fmae_zoo.internals import ConvMuon
 from fmae_zoo.recipe import Recipe
-
-
-@keras.saving.register_keras_serializable(package="fmae_zoo")
-class ConvMuon(keras.optimizers.Muon):
-    """Muon that orthogonalises the updates of convolution kernels too, as Jordan 2024 does.
-
-    Keras' own gives them Adam's. A kernel `(height, width, inputs, outputs)` is a matrix of
-    `height * width * inputs` rows; one with a single input or output channel keeps Adam's.
-    """
-
-    def _should_use_adamw(self, variable: Any) -> bool:
-        if len(variable.shape) == 4:
-            return min(variable.shape[2:]) == 1
-        return super()._should_use_adamw(variable)
-
-    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
-        """Return the update's orthogonal part, of the update's shape."""
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
-        return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
-
-    def lr_adjust(self, x: Any) -> Any:
-        """Return the update scaled by its size as a matrix, as Liu et al. 2025 do."""
-        matrix = ops.reshape(x, (-1, x.shape[-1]))
-        return ops.reshape(super().lr_adjust(matrix), x.shape)
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")

@@ -1,0 +1,87 @@
+"""Batch normalisation by the frameworks' fused operations."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+_BACKEND = keras.backend.backend()
+if _BACKEND == "torch":
+    import torch
+    from torch.nn import functional
+elif _BACKEND == "tensorflow":
+    import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last axis of `(n, c)` or `(n, h, w, c)`.
+
+    Keras composes it of several operations. PyTorch and TensorFlow have one, which also gives the
+    mean and the variance of the batch; the moving statistics follow these by Keras' formula.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Return the normalised inputs; in training also move the statistics."""
+        training = bool(training) and self.trainable
+        if mask is not None or not self._is_fused(inputs, training):
+            return super().call(inputs, training=training, mask=mask)
+        mean = ops.convert_to_tensor(self.moving_mean)
+        variance = ops.convert_to_tensor(self.moving_variance)
+        gamma, beta = ops.convert_to_tensor(self.gamma), ops.convert_to_tensor(self.beta)
+        fused = _torch if _BACKEND == "torch" else _tensorflow
+        outputs, new_mean, unbiased, count = fused(
+            inputs, mean, variance, gamma, beta, self.epsilon, training
+        )
+        if training:
+            # Keras moves towards the variance divided by n, the operations give that by n - 1.
+            new_variance = unbiased * ((count - 1) / count)
+            keep, move = self.momentum, 1.0 - self.momentum
+            self.moving_mean.assign(mean * keep + new_mean * move)
+            self.moving_variance.assign(variance * keep + new_variance * move)
+        return outputs
+
+    def _is_fused(self, inputs: Any, training: bool) -> bool:
+        rank = len(inputs.shape)
+        plain = self.scale and self.center and not self.renorm and not self.synchronized
+        types = self.variable_dtype == "float32" and self.compute_dtype != "float64"
+        # Integers, for example, which the operations do not take.
+        types = types and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
+        if not (plain and types and rank in (2, 4) and self.axis in (-1, rank - 1)):
+            return False
+        if _BACKEND == "torch":
+            # torch refuses a batch of one value a channel; Keras gives it a variance of zero.
+            return not training or inputs.numel() > inputs.shape[-1]
+        # On a GPU XLA fuses plain operations better.
+        return _BACKEND == "tensorflow" and not tf.config.list_logical_devices("GPU")
+
+
+def _torch(
+    inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float, training: bool
+) -> Any:
+    if training:
+        # With a momentum of 1 the "running" statistics become those of the batch.
+        mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
+    maps = inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs
+    outputs = functional.batch_norm(maps, mean, variance, gamma, beta, training, 1.0, epsilon)
+    outputs = outputs.permute(0, 2, 3, 1) if inputs.ndim == 4 else outputs
+    return outputs, mean, variance, inputs.numel() // inputs.shape[-1]
+
+
+def _tensorflow(
+    inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float, training: bool
+) -> Any:
+    maps = inputs if inputs.shape.rank == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
+    none = tf.zeros((0,))
+    outputs, new_mean, new_variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=maps,
+        scale=gamma,
+        offset=beta,
+        mean=none if training else mean,
+        variance=none if training else variance,
+        epsilon=epsilon,
+        is_training=training,
+    )
+    outputs = outputs if inputs.shape.rank == 4 else outputs[:, 0, 0, :]
+    count = tf.cast(tf.size(maps) // tf.shape(maps)[-1], "float32")
+    return outputs, new_mean, new_variance, count

@@ -1,0 +1,32 @@
+"""A fully connected layer."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from fmae_zoo.layers.initial import WithKernel
+
+_BACKEND = keras.backend.backend()
+if _BACKEND == "torch":
+    from torch.nn import functional
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class Dense(WithKernel, keras.layers.Dense):
+    """`keras.layers.Dense`, on PyTorch in one operation with its bias."""
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """Return `activation(inputs @ kernel + bias)`."""
+        if _BACKEND != "torch":
+            return super().call(inputs, training=training)
+        bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
+        kernel = ops.convert_to_tensor(self.kernel)
+        if inputs.dtype != kernel.dtype:
+            # Integers, for example: torch mixes no types, Keras does.
+            return super().call(inputs, training=training)
+        return self.activation(functional.linear(inputs, kernel.t(), bias))
+
+    def quantize(self, mode: Any = None, type_check: bool = True, **options: Any) -> None:
+        """Quantize the weights as Keras does, which of its own accord leaves subclasses out."""
+        super().quantize(mode, type_check=False, **options)

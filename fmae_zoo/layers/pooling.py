@@ -1,0 +1,50 @@
+"""Pools of squares that do not overlap."""
+
+from typing import Any
+
+import keras
+
+_BACKEND = keras.backend.backend()
+if _BACKEND == "torch":
+    from torch.nn import functional
+
+
+class _Whole(keras.layers.Layer):
+    """What both pools ask before they leave Keras' way."""
+
+    def _is_whole(self: Any) -> bool:
+        plain = self.padding == "valid" and tuple(self.strides) == tuple(self.pool_size)
+        return plain and self.data_format == "channels_last"
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class MaxPooling2D(_Whole, keras.layers.MaxPooling2D):
+    """`keras.layers.MaxPooling2D`, on PyTorch of a permuted view, without copies."""
+
+    def call(self, inputs: Any) -> Any:
+        """Return the maximum of each square."""
+        if _BACKEND != "torch" or not self._is_whole():
+            return super().call(inputs)
+        outputs = functional.max_pool2d(inputs.permute(0, 3, 1, 2), self.pool_size)
+        return outputs.permute(0, 2, 3, 1)
+
+
+@keras.saving.register_keras_serializable(package="fmae_zoo")
+class AveragePooling2D(_Whole, keras.layers.AveragePooling2D):
+    """`keras.layers.AveragePooling2D`, on PyTorch of a permuted view, on JAX a mean over axes.
+
+    XLA compiles a mean to faster code for CPUs than a window that moves.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Return the mean of each square."""
+        if _BACKEND == "tensorflow" or not self._is_whole():
+            return super().call(inputs)
+        if _BACKEND == "torch":
+            outputs = functional.avg_pool2d(inputs.permute(0, 3, 1, 2), self.pool_size)
+            return outputs.permute(0, 2, 3, 1)
+        count, height, width, channels = inputs.shape
+        high, wide = self.pool_size
+        rows, columns = height // high, width // wide
+        whole = inputs[:, : rows * high, : columns * wide]
+        return whole.reshape(count, rows, high, columns, wide, channels).mean((2, 4))
