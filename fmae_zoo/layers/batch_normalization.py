@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fmae_zoo._backend import is_on_cpu
+
 _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
     import torch
@@ -53,7 +55,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             # torch refuses a batch of one value a channel; Keras gives it a variance of zero.
             return not training or inputs.numel() > inputs.shape[-1]
         # On a GPU XLA fuses plain operations better.
-        return _BACKEND == "tensorflow" and not tf.config.list_logical_devices("GPU")
+        return _BACKEND == "tensorflow" and is_on_cpu()
 
 
 def _torch(
