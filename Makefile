@@ -36,7 +36,7 @@ test-older-keras: $(VENV)/.with-dev
 	@set -e; for backend in $(TEST_BACKENDS); do \
 		echo "== tests on $$backend with Keras $(OLDER_KERAS)"; \
 		PYTHONPATH=$(VENV)/older-keras KERAS_BACKEND=$$backend $(BIN)/python -m pytest \
-			--numprocesses auto $(PYTEST_ARGS) tests/test_layers.py tests/test_loop.py \
+			--numprocesses auto $(PYTEST_ARGS) tests/test_layers.py tests/test_fit.py \
 			tests/test_models.py; \
 	done
 

@@ -23,7 +23,8 @@ from benchmarks.child import answer, measured
 from benchmarks.machine import host, peak_mib, resident_mib
 from benchmarks.markdown import described, machines_of, table
 from benchmarks.results import RESULTS, write_json
-from fmae_zoo.data import load_data
+from benchmarks.shape import SHAPE
+from fmae_zoo.datasets import load_data
 from fmae_zoo.files import write_text
 from fmae_zoo.images import ImageFiles
 
@@ -98,7 +99,7 @@ def measure(entry: str, source: str) -> dict[str, Any]:
     count, few = len(images), min(len(images), IN_MEMORY)
     model.encode(images[:BATCH_SIZE], BATCH_SIZE)
     before = resident_mib()
-    files = Watched([Path(source)], BATCH_SIZE).watch(count)
+    files = Watched([Path(source)], SHAPE, BATCH_SIZE).watch(count)
     start = time.perf_counter()
     written = embed_files(model.encoder, files, Path(source).with_name("codes.npz"))
     from_disk = written / (time.perf_counter() - start)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from fmae_zoo.component import IMAGE_SIZE, SIDE
+from benchmarks.shape import IMAGE_SIZE, SIDE
 from fmae_zoo.networks.conv import ConvNetwork
 from fmae_zoo.networks.dense import DenseNetwork
 from fmae_zoo.spec import ModelSpec
@@ -25,7 +25,8 @@ def flops_per_image(spec: ModelSpec, task: str) -> int:
             gradient of the image, that nobody asks for.
     """
     encoder, decoder = list(_encoder(spec)), list(_decoder(spec))
-    mean = spec.latent.size * spec.network.features_size if spec.latent.type != "spatial" else 0
+    features = spec.network.features_size(spec.shape)
+    mean = spec.latent.size * features if spec.latent.type != "spatial" else 0
     if task == "encode":
         return 2 * (sum(encoder) + mean)
     if task == "reconstruct":

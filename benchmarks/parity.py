@@ -19,6 +19,7 @@ from benchmarks.child import answer, measured
 from benchmarks.machine import host
 from benchmarks.markdown import described, table
 from benchmarks.results import RESULTS, write_json
+from benchmarks.shape import SHAPE
 from fmae_zoo.files import write_text
 
 IMAGES = 64
@@ -89,7 +90,7 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
     import keras
 
     import fmae_zoo
-    from fmae_zoo.data import load_sample
+    from fmae_zoo.datasets import load_sample
     from fmae_zoo.entry import GOLDEN_FILE
     from fmae_zoo.images import as_images
     from fmae_zoo.registry import find_entry
@@ -98,14 +99,14 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
     [(path, digest)] = find_entry(name).obtain(GOLDEN_FILE)
     goldens, sample = read_tensors(path, digest)["images"], load_sample()
     images = np.concatenate([goldens, sample.test_images[: IMAGES - len(goldens)]])
-    batch = as_images(sample.train_images[:IMAGES])
+    batch = as_images(sample.train_images[:IMAGES], SHAPE)
 
     model = fmae_zoo.load(name, pretrained=True)
     model.sampling = None
     model.compile(keras.optimizers.SGD(LEARNING_RATE))
     arrays = {"codes": model.encode(images)}
     before = _weights(model)
-    arrays["logits"] = np.asarray(model.predict_on_batch(as_images(images))["logits"])
+    arrays["logits"] = np.asarray(model.predict_on_batch(as_images(images, SHAPE))["logits"])
     model.fit(batch, {"image": batch}, batch_size=len(batch), shuffle=False, verbose=0)
     after = _weights(model)
     arrays |= {f"before.{key}": value for key, value in before.items()}

@@ -83,7 +83,7 @@ def measure(goal: str) -> dict[str, Any]:
     import keras  # noqa: F401 (imported before the clock starts)
 
     import fmae_zoo
-    from fmae_zoo.data import load_data
+    from fmae_zoo.datasets import load_data
     from fmae_zoo.manifest import environment
 
     began = time.perf_counter()

@@ -72,7 +72,7 @@ class Server:
     """Answers the lines of stdin for one case."""
 
     def __init__(self, case: "Case", cores: int) -> None:
-        from fmae_zoo.data import load_sample
+        from fmae_zoo.datasets import load_sample
 
         self.case, self.cores = case, cores
         self.images = load_sample().train_images

@@ -21,7 +21,7 @@ _MODULES = {
     "Classifier": "classifier",
     "CodeMixture": "mixture",
     "DataError": "errors",
-    "Dataset": "data",
+    "Dataset": "datasets",
     "DigestError": "errors",
     "DuplicateModelError": "errors",
     "FmaeError": "errors",
@@ -50,7 +50,7 @@ _MODULES = {
     "evaluate": "evaluation",
     "list_models": "registry",
     "load": "loading",
-    "load_data": "data",
+    "load_data": "datasets",
     "publish": "hub.publish",
     "pull": "hub.pull",
     "push": "hub.push",
@@ -80,8 +80,8 @@ if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder as Autoencoder
     from fmae_zoo.benchmarking import benchmark as benchmark
     from fmae_zoo.classifier import Classifier as Classifier
-    from fmae_zoo.data import Dataset as Dataset
-    from fmae_zoo.data import load_data as load_data
+    from fmae_zoo.datasets import Dataset as Dataset
+    from fmae_zoo.datasets import load_data as load_data
     from fmae_zoo.entry import save as save
     from fmae_zoo.errors import ArgumentError as ArgumentError
     from fmae_zoo.errors import BackendError as BackendError

@@ -2,15 +2,15 @@
 
 import numpy as np
 
-MAX_SHIFT = 2
-"""Pixels by which `shifted` moves an image, at most."""
+SHIFT = 14
+"""An image is shifted by up to one in so many pixels of its shorter side, at least by one."""
 
-ERASED_SIDES = (4, 14)
-"""Shortest and longest side of an erased rectangle, in pixels."""
+ERASED_SIDES = (7, 2)
+"""An erased rectangle has at least one in seven and at most one in two pixels of each side."""
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, convolutional: bool) -> np.ndarray:
-    """Return images `(n, 28, 28, 1)` as a classifier is trained on them.
+    """Return images `(n, height, width, channels)` as a classifier is trained on them.
 
     For a convolutional encoder they are shifted, mirrored and erased; a dense one has to learn
     every shift anew, so for it they are only mirrored.
@@ -29,11 +29,11 @@ def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return images `(n, 28, 28, 1)`, each moved by up to `MAX_SHIFT` pixels on each axis."""
+    """Return images `(n, height, width, channels)`, each moved a little on each axis."""
     count, height, width, _ = images.shape
-    margin = (MAX_SHIFT, MAX_SHIFT)
-    padded = np.pad(images, ((0, 0), margin, margin, (0, 0)))
-    places = 2 * MAX_SHIFT + 1
+    most = max(1, min(height, width) // SHIFT)
+    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+    places = 2 * most + 1
     rows, columns = rng.integers(0, places, size=(2, count))
     result = np.empty_like(images)
     for row in range(places):
@@ -44,19 +44,24 @@ def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def erased(images: np.ndarray, rng: np.random.Generator, share: float = 0.5) -> np.ndarray:
-    """Return images `(n, 28, 28, 1)`, in a share of them a rectangle of noise in [0, 1).
+    """Return images, in a share of them a rectangle of noise in [0, 1).
 
     Zhong et al. 2017, Random Erasing Data Augmentation, arXiv 1708.04896.
+
+    Args:
+        images: float32 `(n, height, width, channels)`.
+        rng: numpy's.
+        share: of the images.
     """
-    count, height, width, _ = images.shape
-    least, most = ERASED_SIDES
+    count, height, width, channels = images.shape
     inside = rng.random((count, 1, 1)) < share
     for axis, extent in ((1, height), (2, width)):
+        least, most = (max(1, extent // part) for part in ERASED_SIDES)
         sides = rng.integers(least, most + 1, size=count)
         starts = rng.integers(0, extent - sides + 1)
         places = np.arange(extent)
         inside_axis = (places >= starts[:, None]) & (places < (starts + sides)[:, None])
         inside = inside & np.expand_dims(inside_axis, 3 - axis)
     result = images.copy()
-    result[inside] = rng.random((int(inside.sum()), 1), dtype=np.float32)
+    result[inside] = rng.random((int(inside.sum()), channels), dtype=np.float32)
     return result

@@ -10,15 +10,19 @@ import numpy as np
 from keras import ops
 
 from fmae_zoo.arguments import check_integer, check_seed
-from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.errors import ArgumentError, FmaeError
+from fmae_zoo.component import Shape
+from fmae_zoo.errors import ArgumentError, FmaeError, WeightsError
 from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
+from fmae_zoo.latents import Draw
 from fmae_zoo.layers.initial import Seeds
+from fmae_zoo.layers.latent import LatentLayer
 from fmae_zoo.layers.plain import is_plain
+from fmae_zoo.objectives.base import Batch
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
+from fmae_zoo.weights import named_in, named_variables
 
 PREDICT_BATCH = 500
 _one_at_a_time = threading.RLock()
@@ -29,18 +33,22 @@ _one_at_a_time = threading.RLock()
 class Autoencoder(Trainable, keras.Model):
     """The model that a spec describes.
 
-    Calling it on images `(n, 28, 28, 1)`, floats in [0, 1] or uint8 in 0..255, returns a
-    dictionary of all that the loss needs: the latent's parameters (`mean`, and `log_variance`
-    where there is a posterior), the `code` and the decoder's `logits`. The sigmoid of the
-    logits is the image.
+    Calling it on images `(n, height, width, channels)` of the spec's shape, floats in [0, 1] or
+    uint8 in 0..255, returns a dictionary of all that the loss needs: what the latent gives
+    (`mean`, and `log_variance` where there is a posterior; `kl` and `log_ratio`, as
+    `latents.Draw` has them), the `code` and the decoder's `logits`. The sigmoid of the logits is
+    the image. Where the objective draws several codes of an image, the second axis of code,
+    logits and log_ratio counts them.
 
     Attributes:
         spec: the spec it was built from.
-        encoder: plain Functional model, images to latent means `(n, latent size)`. Its
+        encoder: plain Functional model, images to codes `(n, latent size)`. Its
             layer `features` is what the latent reads. It has the spec too, for a
             `Classifier` on it to be saved by.
         posterior: images to all parameters of the latent; shares the encoder's layers.
+        latent: the `LatentLayer`, which owns what the latent learns besides.
         decoder: plain Functional model, codes `(n, latent size)` to logits.
+        critic: what the objective itself learns, a Keras model, or None.
 
     Args:
         spec: a `ModelSpec`, or the dictionary of one.
@@ -57,32 +65,70 @@ class Autoencoder(Trainable, keras.Model):
         self.seed = int(seed)
         seeds = Seeds(seed)
         with _one_at_a_time, _policy(self.dtype_policy):
-            image = keras.Input(IMAGE_SHAPE, name="image")
+            image = keras.Input(spec.shape, name="image")
             parameters = spec.latent.parameters(spec.network.encode(image, seeds), seeds)
             code = keras.Input((spec.latent.size,), name="code")
-            logits = spec.network.decode(code, seeds)
+            logits = spec.network.decode(code, spec.shape, seeds)
+            self.latent = LatentLayer(spec.latent, self.seed, seeds, spec.shape)
             # Named after the entry, so that two entries' parts go into one Functional model.
-            self.encoder = keras.Model(image, parameters["mean"], name=f"{self.name}_encoder")
+            named = f"{self.name}_encoder"
+            self.encoder = keras.Model(image, self.latent.code(parameters), name=named)
             self.encoder.spec = spec
             self.posterior = keras.Model(image, parameters, name=f"{self.name}_posterior")
             self.decoder = keras.Model(code, logits, name=f"{self.name}_decoder")
-            self.sampling = spec.latent.sampler(seed)
+            # A function, for the layer does not own these weights.
+            self.latent.parameters_of = lambda images: self.posterior(images, training=False)
+            self.critic = spec.objective.module(spec, seeds)
         self.mean_loss = MeanLoss()
         self.term_trackers = [keras.metrics.Mean(name) for name in spec.objective.term_names]
         self.steps = self._counter("steps", 0)
         self.first_bad_step = self._counter("first_bad_step", -1)
         self.built = True
 
+    @property
+    def image_shape(self) -> Shape:
+        """Height, width and channels of an image."""
+        return self.spec.shape
+
     def _counter(self, name: str, start: int) -> Any:
         return keras.Variable(start, dtype="int32", trainable=False, name=name)
 
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Return every variable that the model learns or needs, by part and name.
+
+        The parts are those that are saved in a file each: `encoder`, with what the latent owns,
+        `decoder`, and `critic` where the objective has one.
+
+        Raises:
+            WeightsError: a variable of the model is in none of them, and would be lost.
+        """
+        own = {f"{self.latent.name}.{key}": each for key, each in named_in(self.latent).items()}
+        parts = {
+            "encoder": named_variables(self.posterior) | own,
+            "decoder": named_variables(self.decoder),
+        }
+        if self.critic is not None:
+            parts["critic"] = named_variables(self.critic)
+        counters = (self.steps, self.first_bad_step)
+        known = {id(each) for part in parts.values() for each in part.values()}
+        known |= {id(each) for each in counters}
+        lost = [each.path for each in self.weights if id(each) not in known]
+        if lost:
+            raise WeightsError(f"{self.name}: in no part of the model: {', '.join(lost)}")
+        return parts
+
     def call(self, images: Any, training: bool = False) -> dict[str, Any]:
-        """Return the latent's parameters, the code and the logits."""
+        """Return what the latent gives, the code and the logits."""
         parameters = self.posterior(in_unit_range(images), training=training)
-        code = parameters["mean"]
-        if self.sampling is not None:
-            code = self.sampling(parameters, training=training)
-        return {**parameters, "code": code, "logits": self.decoder(code, training=training)}
+        samples = self.spec.objective.codes
+        draw = self.latent.draw(parameters, samples, training)
+        flat = ops.reshape(draw.code, (-1, self.spec.latent.size))
+        logits = self.decoder(flat, training=training)
+        outputs = {"code": flat, "logits": logits, "log_ratio": draw.log_ratio[:, 0]}
+        if samples > 1:
+            logits = ops.reshape(logits, (-1, samples, *logits.shape[1:]))
+            outputs = {"code": draw.code, "logits": logits, "log_ratio": draw.log_ratio}
+        return {**draw.extra, "kl": draw.kl, **outputs}
 
     def compile(
         self,
@@ -100,7 +146,7 @@ class Autoencoder(Trainable, keras.Model):
             loss: none, for the loss is the objective of the spec.
             loss_weights: none, for the same reason.
             metrics: a list of Keras metrics, of the images to reconstruct and their
-                reconstructions, both `(n, 28, 28, 1)` in [0, 1].
+                reconstructions, both `(n, height, width, channels)` in [0, 1].
             weighted_metrics: the same, with the weights of samples.
             **options: what else `keras.Model.compile` takes.
 
@@ -141,20 +187,33 @@ class Autoencoder(Trainable, keras.Model):
         The target is `y` where one is given (the whole image of a masked one), else `x`. A
         dictionary as `y` holds it as `image`, and beside it what the objective asked for.
         """
-        target, annotations = _target(x, y)
-        outputs = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
-        terms = self.spec.objective.terms(target, annotations | outputs)
+        batch = _batch(x, y)
+        draw, logits = self._drawn(y_pred)
+        terms = self.spec.objective.terms(batch, draw, logits, self)
         step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)
-        of_images = sum(weights[name] * term for name, term in terms.items())
+        weighted = [weights[name] * term for name, term in terms.items()]
+        of_images = sum(term for term in weighted if len(term.shape))
         loss = self.mean_loss(of_images, of_images, sample_weight)
+        # What is of the batch, the penalties of layers, and what was given to `add_loss`.
+        others = [term for term in weighted if not len(term.shape)]
+        for each in (*others, *map(ops.sum, self.losses)):
+            one = ops.reshape(ops.cast(each, loss.dtype), (1,))
+            loss = loss + self.mean_loss(one, one)
         for tracker in self.term_trackers:
-            tracker.update_state(terms[tracker.name], sample_weight)
-        # The penalties of layers, and what was given to `add_loss`.
-        loss = sum((ops.sum(ops.cast(each, loss.dtype)) for each in self.losses), start=loss)
+            term = terms[tracker.name]
+            tracker.update_state(term, sample_weight if len(term.shape) else None)
         if training:
             self._count_step(loss)
         return loss
+
+    def _drawn(self, outputs: dict[str, Any]) -> tuple[Draw, Any]:
+        """Return the draw that outputs of `call` are of, and the logits, one for each code."""
+        extra = {name: ops.cast(value, "float32") for name, value in outputs.items()}
+        code, log_ratio, logits = (extra.pop(name) for name in ("code", "log_ratio", "logits"))
+        if self.spec.objective.codes == 1:
+            code, log_ratio, logits = code[:, None], log_ratio[:, None], logits[:, None]
+        return Draw(code, log_ratio, extra.pop("kl"), extra), logits
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -162,9 +221,9 @@ class Autoencoder(Trainable, keras.Model):
         """Return all metrics; those given to `compile` compare the target with the image."""
         if not self.has_metrics:
             return self.get_metrics_result()
-        target, _ = _target(x, y)
-        image = ops.sigmoid(ops.cast(y_pred["logits"], "float32"))
-        return super().compute_metrics(x, target, image, sample_weight)
+        _, logits = self._drawn(y_pred)
+        target = _batch(x, y)["target"]
+        return super().compute_metrics(x, target, ops.sigmoid(logits[:, 0]), sample_weight)
 
     def _count_step(self, loss: Any) -> None:
         step, first = ops.convert_to_tensor(self.steps), ops.convert_to_tensor(self.first_bad_step)
@@ -188,8 +247,8 @@ class Autoencoder(Trainable, keras.Model):
         """Train as `keras.Model.fit` does, by the calls that suit the backend.
 
         Args:
-            x: images, uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)`; or what else Keras
-                takes.
+            x: images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`; or what
+                else Keras takes.
             y: the images to reconstruct, where they are not `x`, which then may be noisy.
             batch_size: images in a step; 32 by default.
             epochs: over the images.
@@ -259,22 +318,28 @@ class Autoencoder(Trainable, keras.Model):
         Raises:
             ImagesError: as `fit`.
         """
-        check_training_images(x, y)
+        check_training_images(x, y, self.image_shape)
 
     def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return latent means: float32 `(n, latent size)`. Deterministic.
 
+        They are computed by weights into which BatchNorm is folded: hooks of layers see `fit` and
+        `ae(images)`, and not this.
+
         Args:
-            images: uint8 in 0..255 or floats in [0, 1], `(n, 28, 28, 1)` or `(n, 28, 28)`.
+            images: uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`,
+                or grey ones `(n, height, width)`.
             batch_size: images in one call of the network.
 
         Raises:
             ImagesError: anything else.
         """
-        return predicted(self.encoder, as_images(images), batch_size)
+        return predicted(self.encoder, as_images(images, self.image_shape), batch_size)
 
     def decode(self, codes: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
-        """Return the images of codes `(n, latent size)`: float32 `(n, 28, 28, 1)` in [0, 1].
+        """Return the images of codes `(n, latent size)`.
+
+        They are float32 `(n, height, width, channels)` in [0, 1].
 
         Raises:
             ArgumentError: the codes have another shape, or are no finite numbers.
@@ -292,7 +357,9 @@ class Autoencoder(Trainable, keras.Model):
         return predicted(self.decoder, codes, batch_size, activation="sigmoid")
 
     def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
-        """Return reconstructions of images as `encode` takes them: `(n, 28, 28, 1)` in [0, 1].
+        """Return reconstructions of images as `encode` takes them.
+
+        They are float32 `(n, height, width, channels)` in [0, 1].
 
         Raises:
             ImagesError: as `encode`.
@@ -300,9 +367,10 @@ class Autoencoder(Trainable, keras.Model):
         return self.decode(self.encode(images, batch_size), batch_size)
 
     def generate(self, count: int, seed: int = 0, batch_size: int = PREDICT_BATCH) -> np.ndarray:
-        """Return images decoded from draws of the prior: float32 `(count, 28, 28, 1)` in [0, 1].
+        """Return images decoded from draws of the prior.
 
-        The draws are numpy's, so the same seed gives the same codes on every backend.
+        They are float32 `(count, height, width, channels)` in [0, 1]. The draws are numpy's, so
+        the same seed gives the same codes on every backend.
 
         Raises:
             FmaeError: the latent has no prior.
@@ -315,8 +383,9 @@ class Autoencoder(Trainable, keras.Model):
                 f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
                 "draw from. Fit a CodeMixture, or take a variational entry: fmae list '*vae*'"
             )
-        codes = np.random.default_rng(seed).standard_normal((count, self.spec.latent.size))
-        return self.decode(codes.astype(np.float32), batch_size)
+        shape = (count, self.spec.latent.noise_size)
+        noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+        return self.decode(self.latent.prior(noise), batch_size)
 
     def get_config(self) -> dict[str, Any]:
         """Return spec and seed."""
@@ -334,17 +403,22 @@ class Autoencoder(Trainable, keras.Model):
 
 def _beside_weights(x: Any, y: Any, options: dict[str, Any]) -> Any:
     """Return the target: Keras takes weights of samples for nothing where there is none."""
-    weighted = options.get("sample_weight") is not None and hasattr(x, "shape")
-    return x if y is None and weighted else y
+    if options.get("sample_weight") is None or not hasattr(x, "shape"):
+        return y
+    options["sample_weight"] = to_numpy(options["sample_weight"], "sample_weight")
+    return x if y is None else y
 
 
-def _target(x: Any, y: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the images to reconstruct, float32 in [0, 1], and what else is known of them."""
+def _batch(x: Any, y: Any) -> Batch:
+    """Return the image, the target, both float32 in [0, 1], and what else is known of them."""
     target = x if y is None else y
-    annotations = dict(target) if isinstance(target, dict) else {"image": target}
-    if "image" not in annotations:
-        raise ArgumentError(f"Expected a target with an 'image'; received {sorted(annotations)}")
-    return ops.cast(in_unit_range(annotations.pop("image")), "float32"), annotations
+    batch = dict(target) if isinstance(target, dict) else {"image": target}
+    if "image" not in batch:
+        raise ArgumentError(f"Expected a target with an 'image'; received {sorted(batch)}")
+    batch["target"] = ops.cast(in_unit_range(batch["image"]), "float32")
+    if x is not None:
+        batch["image"] = ops.cast(in_unit_range(x), "float32")
+    return batch
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")

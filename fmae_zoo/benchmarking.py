@@ -143,7 +143,7 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
     size, seconds = job["batch_size"], job["seconds"]
     model = Autoencoder(ModelSpec.from_dict(job["spec"]), dtype=job["precision"])
     model.compile(optimizer=keras.optimizers.Adam(1e-3))
-    images = np.random.default_rng(0).integers(0, 256, (size, 28, 28, 1)).astype(np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (size, *model.spec.shape)).astype(np.uint8)
 
     def train(some: Any) -> None:
         model.fit(some, batch_size=size, shuffle=False, verbose=0)

@@ -11,7 +11,7 @@ from keras import layers
 
 from fmae_zoo.arguments import check_integer, check_seed, check_share
 from fmae_zoo.augmentation import augmented
-from fmae_zoo.component import IMAGE_SHAPE, LAYOUT
+from fmae_zoo.component import LAYOUT, Shape
 from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.head import checked_labels
 from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
@@ -29,7 +29,8 @@ from fmae_zoo.training.classification import (
     weights_of_classes,
     weights_of_images,
 )
-from fmae_zoo.training.inputs import Epochs, checked
+from fmae_zoo.training.epochs import Epochs
+from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
 
 
@@ -73,7 +74,8 @@ class Classifier(Trainable, keras.Model):
         **kwargs: Any,
     ) -> None:
         shape = getattr(encoder, "input_shape", None)
-        if not hasattr(encoder, "get_layer") or shape != (None, *IMAGE_SHAPE):
+        of_images = isinstance(shape, tuple) and len(shape) == 4 and None not in shape[1:]
+        if not hasattr(encoder, "get_layer") or not of_images:
             raise ArgumentError(
                 "Expected a Functional encoder of images, as `ae.encoder` or "
                 f"load(..., part='encoder'); received {type(encoder).__name__}"
@@ -127,6 +129,10 @@ class Classifier(Trainable, keras.Model):
             name="head",
         )
         self.encoder.trainable = trainable
+        fixed = self.spec.latent.fixed_layers if self.spec is not None else ()
+        # Each by itself: TensorFlow passes by the model's setter where the value is not another.
+        for each in self.encoder.layers:
+            each.trainable = trainable and each.name not in fixed
         self.has_recipe = False
         self.reads_codes = False
         self.built = True
@@ -142,29 +148,35 @@ class Classifier(Trainable, keras.Model):
         return getattr(self.encoder, "spec", None)
 
     @property
+    def image_shape(self) -> Shape:
+        """Height, width and channels of an image."""
+        height, width, channels = self.encoder.input_shape[1:]
+        return height, width, channels
+
+    @property
     def is_convolutional(self) -> bool:
         """Whether the encoder has layers whose output is a map."""
         return any(len(layer.output.shape) == 4 for layer in self.encoder.layers[1:])
 
     def call(self, images: Any, training: bool = False) -> Any:
         """Return class probabilities `(n, num_classes)`."""
-        if not self.reads_codes:
+        if not self.reads_codes or tuple(images.shape[1:]) != self.encoder.output_shape[1:]:
             images = self.encoder(in_unit_range(images), training=training)
         return self.head(images, training=training)
 
     @contextmanager
     def _reading(self, codes: bool) -> Iterator[None]:
         """Let `call` take codes in the place of images inside the block, or images again."""
-        before = self.reads_codes
-        self.reads_codes = codes
-        if before != codes:
-            self.train_function = self.test_function = None
+        if self.reads_codes == codes:
+            yield
+            return
+        before = (self.train_function, self.test_function)
+        self.reads_codes, self.train_function, self.test_function = codes, None, None
         try:
             yield
         finally:
-            self.reads_codes = before
-            if before != codes:
-                self.train_function = self.test_function = None
+            self.reads_codes = not codes
+            self.train_function, self.test_function = before
 
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **options: Any) -> None:
         """Configure the training as `keras.Model.compile` does.
@@ -207,9 +219,9 @@ class Classifier(Trainable, keras.Model):
         accuracy are kept.
 
         Args:
-            x: images, uint8 or [0, 1] floats, `(n, 28, 28)` or `(n, 28, 28, 1)`; or a
-                `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a generator of images
-                `(n, 28, 28, 1)` and labels.
+            x: images, uint8 or [0, 1] floats, `(n, height, width, channels)`, or grey ones
+                without the last axis; or a `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a
+                generator of images `(n, height, width, channels)` and labels.
             y: labels: integers `(n,)` or one-hot `(n, num_classes)`.
             batch_size: images in a step; 128 by default.
             epochs: passes over the images.
@@ -276,7 +288,7 @@ class Classifier(Trainable, keras.Model):
                 raise ArgumentError("There are no images to train on.")
             if validation_data is None:
                 train, validation_data = split(train, validation_split)
-            steps = -(-len(train[0]) // size)
+            steps = options.get("steps_per_epoch") or -(-len(train[0]) // size)
         if own:
             self.compile(**recipe(steps and epochs * steps, **given))
             self.has_recipe = True
@@ -338,8 +350,8 @@ class Classifier(Trainable, keras.Model):
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
     ) -> tuple[Any, ...]:
-        """Return images, labels and, where there are any, weights, as the loop takes them."""
-        images = as_images(images)
+        """Return images, labels and, where there are any, weights, as `fit` trains on them."""
+        images = as_images(images, self.image_shape)
         numbers = class_numbers(labels, len(images), self.num_classes)
         # Who compiled a loss knows which labels it takes.
         own = not self.compiled or self.has_recipe
@@ -368,7 +380,7 @@ class Classifier(Trainable, keras.Model):
         Raises:
             ImagesError, ArgumentError: as `fit`.
         """
-        check_training_images(x, None)
+        check_training_images(x, None, self.image_shape)
         if y is None:
             raise ArgumentError("Expected pairs of images and labels; received images alone")
         numbers = class_numbers(y, len(x), self.num_classes)
@@ -384,7 +396,7 @@ class Classifier(Trainable, keras.Model):
         Raises:
             ImagesError: images as `fit` does not take them.
         """
-        return predicted(self.encoder, as_images(images), batch_size)
+        return predicted(self.encoder, as_images(images, self.image_shape), batch_size)
 
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
         """Return class probabilities: float32 `(n, num_classes)`.
@@ -419,6 +431,16 @@ class Classifier(Trainable, keras.Model):
             x, y, *weights = self._examples(x, y, options.pop("sample_weight", None))
             options |= {"sample_weight": weights[0]} if weights else {}
             return super().evaluate(x, y, **options)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+        """Train on one batch of images as `keras.Model.train_on_batch` does."""
+        with self._reading(codes=False):
+            return super().train_on_batch(x, y, *args, **options)
+
+    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+        """Evaluate one batch of images as `keras.Model.test_on_batch` does."""
+        with self._reading(codes=False):
+            return super().test_on_batch(x, y, *args, **options)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.
@@ -461,9 +483,9 @@ class Classifier(Trainable, keras.Model):
     def as_functional(self) -> Any:
         """Return encoder and head as one Functional model; `stock` of it plain Keras knows.
 
-        It shares the weights, and takes float images in [0, 1] only, `(n, 28, 28, 1)`.
+        It shares the weights, and takes float images `(n, height, width, channels)` in [0, 1] only.
         """
-        image = keras.Input(IMAGE_SHAPE, name="image")
+        image = keras.Input(self.image_shape, name="image")
         return keras.Model(image, self.head(self.encoder(image)), name="classifier")
 
     def _copied(self, trainable: bool, precision: str | None) -> "Classifier":
@@ -509,7 +531,8 @@ def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
     encoder = keras.Model(encoder.input, output, name="encoder")
 
     def with_precision(original: Any) -> Any:
-        return type(original).from_config({**original.get_config(), "dtype": precision})
+        own = {"dtype": precision} if isinstance(original, keras.layers.Layer) else {}
+        return type(original).from_config({**original.get_config(), **own})
 
     copy = keras.models.clone_model(encoder, clone_function=with_precision)
     copy.set_weights(encoder.get_weights())

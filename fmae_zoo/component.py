@@ -1,8 +1,12 @@
 """What networks, latents and objectives have in common: a frozen, validated config."""
 
+import functools
 import json
+import operator
+import pkgutil
 from collections.abc import Iterator
-from typing import Annotated, Any, Self, TypeAlias
+from importlib import import_module
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,15 +22,11 @@ MAX_MAP = 2_000_000
 Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 """A number of units, filters or latent values."""
 
-IMAGE_SHAPE = (28, 28, 1)
-"""Height, width and channels of every image in the zoo."""
+Shape: TypeAlias = tuple[int, int, int]
+"""Height, width and channels of an image."""
 
 LAYOUT = "channels_last"
 """Keras' `data_format` of every layer in the zoo, whatever the user's keras.json says."""
-
-SIDE = IMAGE_SHAPE[0]
-
-IMAGE_SIZE = SIDE * SIDE
 
 
 class Component(BaseModel):
@@ -48,6 +48,28 @@ class Component(BaseModel):
         # As JSON, because strictness would otherwise refuse a list where a tuple is meant;
         # what is left that JSON has no form for are numpy's scalars.
         return cls.model_validate_json(json.dumps(content, default=lambda value: value.item()))
+
+
+def any_of(package: str, base: type[Component]) -> Any:
+    """Return the type of a spec's key whose `type` names one of the components in a package.
+
+    Each module of the package is imported, and each class in it whose `type` is fixed is one:
+    to add a component is to add a file.
+
+    Args:
+        package: full name, `fmae_zoo.latents` for example.
+        base: class that all of them derive from.
+    """
+    modules = pkgutil.iter_modules(import_module(package).__path__, f"{package}.")
+    found = [
+        value
+        for module in (import_module(each.name) for each in modules)
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base)
+        if value.__module__ == module.__name__
+        if get_origin(value.model_fields["type"].annotation) is Literal
+    ]
+    return Annotated[functools.reduce(operator.or_, found), Field(discriminator="type")]
 
 
 def _unknown(content: Any, key: str = "") -> Iterator[tuple[str, str]]:

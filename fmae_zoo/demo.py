@@ -2,7 +2,8 @@
 
 Finds Fashion-MNIST, loads `conv-ae-bn` with its weights, measures it again beside its
 published figures, trains a classifier on the frozen encoder and a `dense-ae` from
-scratch, and leaves pictures in `demo/`.
+scratch, and leaves pictures in `demo/`. `--data NAME_OR_PATH` does it on other images of
+28x28 grey pixels.
 """
 
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -17,7 +19,8 @@ from rich.table import Table
 import fmae_zoo
 from fmae_zoo import plots
 from fmae_zoo.arguments import check_folder
-from fmae_zoo.data import Dataset, find_data, load_sample
+from fmae_zoo.cli.output import data_option
+from fmae_zoo.datasets import Dataset, find_data, load_data, load_sample
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry
 
@@ -28,12 +31,12 @@ HEAD_EPOCHS, SCRATCH_EPOCHS, MAP_IMAGES = 10, 3, 2000
 console = Console(stderr=True, highlight=False)
 
 
-def main(folder: str | Path = "demo") -> None:
+def main(folder: str | Path = "demo", data_source: str | None = None) -> None:
     """Run the demo and leave its pictures in a folder."""
     began = time.perf_counter()
     folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = _find_data()
+    data = load_data(data_source) if data_source else _find_data()
     model = fmae_zoo.load(MODEL, pretrained=True)
     console.print(f"[bold]2.[/] {MODEL} is loaded, its checksums hold")
     codes = _compare_figures(model, data)
@@ -49,11 +52,11 @@ def main(folder: str | Path = "demo") -> None:
 
 
 def _find_data() -> Dataset:
-    def report(source: str, error: Exception) -> None:
-        console.print(f"   {source}: {error}", style="dim", markup=False)
-
-    data = find_data(report)
+    failures: dict[str, Exception] = {}
+    data = find_data(failures.__setitem__)
     if data is None:
+        for source, error in failures.items():
+            console.print(f"   {source}: {error}", style="dim", markup=False)
         console.print(
             "[bold yellow]No source has Fashion-MNIST.[/] Going on with the sample in the "
             "package: [bold]all figures below are of the sample[/]."
@@ -67,7 +70,7 @@ def _compare_figures(model: Any, data: Dataset) -> np.ndarray:
     console.print("[bold]3.[/] measuring it again: " + ", ".join(FIGURES))
     found = fmae_zoo.evaluate(model, FIGURES, data=data)
     published = find_entry(MODEL).manifest.results
-    here = "of the sample" if data.is_sample else "here"
+    here = "of the sample" if data.is_sample else f"on {data.name}"
     table = Table("figure", "published", here, box=None, header_style="bold")
     for figure, key in (
         ("reconstruction", "mse"),
@@ -84,16 +87,19 @@ def _compare_figures(model: Any, data: Dataset) -> np.ndarray:
 
 def _classify(model: Any, data: Dataset) -> dict[str, Any]:
     fit, validation = data.split
-    classifier = fmae_zoo.Classifier(model.encoder, num_classes=10, trainable=False)
+    labels, test_labels = data.labels
+    classifier = fmae_zoo.Classifier(
+        model.encoder, data.num_classes, trainable=False, labels=data.class_names
+    )
     console.print("[bold]4.[/] training a classifier on the frozen encoder")
     classifier.fit(
         data.train_images[fit],
-        data.train_labels[fit],
-        validation_data=(data.train_images[validation], data.train_labels[validation]),
+        labels[fit],
+        validation_data=(data.train_images[validation], labels[validation]),
         epochs=HEAD_EPOCHS,
         batch_size=256,
     )
-    report = classifier.report(data.test_images, data.test_labels)
+    report = classifier.report(data.test_images, test_labels)
     console.print(f"   test accuracy {report['accuracy']:.4f}")
     return report
 
@@ -116,8 +122,8 @@ def _draw(
 ) -> None:
     from sklearn.manifold import TSNE
 
-    labels = data.test_labels[: len(codes)]
-    firsts = np.concatenate([np.flatnonzero(labels == c)[:1] for c in range(10)])
+    labels = data.labels[1][: len(codes)]
+    firsts = np.concatenate([np.flatnonzero(labels == c)[:1] for c in np.unique(labels)])
     images = data.test_images[firsts]
     plots.plot_reconstructions(
         images, model.reconstruct(images), folder / "reconstructions.png", f"{MODEL}: test images"
@@ -133,16 +139,29 @@ def _draw(
         report["confusion"],
         folder / "confusion.png",
         f"Frozen {MODEL}: accuracy {report['accuracy']:.3f}",
+        data.class_names,
     )
     points = TSNE(perplexity=min(30.0, len(codes) / 4), random_state=0).fit_transform(codes)
     plots.plot_latent_map(
-        points, labels, folder / "latent-map.png", f"{MODEL}: t-SNE of {len(codes):,} test codes"
+        points,
+        labels,
+        folder / "latent-map.png",
+        f"{MODEL}: t-SNE of {len(codes):,} test codes",
+        data.class_names,
     )
+
+
+@click.command()
+@click.argument("folder", default="demo")
+@data_option
+def _command(folder: str, data_source: str | None) -> None:
+    """Load, measure, classify, train and draw; leave the pictures in a folder."""
+    main(folder, data_source)
 
 
 if __name__ == "__main__":
     try:
-        main(*sys.argv[1:2])
+        _command()
     except (FmaeError, OSError) as error:
         console.print("[bold red]error:[/]", end=" ")
         console.print(error, markup=False, soft_wrap=True)

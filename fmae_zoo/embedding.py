@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.files import atomic_write
-from fmae_zoo.images import ImageFiles, as_images
+from fmae_zoo.images import as_images
 from fmae_zoo.inference import predicted
 
 NAMES_AT_ONCE = 10_000
@@ -22,8 +22,10 @@ Batches: TypeAlias = Iterator[tuple[list[str], np.ndarray]]
 Writer: TypeAlias = Callable[[Batches, Path], int]
 
 
-def embed_files(encoder: Any, source: ImageFiles, output: Path) -> int:
+def embed_files(encoder: Any, source: Iterable[tuple[list[str], np.ndarray]], output: Path) -> int:
     """Encode images batch by batch into a `.npz` or `.parquet` file, and return how many.
+
+    The source gives names and images, as `ImageFiles` does.
 
     Neither codes nor names are held in memory, however many there are.
 
@@ -37,7 +39,7 @@ def embed_files(encoder: Any, source: ImageFiles, output: Path) -> int:
 
     def batches() -> Batches:
         for names, images in source:
-            yield names, predicted(encoder, as_images(images), len(images))
+            yield names, predicted(encoder, as_images(images, encoder.input_shape[1:]), len(images))
 
     stream = batches()
     first = next(stream, None)

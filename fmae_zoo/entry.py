@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmae_zoo.arguments import check_folder
+from fmae_zoo.component import Shape
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
 from fmae_zoo.files import SAVING, has_digest, sha256_of, write_text
 from fmae_zoo.head import HEAD_FILE, Head
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
+CRITIC_FILE = "critic.safetensors"
+"""What an objective learns itself, where it does."""
 CLASSIFIER_FILE = "classifier.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
@@ -40,6 +43,7 @@ RECORDED_FILES = (
     HEAD_FILE,
     ENCODER_FILE,
     DECODER_FILE,
+    CRITIC_FILE,
     CLASSIFIER_FILE,
     GOLDEN_FILE,
     *TRAINING_FILES,
@@ -131,7 +135,8 @@ class Entry:
     @property
     def weights_files(self) -> tuple[str, ...]:
         """The names of the files that hold the weights."""
-        return weights_files_of(self.is_classifier)
+        own = weights_files_of(self.is_classifier)
+        return (*own, CRITIC_FILE) if CRITIC_FILE in self.manifest.files else own
 
     @property
     def read_only(self) -> bool:
@@ -250,15 +255,16 @@ class Entry:
                     "decoder, and its encoder is `classifier.encoder`"
                 )
             return self._build_classifier(pretrained, seed, precision)
-        wanted = {"posterior": ENCODER_FILE, "decoder": DECODER_FILE}
-        if part is not None:
-            del wanted["decoder" if part == "encoder" else "posterior"]
         policy = resolve("float32" if precision is None else precision)
-        files = self.obtain(*wanted.values()) if pretrained else []
-        with without_random_weights() if pretrained else nullcontext():
+        if not pretrained:
             model = Autoencoder(self.spec, seed=seed, dtype=policy)
-        for network, file in zip(wanted, files):
-            load_weights(getattr(model, network), *file)
+            return model if part is None else getattr(model, part)
+        with without_random_weights():
+            model = Autoencoder(self.spec, seed=seed, dtype=policy)
+        wanted = {name: each for name, each in model.parts().items() if part in (None, name)}
+        files = self.obtain(*(f"{name}.safetensors" for name in wanted))
+        for variables, file in zip(wanted.values(), files):
+            load_weights(variables, *file)
         return model if part is None else getattr(model, part)
 
     def _build_classifier(self, pretrained: bool, seed: int, precision: str | None) -> "Classifier":
@@ -282,7 +288,10 @@ class Entry:
 
 
 def save(
-    model: "Autoencoder | Classifier", folder: str | Path, training: TrainingRecord | None = None
+    model: "Autoencoder | Classifier",
+    folder: str | Path,
+    training: TrainingRecord | None = None,
+    images: Any = None,
 ) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
@@ -295,6 +304,8 @@ def save(
             labels, its precision, and its encoder frozen or not.
         folder: made where it does not exist.
         training: how the weights came to be.
+        images: as the model takes them; the first eight go into the goldens, and with these to
+            whoever gets the model. By default they are Fashion-MNIST's, made to fit.
 
     Returns:
         The folder.
@@ -307,7 +318,7 @@ def save(
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
-    from fmae_zoo.weights import save_tensors, save_weights
+    from fmae_zoo.weights import count_of, named_variables, save_tensors, save_weights
 
     if not isinstance(model, (Autoencoder, Classifier)):
         raise ArgumentError(
@@ -320,17 +331,18 @@ def save(
     check_folder_for(spec, folder, head is not None)
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(model, Classifier):
-        parts = {"encoder": model.encoder, "head": model.head}
-        stored = [model]
+        counts = {"encoder": model.encoder.count_params(), "head": model.head.count_params()}
+        stored = {CLASSIFIER_FILE: named_variables(model)}
     else:
-        parts = {"encoder": model.posterior, "decoder": model.decoder}
-        stored = list(parts.values())
+        parts = model.parts()
+        counts = {name: count_of(variables) for name, variables in parts.items()}
+        stored = {f"{name}.safetensors": variables for name, variables in parts.items()}
     manifest = Manifest(
         name=spec.name,
         tag=spec.tag,
         licence=spec.licence,
         spec_sha256=spec.digest,
-        parameters={name: part.count_params() for name, part in parts.items()},
+        parameters=counts,
         training=training,
     )
     with prepared(folder) as new:
@@ -338,9 +350,9 @@ def save(
             write_text(new / SPEC_FILE, spec_toml(spec))
         if head is not None:
             head.write(new)
-        for name, network in zip(weights_files_of(head is not None), stored):
-            save_weights(network, new / name)
-        save_tensors(golden_of(model), new / GOLDEN_FILE)
+        for name, variables in stored.items():
+            save_weights(variables, new / name)
+        save_tensors(golden_of(model, images), new / GOLDEN_FILE)
         if training is not None:
             for name in TRAINING_FILES:
                 if (folder / name).is_file():
@@ -414,16 +426,22 @@ def record_files(folder: Path, manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"files": files})
 
 
-def golden_of(model: "Autoencoder | Classifier") -> dict[str, np.ndarray]:
+def golden_of(model: "Autoencoder | Classifier", images: Any = None) -> dict[str, np.ndarray]:
     """Return a few images, and the outputs every backend must give, computed in float32.
 
     They are the codes and reconstructions of an autoencoder, the probabilities of a classifier.
+
+    Raises:
+        ImagesError: the images are none, or of another shape or type than the model takes.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
-    from fmae_zoo.data import load_sample
+    from fmae_zoo.images import array_shape, as_images, to_numpy
 
-    images = load_sample().test_images[:GOLDEN_IMAGES]
+    shape = model.image_shape
+    images = _sample_images(shape) if images is None else to_numpy(images)[:GOLDEN_IMAGES]
+    checked = as_images(images, shape)
+    images = (images if images.dtype == np.uint8 else checked).reshape(-1, *array_shape(shape))
     if isinstance(model, Classifier):
         return {"images": images, "probabilities": model.in_float32().predict(images)}
     if model.dtype_policy.name != "float32":
@@ -432,6 +450,22 @@ def golden_of(model: "Autoencoder | Classifier") -> dict[str, np.ndarray]:
         model = exact
     codes = model.encode(images)
     return {"images": images, "codes": codes, "reconstructions": model.decode(codes)}
+
+
+def _sample_images(shape: Shape) -> np.ndarray:
+    """Return the first images of the sample, resized; of colour, one in each channel."""
+    from PIL import Image
+
+    from fmae_zoo.datasets import load_sample
+    from fmae_zoo.images import array_shape
+
+    height, width, channels = shape
+    images = load_sample().test_images[: GOLDEN_IMAGES + channels - 1]
+    if images.shape[1:] != (height, width):
+        pictures = [Image.fromarray(image).resize((width, height)) for image in images]
+        images = np.stack([np.asarray(picture) for picture in pictures])
+    shifted = [images[start : start + GOLDEN_IMAGES] for start in range(channels)]
+    return np.stack(shifted, axis=-1).reshape(-1, *array_shape(shape))
 
 
 def spec_toml(spec: ModelSpec) -> str:

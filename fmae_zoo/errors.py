@@ -41,7 +41,7 @@ class AbsentDataError(DataError):
 
 
 class ImagesError(FmaeError, ValueError):
-    """Images that cannot be taken for 28x28 grey images."""
+    """Images that are none, or not of the shape that a model takes."""
 
 
 class ArgumentError(FmaeError, ValueError):

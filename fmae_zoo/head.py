@@ -164,13 +164,21 @@ def _not_kept(reason: str) -> str:
 
 def _layers_of(classifier: "Classifier") -> str:
     """Return all that encoder and head are but for their weights, the first and the last."""
-    parts = (classifier.encoder, classifier.head)
-    layers = [(part.name, _structure(part.get_config()["layers"])) for part in parts]
+    layers = []
+    for part in (classifier.encoder, classifier.head):
+        config = part.get_config()["layers"]
+        named = {layer.name for layer in part.layers}
+        # Operations that are no layers are numbered by Keras, through the whole process.
+        names = [each["config"]["name"] for each in config]
+        numbers = {name: str(number) for number, name in enumerate(names) if name not in named}
+        layers.append((part.name, _structure(config, numbers)))
     return json.dumps(layers, sort_keys=True, default=repr)
 
 
-def _structure(config: Any) -> Any:
+def _structure(config: Any, names: dict[str, str]) -> Any:
     if isinstance(config, dict):
         left_out = ("trainable", "kernel_initializer")
-        return {key: _structure(part) for key, part in config.items() if key not in left_out}
-    return [_structure(part) for part in config] if isinstance(config, list | tuple) else config
+        return {key: _structure(part, names) for key, part in config.items() if key not in left_out}
+    if isinstance(config, list | tuple):
+        return [_structure(part, names) for part in config]
+    return names.get(config, config) if isinstance(config, str) else config

@@ -8,27 +8,39 @@ from typing import Any
 
 import numpy as np
 
-from fmae_zoo.component import IMAGE_SHAPE, SIDE
+from fmae_zoo.component import Shape
 from fmae_zoo.errors import DataError, ImagesError
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm"}
 ARRAY_SUFFIXES = {".npy", ".npz"}
 
 
-def as_images(images: Any) -> np.ndarray:
-    """Return images as float32 of shape `(n, 28, 28, 1)` with values in [0, 1].
+def array_shape(shape: Shape) -> tuple[int, ...]:
+    """Return the shape of an image in stored arrays: of a grey one without its last axis."""
+    return shape[:2] if shape[2] == 1 else shape
+
+
+def shape_of(images: np.ndarray) -> Shape:
+    """Return height, width and channels of images `(n, height, width[, channels])`."""
+    height, width, *channels = images.shape[1:]
+    return height, width, channels[0] if channels else 1
+
+
+def as_images(images: Any, shape: Shape) -> np.ndarray:
+    """Return images as float32 `(n, height, width, channels)` with values in [0, 1].
 
     Args:
-        images: array of shape `(n, 28, 28, 1)` or `(n, 28, 28)`; uint8 in 0..255, or
+        images: array of that shape, or grey ones `(n, height, width)`; uint8 in 0..255, or
             floats in [0, 1]. Tensors of any backend are taken too.
+        shape: height, width and channels that they must have.
 
     Raises:
         ImagesError: any other shape or dtype, NaN, or floats outside [0, 1].
     """
     array = to_numpy(images)
-    if array.ndim == 3 and array.shape[1:] == IMAGE_SHAPE[:2]:
+    if shape[2] == 1 and array.ndim == 3 and array.shape[1:] == shape[:2]:
         array = array[..., np.newaxis]
-    _check_shape_and_dtype(array, "(n, 28, 28, 1) or (n, 28, 28)")
+    _check_shape_and_dtype(array, shape, without_channels=True)
     if array.dtype == np.uint8:
         return array.astype(np.float32) / np.float32(255.0)
     if array.size and np.isnan(array.min()):
@@ -38,7 +50,7 @@ def as_images(images: Any) -> np.ndarray:
 
 
 def has_bright_border(images: np.ndarray) -> np.ndarray:
-    """Return for each image `(n, 28, 28)` whether it is on a bright background: bool `(n,)`.
+    """Return of grey images `(n, height, width)` which have a bright background: bool `(n,)`.
 
     It is where the median of the pixels at the border is above two thirds of white: so it is in
     none of Fashion-MNIST's 70,000 images, and in all but 4 of them inverted.
@@ -48,7 +60,7 @@ def has_bright_border(images: np.ndarray) -> np.ndarray:
     return np.median(np.concatenate(sides, axis=1), axis=1) > 2 / 3 * white
 
 
-def check_training_images(x: Any, y: Any) -> None:
+def check_training_images(x: Any, y: Any, shape: Shape) -> None:
     """Refuse arrays that a model would train on without a word, and not as it is meant to.
 
     The target, `y` or else `x`, is in the range of images; an `x` beside it may be noisy. NaN
@@ -57,6 +69,7 @@ def check_training_images(x: Any, y: Any) -> None:
     Args:
         x: what is reconstructed: an array.
         y: None, an array, or a dictionary whose `image` is one.
+        shape: height, width and channels that they must have.
 
     Raises:
         ImagesError: no images, or a shape, dtype or range that images do not have.
@@ -73,20 +86,26 @@ def check_training_images(x: Any, y: Any) -> None:
                 f"Expected an array of images; received a {type(array).__name__}. Of a list of "
                 "images numpy.stack makes one."
             )
-        _check_shape_and_dtype(array, "(n, 28, 28, 1)")
+        _check_shape_and_dtype(array, shape)
         if not len(array):
             raise ImagesError("Expected images; received none.")
     if target.dtype != np.uint8:
         _check_range(target)
 
 
-def _check_shape_and_dtype(array: np.ndarray, expected: str) -> None:
-    if array.ndim != 4 or array.shape[1:] != IMAGE_SHAPE:
+def _check_shape_and_dtype(array: np.ndarray, shape: Shape, without_channels: bool = False) -> None:
+    if array.shape[1:] != shape:
+        height, width, channels = shape
+        expected = f"(n, {height}, {width}, {channels})"
+        if without_channels and channels == 1:
+            expected += f" or (n, {height}, {width})"
         hint = ""
-        if array.shape in (IMAGE_SHAPE, IMAGE_SHAPE[:2]):
+        if array.shape in (shape, array_shape(shape)):
             hint = " One image needs a batch axis: images[None]."
-        elif array.shape[1:] == IMAGE_SHAPE[:2]:
+        elif array.shape[1:] == array_shape(shape):
             hint = " Add the axis of channels: images[..., None]."
+        elif array.shape[1:] == (channels, height, width):
+            hint = " Put the channels last: images.transpose(0, 2, 3, 1)."
         raise ImagesError(
             f"Expected images of shape {expected}; received shape {array.shape}.{hint}"
         )
@@ -142,28 +161,31 @@ class ImageFiles:
     Pictures and `.npy` files are never all in memory; an array of an `.npz` file and an IDX
     file are read whole.
 
-    Iterating yields `(names, images)`: a list of strings and an array `(n, 28, 28)`, uint8
-    or, from files of floats, float32 in [0, 1]. Names are the file, with `[index]` for files
-    of many images.
+    Iterating yields `(names, images)`: a list of strings and an array `(n, height, width)`, or
+    in colour `(n, height, width, 3)`, uint8 or, from files of floats, float32 in [0, 1]. Names
+    are the file, with `[index]` for files of many images.
 
     Attributes:
         paths: pictures, folders of pictures (searched recursively), `.npy`, `.npz`, or
             IDX files (gzipped or not). Pictures of any size are turned as their EXIF says,
-            converted to grey and resized to 28x28; where they are transparent they are black,
+            converted to grey or colour and resized; where they are transparent they are black,
             the background of Fashion-MNIST.
+        shape: height, width and channels of the images.
         batch_size: images in a batch, at most.
         unreadable: filled while iterating: each file that could not be read, and why.
-        on_white: counted while iterating: images whose background is bright.
+        on_white: counted while iterating: grey images whose background is bright.
     """
 
     paths: list[Path]
+    shape: Shape
     batch_size: int = 512
     unreadable: dict[str, str] = field(default_factory=dict)
     on_white: int = 0
 
     def __iter__(self) -> Iterator[tuple[list[str], np.ndarray]]:
         for names, images in self._batches():
-            self.on_white += int(has_bright_border(images).sum())
+            if images.ndim == 3:
+                self.on_white += int(has_bright_border(images).sum())
             yield names, images
 
     def _batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
@@ -212,10 +234,12 @@ class ImageFiles:
             with Image.open(path) as picture:
                 if picture.mode == "F":
                     raise ImagesError("pixels that are floats have no known range")
-                grey = _on_black(ImageOps.exif_transpose(_eight_bits(picture)))
-                if grey.size != (SIDE, SIDE):
-                    grey = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
-                return np.asarray(grey, dtype=np.uint8)
+                height, width, channels = self.shape
+                mode = "L" if channels == 1 else "RGB"
+                upright = _on_black(ImageOps.exif_transpose(_eight_bits(picture)), mode)
+                if upright.size != (width, height):
+                    upright = upright.resize((width, height), Image.Resampling.BOX)
+                return np.asarray(upright, dtype=np.uint8)
         except Exception as error:
             # Damaged pictures raise whatever the decoder of their format happens to meet.
             self.unreadable[_printable(path)] = f"not a readable picture: {error}"
@@ -230,7 +254,8 @@ class ImageFiles:
                     raise ImagesError(f"no images in it{label and ': ' + label[1:]}")
                 while start < len(array):
                     batch = np.array(array[start : start + self.batch_size])
-                    images = as_images(batch)[..., 0]
+                    images = as_images(batch, self.shape)
+                    images = images.reshape(len(images), *array_shape(self.shape))
                     stem = f"{_printable(path)}{label}"
                     names = [f"{stem}[{start + offset}]" for offset in range(len(images))]
                     yield names, batch.reshape(images.shape) if batch.dtype == np.uint8 else images
@@ -253,15 +278,15 @@ def _eight_bits(picture: Any) -> Any:
     return Image.fromarray((pixels // 257).astype(np.uint8))
 
 
-def _on_black(picture: Any) -> Any:
-    """Return a picture in grey, what is transparent in it black."""
+def _on_black(picture: Any, mode: str) -> Any:
+    """Return a picture in a mode without transparency; what was transparent is black."""
     from PIL import Image
 
     if not picture.has_transparency_data:
-        return picture.convert("L")
+        return picture.convert(mode)
     picture = picture.convert("RGBA")
     black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, picture).convert("L")
+    return Image.alpha_composite(black, picture).convert(mode)
 
 
 def _printable(path: Path) -> str:
@@ -271,7 +296,7 @@ def _printable(path: Path) -> str:
 
 def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Give the arrays of images in a file, each with the key it has there."""
-    from fmae_zoo.data import read_idx
+    from fmae_zoo.datasets import read_idx
 
     if path.suffix.lower() == ".npy":
         yield "", np.load(path, mmap_mode="r", allow_pickle=False)

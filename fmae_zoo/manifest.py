@@ -7,7 +7,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+)
 
 from fmae_zoo.component import Component
 from fmae_zoo.errors import SpecError
@@ -29,7 +35,15 @@ class FileRecord(Component):
 
 
 class TrainingRecord(Component):
-    """How the weights came to be."""
+    """How the weights came to be.
+
+    Attributes:
+        data_digest: of the data set (`Dataset.digest`).
+        data_source: what people call it, or where it was.
+        data_name: its name in the table of data sets, or that of its file or folder. Not written
+            where it is not known, as in manifests of before there was a table.
+        class_names: of the data set, where its classes have names.
+    """
 
     seed: int
     epochs: int
@@ -37,7 +51,13 @@ class TrainingRecord(Component):
     seconds: float
     data_digest: str
     data_source: str = "Fashion-MNIST"
+    data_name: str | None = None
+    class_names: tuple[str, ...] | None = None
     environment: dict[str, str]
+
+    @model_serializer(mode="wrap")
+    def _without_the_unknown(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in write(self).items() if value is not None}
 
 
 class EvaluationRecord(Component):

@@ -74,8 +74,11 @@ class CodeMixture:
         codes = model.encode(array[:MAX_CODES] if array.ndim else array).astype(np.float64)
         if len(codes) < 2 * components:
             raise ImagesError(f"{len(codes)} images; {components} components need twice as many")
+        distinct = len(np.unique(codes[: 100 * components], axis=0))
         mixture = GaussianMixture(
-            components, reg_covar=FLOOR * codes.var(axis=0).mean(), random_state=seed
+            min(components, distinct),
+            reg_covar=max(FLOOR * codes.var(axis=0).mean(), 1e-9),
+            random_state=seed,
         ).fit(codes)
         factors = np.linalg.cholesky(mixture.covariances_)
         return cls(model, mixture.weights_, mixture.means_, factors)
@@ -97,7 +100,7 @@ class CodeMixture:
         return codes.astype(np.float32)
 
     def generate(self, count: int, seed: int = 0) -> np.ndarray:
-        """Return images decoded from draws: float32 `(count, 28, 28, 1)` in [0, 1].
+        """Return images decoded from draws: float32 `(count, height, width, channels)` in [0, 1].
 
         Raises:
             ArgumentError: as `codes`.

@@ -1,6 +1,7 @@
 """Pictures: curves, reconstructions, image grids, confusion matrices, latent maps."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from fmae_zoo.arguments import check_file
-from fmae_zoo.data import CLASS_NAMES
 from fmae_zoo.files import atomic_write
+from fmae_zoo.images import shape_of
 
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 MARGIN = 2
@@ -90,15 +91,17 @@ def plot_reconstructions(
     """Draw originals over their reconstructions, one pair in each column.
 
     Args:
-        images: `(n, 28, 28[, 1])` in [0, 1] or uint8; the first 12 are drawn.
+        images: `(n, height, width[, channels])` in [0, 1] or uint8; the first 12 are drawn.
         reconstructions: the same shape, in [0, 1].
         path: of the PNG.
         title: above the pictures.
     """
+    images = np.asarray(images)
     count = min(12, len(images))
     with matplotlib.rc_context(STYLE):
         width = max(count * 0.9, 3.6, _width_of(title))
-        figure = Figure(figsize=(width, 2.5), layout="constrained")
+        height = 1.8 * images.shape[1] / images.shape[2] + 0.7
+        figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(2, count, squeeze=False)
         for row, (label, pictures) in enumerate(
             (("original", images), ("reconstruction", reconstructions))
@@ -111,21 +114,29 @@ def plot_reconstructions(
 
 
 def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
-    """Draw images `(n, 28, 28[, 1])` in a grid as near to a square as their number allows."""
+    """Draw images in a grid with about as many rows as columns.
+
+    Args:
+        images: `(n, height, width[, channels])` in [0, 1] or uint8.
+        path: of the PNG.
+        title: above the grid.
+    """
+    images = np.asarray(images)
     columns = max(1, int(np.ceil(np.sqrt(len(images)))))
     rows = max(1, int(np.ceil(len(images) / columns)))
-    scale = 255.0 if np.asarray(images).dtype == np.uint8 else 1.0
-    cell = 28 + 2 * MARGIN
-    canvas = np.zeros((rows * cell, columns * cell), dtype=np.float32)
+    height, width, channels = shape_of(images)
+    cell = (height + 2 * MARGIN, width + 2 * MARGIN)
+    canvas = np.ones((rows * cell[0], columns * cell[1], channels), dtype=np.float32)
     for index, image in enumerate(images):
-        top, left = (cell * place + MARGIN for place in divmod(index, columns))
-        canvas[top : top + 28, left : left + 28] = np.reshape(image, (28, 28)) / scale
+        row, column = divmod(index, columns)
+        top, left = cell[0] * row + MARGIN, cell[1] * column + MARGIN
+        canvas[top : top + height, left : left + width] = _on_paper(image)
     with matplotlib.rc_context(STYLE):
-        inches = (min(columns * 0.75, 20.0), min(rows * 0.75, 20.0))
-        width = max(inches[0] + 0.2, _width_of(title))
-        figure = Figure(figsize=(width, inches[1] + 0.5), layout="constrained")
+        inches = (min(columns * 0.75, 20.0), min(rows * 0.75 * cell[0] / cell[1], 20.0))
+        size = (max(inches[0] + 0.2, _width_of(title)), inches[1] + 0.5)
+        figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
-        axes.imshow(canvas, cmap="gray_r", vmin=0, vmax=1)
+        axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
         axes.axis("off")
         _entitle(figure, title)
         return _save(figure, path)
@@ -143,11 +154,11 @@ def plot_confusion(
         matrix: integers `(classes, classes)`, as `Classifier.report` gives them.
         path: of the PNG.
         title: above the matrix.
-        names: of the classes; those of Fashion-MNIST by default where there are ten.
+        names: of the classes, as `Dataset.class_names` has them; their numbers by default.
     """
     matrix = np.asarray(matrix)
     count = len(matrix)
-    names = names or (CLASS_NAMES if count == 10 else [str(c) for c in range(count)])
+    names = names or [str(number) for number in range(count)]
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = max(4.5, 0.62 * count + 1.4)
@@ -179,45 +190,95 @@ def plot_confusion(
 
 
 def plot_latent_map(
-    points: np.ndarray, labels: np.ndarray, path: str | Path, title: str = ""
+    points: np.ndarray,
+    labels: np.ndarray,
+    path: str | Path,
+    title: str = "",
+    names: Sequence[str] | None = None,
 ) -> Path:
-    """Draw two-dimensional points `(n, 2)` coloured by class, each class named at its middle."""
+    """Draw points coloured by class, each class named at its middle or as near as there is room.
+
+    Args:
+        points: `(n, 2)`.
+        labels: integers `(n,)`.
+        path: of the PNG.
+        title: above the map.
+        names: of the classes, as `Dataset.class_names` has them; their numbers by default.
+    """
+    classes = np.unique(labels)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = Figure(figsize=(7.5, 6.5), layout="constrained")
         axes = figure.subplots()
         colours = [matplotlib.colormaps["tab10"](number) for number in range(10)]
-        for number in np.unique(labels):
+        for number in classes:
             own = points[labels == number]
             axes.scatter(
                 own[:, 0], own[:, 1], s=5, color=colours[number % 10], alpha=0.55, linewidths=0
             )
-        for number in np.unique(labels):
-            middle = np.median(points[labels == number], axis=0)
-            name = CLASS_NAMES[number] if number < len(CLASS_NAMES) else str(number)
+        texts = [
             axes.annotate(
-                name,
-                middle,
+                names[number] if names else str(number),
+                np.median(points[labels == number], axis=0),
+                xytext=(0.0, 0.0),
+                textcoords="offset points",
                 ha="center",
                 va="center",
                 fontsize=9,
                 fontweight="bold",
                 color=INK,
-                bbox={"boxstyle": "round,pad=0.25", "fc": "white", "ec": "none", "alpha": 0.8},
+                bbox={
+                    "boxstyle": "round,pad=0.25",
+                    "fc": "white",
+                    "ec": colours[number % 10],
+                    "alpha": 0.9,
+                },
             )
+            for number in classes
+        ]
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
         axes.set_title(title)
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent().padded(4.0).extents for text in texts]
+        for text, shift in zip(texts, _apart(np.array(boxes))):
+            text.set_position((0.0, shift * 72.0 / figure.dpi))
         return _save(figure, path)
 
 
+def _apart(boxes: np.ndarray) -> np.ndarray:
+    """Return how far up each box `(left, bottom, right, top)` goes so that none covers another."""
+    left, bottom, right, top = boxes.T
+    shifts = np.zeros(len(boxes))
+    for _ in range(100):
+        moved = False
+        for one, other in combinations(np.argsort((bottom + top) / 2 + shifts), 2):
+            beside = right[one] <= left[other] or right[other] <= left[one]
+            overlap = top[one] + shifts[one] - bottom[other] - shifts[other]
+            below = top[other] + shifts[other] <= bottom[one] + shifts[one]
+            if not beside and not below and overlap > 0.01:
+                shifts[one] -= overlap / 2
+                shifts[other] += overlap / 2
+                moved = True
+        if not moved:
+            break
+    return shifts
+
+
 def _picture(axis: Any, image: np.ndarray) -> None:
-    scale = 255 if np.asarray(image).dtype == np.uint8 else 1.0
-    axis.imshow(np.asarray(image).reshape(28, 28), cmap="gray_r", vmin=0, vmax=scale)
+    axis.imshow(_on_paper(image), cmap="gray", vmin=0, vmax=1)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.grid(visible=False)
+
+
+def _on_paper(image: Any) -> np.ndarray:
+    """Return an image `(height, width, channels)` in [0, 1]; a grey one dark on white."""
+    image = np.asarray(image)
+    scale = 255.0 if image.dtype == np.uint8 else 1.0
+    image = np.atleast_3d(image) / scale
+    return 1.0 - image if image.shape[2] == 1 else image
 
 
 def _entitle(figure: Any, title: str) -> None:

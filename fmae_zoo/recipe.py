@@ -15,14 +15,14 @@ class PatchMask(Component):
     Autoencoders", ICML 2008, with patches as in He et al. 2021, arXiv 2111.06377.
 
     Attributes:
-        patch: side of a patch in pixels; divides 28.
+        patch: side of a patch in pixels; at the right and lower edges patches may be cut off.
         probability: of each patch to be blanked, in an image that is masked at all.
         images: share of the images that is masked.
         until: share of the epochs after which images stay whole, so that a code made
             separable by masks is then polished for exact reconstruction.
     """
 
-    patch: Literal[2, 4, 7, 14] = 4
+    patch: int = Field(default=4, ge=1, le=1024)
     probability: float = Field(gt=0.0, lt=1.0)
     images: float = Field(default=1.0, gt=0.0, le=1.0)
     until: float = Field(default=1.0, gt=0.0, le=1.0)

@@ -2,31 +2,39 @@
 
 import difflib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Self
+from pathlib import Path, PurePath
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from fmae_zoo.arguments import check_file
-from fmae_zoo.component import MAX_PARAMETERS, Component
+from fmae_zoo.component import MAX_MAP, MAX_PARAMETERS, Component, Shape
 from fmae_zoo.errors import SpecError
 from fmae_zoo.files import regular, sha256_of
-from fmae_zoo.latents import Latent
+from fmae_zoo.latents import Latent, LatentComponent
 from fmae_zoo.networks import Network
 from fmae_zoo.objectives import Objective
 from fmae_zoo.recipe import Recipe
 
 SPEC_FILE = "spec.toml"
 DEFAULT_TAG = "fmnist"
+DEFAULT_DATA = "fashion-mnist"
+DEFAULT_SHAPE: tuple[int, int, Literal[1, 3]] = (28, 28, 1)
 MAX_SPEC_BYTES = 1 << 14
 """A longer spec file is refused: to read one that means harm would take minutes."""
 CHOICES = ("network", "latent", "objective")
 """The keys whose `type` chooses the class that validates them."""
 
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+DATA_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
+"""Of the name of a data set; a folder of somebody's machine is none."""
+
+Side = Annotated[int, Field(ge=4, le=1024)]
+"""Height or width of an image, in pixels."""
 
 
 class ModelSpec(Component):
@@ -35,6 +43,8 @@ class ModelSpec(Component):
     Attributes:
         name: of the architecture: lower case, digits, single hyphens.
         tag: what the weights were trained on; `NAME.TAG` is the full name.
+        data: the name of that data set.
+        shape: height, width and channels of an image: one of grey, three of colour.
         summary: one sentence for lists and cards.
         keywords: for searching.
         licence: SPDX identifier of the weights' licence.
@@ -43,6 +53,8 @@ class ModelSpec(Component):
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
     tag: str = Field(default=DEFAULT_TAG, pattern=NAME_PATTERN, max_length=64)
+    data: str = Field(default=DEFAULT_DATA, pattern=DATA_PATTERN, max_length=96)
+    shape: tuple[Side, Side, Literal[1, 3]] = DEFAULT_SHAPE
     summary: str = Field(min_length=1, max_length=300)
     keywords: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
@@ -54,10 +66,11 @@ class ModelSpec(Component):
 
     @model_validator(mode="after")
     def _objective_fits_latent(self) -> Self:
-        if self.objective.needs_posterior and not self.latent.has_prior:
+        missing = sorted(self.objective.needs - self.latent.gives)
+        if missing:
             raise ValueError(
-                f"objective {self.objective.type} needs a latent with a posterior: "
-                "latent.type = 'gaussian'"
+                f"objective {self.objective.type} needs a latent that gives {', '.join(missing)}: "
+                f"latent.type = {' or '.join(_latents_with(self.objective.needs))}"
             )
         least = self.objective.least_latent_size
         if self.latent.size < least:
@@ -69,13 +82,24 @@ class ModelSpec(Component):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        size, features = self.latent.size, self.network.features_size
+        if math.prod(self.shape) > MAX_MAP:
+            raise ValueError(
+                f"shape: {math.prod(self.shape):,} values; expected at most {MAX_MAP:,}"
+            )
+        self.network.check(self.shape)
+        mask = self.recipe.mask
+        if mask is not None and mask.patch > min(self.shape[:2]):
+            raise ValueError(
+                f"recipe.mask.patch: {mask.patch} pixels, but images are of "
+                f"{self.shape[0]} x {self.shape[1]}"
+            )
+        size, features = self.latent.size, self.network.features_size(self.shape)
         if not self.latent.fits(features):
             raise ValueError(
                 f"latent.size: {size}, but the network's features have {features} values: a "
                 f"{self.latent.type} latent of this network has size = {features}"
             )
-        count = self.network.parameters(size)
+        count = self.network.parameters(size, self.shape)
         if count > MAX_PARAMETERS:
             raise ValueError(f"network: {count:,} weights; expected at most {MAX_PARAMETERS:,}")
         return self
@@ -86,6 +110,11 @@ class ModelSpec(Component):
         return f"{self.name}.{self.tag}"
 
     @property
+    def takes_fashion_mnist(self) -> bool:
+        """Whether it is for Fashion-MNIST, of which the package has a sample."""
+        return self.data == DEFAULT_DATA and self.shape == DEFAULT_SHAPE
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what the spec says, however its file is laid out.
 
@@ -93,6 +122,44 @@ class ModelSpec(Component):
         """
         content = self.model_dump(mode="json", exclude_defaults=True)
         return sha256_of(json.dumps(content, sort_keys=True).encode("utf-8"))
+
+    def for_data(self, data: str, shape: Shape, tag: str | None = None) -> Self:
+        """Return the spec of the same architecture and recipe, for the images of other data.
+
+        The widths of the layers stay. What follows from the size of an image is adapted: the
+        map that a decoder starts from, and a code that is the feature map itself.
+
+        Args:
+            data: what the data set is called; of a path its last part is taken.
+            shape: height, width and channels of its images.
+            tag: of the weights; the name of the data by default.
+
+        Raises:
+            SpecError: the network cannot take such images; it says which it can.
+        """
+        name = PurePath(data).name
+        source = f"{self.name} for {name}"
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:64].strip("-") or "data"
+        network = self.network.for_shape(shape)
+        try:
+            network.check(shape)
+        except ValueError as error:
+            raise SpecError(f"{source}: {error}") from None
+        content = self.model_dump(mode="json", exclude_none=True) | {
+            "data": slug,
+            "shape": shape,
+            "tag": tag or (DEFAULT_TAG if slug == DEFAULT_DATA else slug),
+            "network": network.model_dump(mode="json", exclude_none=True),
+        }
+        if shape != self.shape:
+            kind = "grey" if shape[2] == 1 else "colour"
+            content["summary"] = (
+                f"The architecture of {self.name}, for {shape[0]}x{shape[1]} {kind} images."
+            )
+        features = network.features_size(shape)
+        if not self.latent.fits(features):
+            content["latent"]["size"] = features
+        return self.from_dict(content, source=source)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Self:
@@ -132,6 +199,15 @@ class ModelSpec(Component):
             raise SpecError(describe(error, source, cls)) from error
         except (TypeError, RecursionError) as error:
             raise SpecError(f"{source}: {error}") from error
+
+
+def _latents_with(needs: frozenset[str]) -> list[str]:
+    """Return the types of the latents that give what an objective needs, quoted."""
+    kinds = LatentComponent.__subclasses__()
+    types = [
+        get_args(kind.model_fields["type"].annotation) for kind in kinds if needs <= kind.gives
+    ]
+    return [repr(each) for (each,) in types]
 
 
 def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.component import IMAGE_SHAPE
-from fmae_zoo.data import Dataset, check_dataset, find_data
+from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, find_data, load_named
 from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
-from fmae_zoo.errors import FmaeError, HubError, SpecError, WeightsError
+from fmae_zoo.errors import DataError, FmaeError, HubError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
+from fmae_zoo.images import array_shape
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
@@ -163,12 +163,12 @@ def golden_differences(entry: Entry, model: Autoencoder | Classifier) -> dict[st
     [(path, digest)] = entry.obtain(GOLDEN_FILE)
     golden = read_tensors(path, digest)
     count = len(golden.get("images", ()))
-    expected: dict[str, tuple[int, ...]] = {"images": (count, *IMAGE_SHAPE[:2])}
+    expected: dict[str, tuple[int, ...]] = {"images": (count, *array_shape(entry.spec.shape))}
     if isinstance(model, Classifier):
         expected["probabilities"] = (count, model.num_classes)
     else:
         expected["codes"] = (count, entry.spec.latent.size)
-        expected["reconstructions"] = (count, *IMAGE_SHAPE)
+        expected["reconstructions"] = (count, *entry.spec.shape)
     received = {name: tensor.shape for name, tensor in golden.items()}
     if not count or received != expected:
         raise WeightsError(f"{path}: expected tensors of shapes {expected}; received {received}")
@@ -209,12 +209,16 @@ def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None
     known = CLASSIFIER_FIGURES if isinstance(model, Classifier) else FIGURES
     names = [name for name in known if name in manifest.results]
     if not names:
-        return [Check("figures", None, "none published")]
-    data = data or find_data()
+        other = data and manifest.training and data.digest != manifest.training.data_digest
+        others = "; the data given are not those that it was trained on" if other else ""
+        return [Check("figures", None, f"none published{others}")]
+    if data is None:
+        data = find_data() if entry.spec.data == DEFAULT else _listed(entry.spec.data)
     if data is None:
         return [Check("figures", None, "no source has the data set")]
     records = (manifest.training, *(manifest.evaluations.get(name) for name in names))
-    if any(record is not None and record.data_digest != data.digest for record in records):
+    other = any(record is not None and record.data_digest != data.digest for record in records)
+    if other or data.shape != entry.spec.shape:
         return [Check("figures", None, "published on another data set")]
     if isinstance(model, Classifier):
         return _classifier_figures(manifest, names, model, data)
@@ -230,11 +234,18 @@ def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None
     ]
 
 
+def _listed(name: str) -> Dataset | None:
+    try:
+        return load_named(name)
+    except DataError:
+        return None
+
+
 def _classifier_figures(
     manifest: Manifest, names: list[str], model: Classifier, data: Dataset
 ) -> list[Check]:
     try:
-        found = model.report(data.test_images, data.test_labels)
+        found = model.report(data.test_images, data.labels[1])
     except FmaeError as error:
         return [Check("figures", False, str(error))]
     layer = model.encoder.output_names[0]

@@ -24,12 +24,7 @@ def named_variables(model: Any) -> dict[str, Any]:
     """
     variables: dict[str, Any] = {}
     for layer in model.layers:
-        if hasattr(layer, "layers"):
-            found = named_variables(layer)
-        else:
-            found = {variable.name: variable for variable in layer.weights}
-            if len(found) < len(layer.weights):
-                raise WeightsError(f"two variables of {layer.name} have one name")
+        found = named_variables(layer) if hasattr(layer, "layers") else named_in(layer)
         for name, variable in found.items():
             key = f"{layer.name}.{name}"
             if key in variables:
@@ -38,19 +33,31 @@ def named_variables(model: Any) -> dict[str, Any]:
     return variables
 
 
+def named_in(layer: Any) -> dict[str, Any]:
+    """Return the variables of a layer, and of layers within it, under their names in the layer."""
+    names = [v.path.rpartition(f"{layer.name}/")[2].replace("/", ".") for v in layer.weights]
+    if len(set(names)) < len(names):
+        raise WeightsError(f"two variables of {layer.name} have one name")
+    return dict(zip(names, layer.weights))
+
+
 def is_finite(tensor: np.ndarray) -> bool:
     """Return whether a tensor holds neither NaN nor infinity."""
     return not np.issubdtype(tensor.dtype, np.floating) or bool(np.isfinite(tensor).all())
 
 
 def tensors_of(model: Any) -> dict[str, np.ndarray]:
-    """Return a copy of the model's variables as numpy arrays, by name."""
+    """Return a copy of variables as numpy arrays, by name: of a model, or of those given so."""
     import keras
 
     return {
         key: np.array(keras.ops.convert_to_numpy(variable.value))
-        for key, variable in named_variables(model).items()
+        for key, variable in _variables(model).items()
     }
+
+
+def _variables(model: Any) -> Mapping[str, Any]:
+    return model if isinstance(model, Mapping) else named_variables(model)
 
 
 def save_tensors(
@@ -81,7 +88,7 @@ def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> Non
     """Read a safetensors file into a model: everything checked first, then all or nothing.
 
     Args:
-        model: a built Keras model.
+        model: a built Keras model, or variables by name.
         path: the safetensors file.
         sha256: the digest that the file must have.
 
@@ -89,7 +96,7 @@ def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> Non
         WeightsError: the file is damaged or altered, or a tensor is missing, left over, of
             another shape or dtype, or not finite. The model is then unchanged.
     """
-    variables = named_variables(model)
+    variables = _variables(model)
     expected_bytes = sum(_array_bytes(variable) for variable in variables.values())
     tensors = read_tensors(path, sha256, max_bytes=expected_bytes + HEADER_ALLOWANCE)
     assign_tensors(variables, tensors, str(path))
@@ -157,6 +164,11 @@ def assign_tensors(
         raise WeightsError(f"{source}: the weights do not fit this model:\n{shown}{more}")
     for key, variable in variables.items():
         variable.assign(tensors[key])
+
+
+def count_of(variables: Mapping[str, Any]) -> int:
+    """Return the number of values in variables."""
+    return sum(int(np.prod(variable.shape, dtype=np.int64)) for variable in variables.values())
 
 
 def _array_bytes(variable: Any) -> int:

@@ -30,7 +30,8 @@ import numpy as np
 import pytest
 
 from fmae_zoo import cli, registry
-from fmae_zoo.data import Dataset, _write_idx, find_data, load_sample
+from fmae_zoo.datasets import Dataset, find_data, load_sample
+from fmae_zoo.datasets.idx import write_idx
 from fmae_zoo.spec import ModelSpec
 from tests.hub import LocalHub
 from tests.hub.running import HUB
@@ -136,7 +137,7 @@ def idx(few, tmp_path):
         "t10k-labels-idx1-ubyte": few.test_labels,
     }
     for name, array in arrays.items():
-        _write_idx(folder / name, array)
+        write_idx(folder / name, array)
     return folder
 
 

@@ -22,7 +22,7 @@ from benchmarks.results import compare, merge_rows, read_rows, write_rows
 from benchmarks.runner import run
 from benchmarks.summary import backend_table
 from benchmarks.targets import targets
-from fmae_zoo.data import load_sample
+from fmae_zoo.datasets import load_sample
 from fmae_zoo.registry import find_spec
 from tests.conftest import ROOT, TINY_CONV, tiny_spec
 

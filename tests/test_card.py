@@ -13,11 +13,11 @@ import yaml
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from fmae_zoo import data, save
+from fmae_zoo import save
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.card import BEGIN, END, card_of, check_card
 from fmae_zoo.card.figures import PROTOCOLS
-from fmae_zoo.data import FASHION_MNIST_DIGEST, HUB_DATASET
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET, loading
 from fmae_zoo.entry import Entry, spec_toml
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
 from fmae_zoo.evaluation import FIGURES
@@ -361,7 +361,7 @@ def test_a_figure_that_is_no_number_is_refused(tmp_path, vae, results, message):
 def test_pictures_are_shown_with_their_meaning(vae):
     text = card_of(vae, REPO, pictures=["reconstructions.png", "curves.png", "my_map.png"])
     head = block_of(text).split("## Use")[0]
-    assert "![Test images over their reconstructions by dense-vae](reconstructions.png)" in head
+    assert "![Images over their reconstructions by dense-vae](reconstructions.png)" in head
     assert "![my map of dense-vae](my_map.png)" in head
     assert "![Loss of dense-vae over the epochs](curves.png)" in section(text, "Training")
     assert "![" not in card_of(vae, REPO)
@@ -395,7 +395,7 @@ def test_the_examples_compile_and_name_the_repo(entry):
 
 @pytest.mark.parametrize("name", ["dense-ae", "dense-vae"])
 def test_the_example_runs(few, monkeypatch, name):
-    monkeypatch.setattr(data, "find_data", lambda: few)
+    monkeypatch.setattr(loading, "find_data", lambda: few)
     entry = find_entry(name)
     block = code_blocks(card_of(entry, REPO), "python")[0]
     names: dict = {}

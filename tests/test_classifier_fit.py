@@ -8,7 +8,7 @@ from fmae_zoo import Autoencoder, Classifier
 from fmae_zoo.errors import ArgumentError, FmaeError, TrainingError
 from fmae_zoo.layers import plain_keras
 from tests.conftest import TINY_CONV, tiny_spec
-from tests.loops import IMAGES, adam
+from tests.fits import IMAGES, adam
 
 COUNT = 40
 PICTURES, LABELS = IMAGES[:COUNT], np.arange(COUNT) % 3
@@ -219,6 +219,19 @@ def test_a_callback_may_evaluate_on_images_between_epochs():
     )
     for each, expected in zip(found, history.history["val_loss"]):
         assert each["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_callback_may_call_the_model_on_images_while_the_head_alone_is_trained():
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            images = PICTURES[:4] / np.float32(255.0)
+            seen.append(self.model(images).shape)
+            seen.append(np.shape(self.model.test_on_batch(images, LABELS[:4])))
+
+    seen = []
+    classifier().fit(PICTURES, LABELS, epochs=2, callbacks=[Look()])
+    assert seen[0] == seen[2]
+    assert len(seen) == 4
 
 
 class Pairs(keras.utils.PyDataset):

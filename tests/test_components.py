@@ -7,8 +7,13 @@ from keras import ops
 
 import fmae_zoo
 from fmae_zoo.errors import ArgumentError, DataError, FmaeError, SpecError
-from fmae_zoo.latents.sampling import GaussianSampling, spaced
-from fmae_zoo.objectives import ELBO, ClusteredSquaredError, SquaredError
+from fmae_zoo.latents import Draw
+from fmae_zoo.latents.gaussian import GaussianLatent
+from fmae_zoo.layers.initial import Seeds
+from fmae_zoo.layers.latent import LatentLayer, spaced
+from fmae_zoo.objectives.clustered_squared_error import ClusteredSquaredError
+from fmae_zoo.objectives.elbo import ELBO
+from fmae_zoo.objectives.squared_error import SquaredError
 from tests.conftest import tiny_spec
 
 VAE = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
@@ -29,6 +34,17 @@ def batch():
     return images, {"logits": logits, "mean": mean, "log_variance": log_variance}
 
 
+def terms_of(objective, images, outputs, model=None):
+    """Return the terms of one code an image, and of what is known of the images."""
+    mean = outputs["mean"]
+    draw = Draw(mean[:, None], 0 * mean[:, :1], 0 * mean[:, 0], {"mean": mean})
+    return objective.terms({"target": images} | outputs, draw, outputs["logits"][:, None], model)
+
+
+def gaussian(size, seed=1):
+    return LatentLayer(GaussianLatent(type="gaussian", size=size), seed, Seeds(0), (28, 28, 1))
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x.astype("float64")))
 
@@ -36,7 +52,7 @@ def sigmoid(x):
 def test_squared_error_is_summed_over_pixels_and_averaged_over_the_batch(batch):
     images, outputs = batch
     expected = ((sigmoid(outputs["logits"]) - images) ** 2).sum() / 5
-    terms = SquaredError(type="squared_error").terms(images, outputs)
+    terms = terms_of(SquaredError(type="squared_error"), images, outputs)
     assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-5)
 
 
@@ -49,19 +65,21 @@ def test_clusters_are_the_cross_entropy_of_the_first_values_of_the_code(batch):
     truth = np.array([0, 2, 1, 1, 0], np.int32)
     e = np.exp(outputs["mean"][:, :3].astype("float64"))
     expected = -np.log(e[np.arange(5), truth] / e.sum(axis=1)).mean()
-    terms = objective.terms(images, outputs | {"cluster": truth})
+    terms = terms_of(objective, images, outputs | {"cluster": truth})
     assert number(terms["clusters"]) == pytest.approx(expected, rel=1e-5)
-    plain = SquaredError(type="squared_error").terms(images, outputs)["reconstruction"]
+    plain = terms_of(SquaredError(type="squared_error"), images, outputs)["reconstruction"]
     assert number(terms["reconstruction"]) == number(plain)
     assert objective.weights() == {"reconstruction": 1.0, "clusters": 0.5}
-    assert number(objective.terms(images, outputs)["clusters"]) == 0.0
-    column = objective.terms(images, outputs | {"cluster": truth[:, None]})
+    assert number(terms_of(objective, images, outputs)["clusters"]) == 0.0
+    column = terms_of(objective, images, outputs | {"cluster": truth[:, None]})
     assert number(column["clusters"]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_target_must_hold_an_image_and_replaces_no_output(batch):
     images, outputs = batch
     model = fmae_zoo.Autoencoder(tiny_spec())
+    zeros = np.zeros(5, "float32")
+    outputs = outputs | {"code": outputs["mean"], "kl": zeros, "log_ratio": zeros}
     plain = number(model.compute_loss(x=images, y_pred=outputs, training=False))
     target = {"image": images, "logits": 0 * outputs["logits"]}
     assert number(model.compute_loss(y=target, y_pred=outputs, training=False)) == plain
@@ -81,15 +99,17 @@ def test_clusters_divide_the_images_alike_each_time_and_need_no_label(few):
     objective = ClusteredSquaredError(**CLUSTERED | {"clusters": 10})
     fit, validation = few.split
     images = few.train_images
-    one, others = objective.annotations(images[fit], images[validation], seed=0)
-    again, _ = objective.annotations(images[fit], images[validation], seed=0)
+    one, others = objective.annotations(
+        {"image": images[fit]}, {"image": images[validation]}, seed=0
+    )
+    again, _ = objective.annotations({"image": images[fit]}, {"image": images[validation]}, seed=0)
     np.testing.assert_array_equal(one["cluster"], again["cluster"])
     assert set(one["cluster"]) == set(range(10))
     assert others["cluster"].shape == (len(validation),)
     labels = few.train_labels[fit]
     pure = sum(np.bincount(labels[one["cluster"] == k]).max() for k in range(10)) / len(fit)
     assert pure > 0.4
-    copies, _ = objective.annotations(images[fit], images[fit], seed=0)[::-1]
+    copies, _ = objective.annotations({"image": images[fit]}, {"image": images[fit]}, seed=0)[::-1]
     np.testing.assert_array_equal(copies["cluster"], one["cluster"])
 
 
@@ -97,7 +117,49 @@ def test_clusters_must_fit_the_code_and_the_images(few):
     with pytest.raises(SpecError, match=r"latent\.size: 4, but .* at least 5 values"):
         tiny_spec(objective=CLUSTERED | {"clusters": 5})
     with pytest.raises(DataError, match="2 training images cannot be divided into 3 clusters"):
-        ClusteredSquaredError(**CLUSTERED).annotations(few.train_images[:2], few.train_images, 0)
+        ClusteredSquaredError(**CLUSTERED).annotations({"image": few.train_images[:2]}, {}, 0)
+
+
+def test_labels_reach_an_objective_that_asks_for_them(few):
+    class Labelled(SquaredError):
+        def annotations(self, training, validation, seed):
+            return {"label": training["label"]}, {"label": validation["label"]}
+
+        def terms(self, batch, draw, logits, model):
+            terms = super().terms(batch, draw, logits, model)
+            return {
+                "reconstruction": 0 * terms["reconstruction"] + ops.cast(batch["label"], "float32")
+            }
+
+    spec = tiny_spec(recipe={"epochs": 1})
+    spec = spec.model_copy(update={"objective": Labelled(type="squared_error")})
+    row = fmae_zoo.train(spec, data=few).rows[0]
+    fit, validation = (few.train_labels[rows] for rows in few.split)
+    assert row["loss"] == pytest.approx(fit.mean(), rel=1e-5)
+    assert row["val_loss"] == pytest.approx(validation.mean(), rel=1e-5)
+
+
+def test_a_term_of_the_batch_is_added_once_and_validated_in_batches_of_the_same_size(few):
+    class OfBatch(SquaredError):
+        of_batches = True
+        term_names = ("reconstruction", "batch")
+
+        def terms(self, batch, draw, logits, model):
+            sizes.add(logits.shape[0])
+            return super().terms(batch, draw, logits, model) | {"batch": ops.ones(()) * 7.0}
+
+    sizes = set()
+    spec = tiny_spec(recipe={"epochs": 1, "batch_size": 16})
+    spec = spec.model_copy(update={"objective": OfBatch(type="squared_error")})
+    row = fmae_zoo.train(spec, data=few).rows[0]
+    assert row["batch"] == row["val_batch"] == pytest.approx(7)
+    assert row["val_loss"] == pytest.approx(row["val_reconstruction"] + 7, rel=1e-5)
+    assert not any(size and size > 16 for size in sizes)
+    model = fmae_zoo.Autoencoder(spec)
+    model.compile("sgd")
+    images, weights = few.train_images[:8, ..., None], np.zeros(8, "float32")
+    logs = model.evaluate(images, sample_weight=weights, verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(7)
 
 
 def test_a_code_of_clusters_tells_them_apart(few):
@@ -109,7 +171,9 @@ def test_a_code_of_clusters_tells_them_apart(few):
     assert last["loss"] == pytest.approx(last["reconstruction"] + 100 * last["clusters"], rel=1e-4)
     fit, validation = few.split
     images = few.train_images
-    truth, _ = spec.objective.annotations(images[fit], images[validation], seed=0)
+    truth, _ = spec.objective.annotations(
+        {"image": images[fit]}, {"image": images[validation]}, seed=0
+    )
     found = history.model.encode(images[fit])[:, :3].argmax(axis=1)
     assert (found == truth["cluster"]).mean() > 0.8
 
@@ -118,7 +182,7 @@ def test_bernoulli_is_the_cross_entropy(batch):
     images, outputs = batch
     p = sigmoid(outputs["logits"])
     expected = -(images * np.log(p) + (1 - images) * np.log(1 - p)).sum() / 5
-    terms = ELBO(type="elbo").terms(images, outputs)
+    terms = terms_of(ELBO(type="elbo"), images, outputs)
     assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-5)
 
 
@@ -134,19 +198,34 @@ def test_gaussian_is_the_log_density(batch):
 
     images, outputs = batch
     expected = -norm.logpdf(images, sigmoid(outputs["logits"]), 0.3).sum() / 5
-    terms = ELBO(type="elbo", likelihood="gaussian", sigma=0.3).terms(images, outputs)
+    terms = terms_of(ELBO(type="elbo", likelihood="gaussian", sigma=0.3), images, outputs)
     assert number(terms["reconstruction"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_kl_is_that_of_two_gaussians_and_zero_at_the_prior(batch):
-    images, outputs = batch
+    _, outputs = batch
     mean, log_variance = outputs["mean"], outputs["log_variance"]
     expected = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum() / 5
-    assert number(ELBO(type="elbo").terms(images, outputs)["kl"]) == pytest.approx(
-        expected, rel=1e-5
+    posterior = {"mean": mean, "log_variance": log_variance}
+    assert number(gaussian(4).draw(posterior).kl) == pytest.approx(expected, rel=1e-5)
+    prior = {"mean": 0 * mean, "log_variance": 0 * log_variance}
+    assert number(gaussian(4).draw(prior).kl) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_log_ratio_of_a_draw_is_that_of_two_densities(batch):
+    from scipy.stats import norm
+
+    _, outputs = batch
+    mean, log_variance = outputs["mean"], outputs["log_variance"]
+    noise = np.random.default_rng(1).standard_normal((5, 3, 4)).astype("float32")
+    draw = gaussian(4).draw({"mean": mean, "log_variance": log_variance}, 3, noise=noise)
+    code = ops.convert_to_numpy(draw.code)
+    deviation = np.exp(log_variance / 2)[:, None]
+    np.testing.assert_allclose(code, mean[:, None] + deviation * noise, rtol=1e-5, atol=1e-6)
+    expected = norm.logpdf(code, mean[:, None], deviation) - norm.logpdf(code)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(draw.log_ratio), expected.sum(axis=-1), rtol=1e-3, atol=1e-4
     )
-    prior = outputs | {"mean": 0 * mean, "log_variance": 0 * log_variance}
-    assert number(ELBO(type="elbo").terms(images, prior)["kl"]) == pytest.approx(0, abs=1e-5)
 
 
 def test_the_weight_of_the_kl_rises_to_beta():
@@ -156,28 +235,32 @@ def test_the_weight_of_the_kl_rises_to_beta():
     assert ELBO(type="elbo").weights(0)["kl"] == 1.0
 
 
-def test_sampling_returns_the_mean_outside_training():
+def test_the_code_is_the_mean_outside_training():
     parameters = {"mean": ops.ones((3, 2)), "log_variance": ops.zeros((3, 2))}
-    layer = GaussianSampling(seed=1)
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(layer(parameters, training=False)),
-        np.ones((3, 2)),
-    )
+    draw = gaussian(2).draw(parameters, training=False)
+    np.testing.assert_array_equal(ops.convert_to_numpy(draw.code), np.ones((3, 1, 2)))
 
 
 def test_samples_have_the_posteriors_moments():
     shape = (20_000, 1)
     parameters = {"mean": ops.full(shape, 3.0), "log_variance": ops.full(shape, np.log(4.0))}
-    draws = ops.convert_to_numpy(GaussianSampling(seed=1)(parameters, training=True))
-    assert draws.mean() == pytest.approx(3.0, abs=0.06)
-    assert draws.std() == pytest.approx(2.0, abs=0.06)
+    for samples, training in ((1, True), (2, False)):
+        draw = gaussian(1).draw(parameters, samples, training)
+        codes = ops.convert_to_numpy(draw.code)
+        assert codes.shape == (20_000, samples, 1)
+        assert codes.mean() == pytest.approx(3.0, abs=0.06)
+        assert codes.std() == pytest.approx(2.0, abs=0.06)
 
 
 def test_samples_repeat_with_the_seed_and_differ_from_call_to_call():
     parameters = {"mean": ops.zeros((8, 4)), "log_variance": ops.zeros((8, 4))}
-    one, other = GaussianSampling(seed=1), GaussianSampling(seed=1)
-    first, second = (ops.convert_to_numpy(one(parameters, training=True)) for _ in "ab")
-    np.testing.assert_array_equal(first, ops.convert_to_numpy(other(parameters, training=True)))
+
+    def codes(layer):
+        return ops.convert_to_numpy(layer.draw(parameters, training=True).code)
+
+    one, other = gaussian(4), gaussian(4)
+    first, second = codes(one), codes(one)
+    np.testing.assert_array_equal(first, codes(other))
     assert not np.array_equal(first, second)
 
 
@@ -187,12 +270,6 @@ def test_neighbouring_seeds_are_spaced():
     assert min(np.diff(sorted(seeds))) > 1000
     assert min(seeds) >= 0
     assert max(seeds) < 2**31
-
-
-def test_a_sampling_layer_serialises():
-    layer = GaussianSampling(seed=5, name="here")
-    copy = GaussianSampling.from_config(layer.get_config())
-    assert (copy.seed, copy.name) == (5, "here")
 
 
 def test_generated_images_depend_on_the_seed_alone():

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from fmae_zoo import data, demo
+from fmae_zoo import datasets, demo
 from fmae_zoo.errors import FmaeError
 
 PICTURES = {"confusion.png", "curves.png", "latent-map.png", "reconstructions.png"}
@@ -22,4 +22,4 @@ def test_a_failing_source_is_shown(monkeypatch, capsys):
     monkeypatch.setattr(demo, "find_data", find)
     assert demo._find_data().is_sample
     assert "Keras download: no network" in capsys.readouterr().err
-    assert data.load_sample().is_sample
+    assert datasets.load_sample().is_sample

@@ -147,7 +147,7 @@ def test_a_broken_manifest_is_named(folder, content, words):
 def test_a_save_that_fails_leaves_the_model_that_was_there(folder, monkeypatch, images, problem):
     from fmae_zoo import entry
 
-    def stop(model):
+    def stop(*given):
         raise problem
 
     codes = fmae_zoo.load(folder).encode(images)

@@ -9,10 +9,9 @@ import pytest
 from huggingface_hub import HfApi, ModelCard
 
 import fmae_zoo
-from fmae_zoo import data
 from fmae_zoo.card import card_of
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.data import CLASS_NAMES
+from fmae_zoo.datasets import CLASS_NAMES, loading
 from fmae_zoo.entry import KERAS_FILES, Entry, golden_of, record_files
 from fmae_zoo.errors import (
     ArgumentError,
@@ -436,7 +435,7 @@ def test_the_card_has_the_figures_that_were_measured(folder, name):
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize("labels", [None, CLASS_NAMES])
 def test_the_examples_of_the_card_run(few, monkeypatch, tmp_path, trainable, labels):
-    monkeypatch.setattr(data, "find_data", lambda: few)
+    monkeypatch.setattr(loading, "find_data", lambda: few)
     made = make(labels=labels)
     made.encoder.trainable = trainable
     folder = fmae_zoo.save(made, tmp_path / "mine")

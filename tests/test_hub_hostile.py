@@ -9,7 +9,8 @@ import zipfile
 import pytest
 
 import fmae_zoo
-from fmae_zoo import data, errors
+from fmae_zoo import datasets, errors
+from fmae_zoo.datasets import sources
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.repo import MAX_TEXT_BYTES
 from fmae_zoo.weights import save_tensors
@@ -188,10 +189,10 @@ def test_a_commit_names_no_folder_outside_the_cache(hub, seeded, tmp_path, code)
 
 def test_the_data_set_of_a_hub_lands_nowhere_else(hub, tmp_path):
     headers = {"ETag": '"../../../evil"', "X-Repo-Commit": "c" * 40}
-    body = json.dumps({"id": data.HUB_DATASET, "tags": []})
+    body = json.dumps({"id": datasets.HUB_DATASET, "tags": []})
     hub.fail("status", times=None, code=200, headers=headers, body=body)
     with pytest.raises(errors.AbsentDataError, match="ETag"):
-        data._download_from_hub(tmp_path)
+        sources.download_from_hub(datasets.TABLE[datasets.DEFAULT], tmp_path)
     assert not outside_of(tmp_path)
 
 

@@ -37,6 +37,7 @@ from tests.conftest import run_python, tiny_spec
 REPO = "me/tiny"
 JSON = {"Content-Type": "application/json"}
 OF_A_CLASSIFIER = {"head.json", "classifier.safetensors"}
+OF_A_CRITIC = {"critic.safetensors"}
 NO_DISCUSSIONS = {"discussions": [], "count": 0, "start": 0}
 
 
@@ -108,7 +109,10 @@ def test_the_repo_holds_what_it_must(push, api, folder):
     commit = push(folder).commit
     there = files_in(api)
     # The small model was not trained, so it has neither history nor curves.
-    assert set(there) == set(REPO_FILES) - OF_A_CLASSIFIER - {"history.csv", "curves.png"}
+    assert set(there) == set(REPO_FILES) - OF_A_CLASSIFIER - OF_A_CRITIC - {
+        "history.csv",
+        "curves.png",
+    }
     manifest = Manifest.read(fmae_zoo.pull(f"hf://{REPO}@{commit}"))
     for name, record in manifest.files.items():
         assert there[name].size == record.size
@@ -120,7 +124,7 @@ def test_the_repo_holds_what_it_must(push, api, folder):
 
 def test_a_folder_with_history_and_a_registered_name_are_pushed(push, api):
     push("dense-ae", "me/dense")
-    assert set(files_in(api, "me/dense")) == set(REPO_FILES) - OF_A_CLASSIFIER
+    assert set(files_in(api, "me/dense")) == set(REPO_FILES) - OF_A_CLASSIFIER - OF_A_CRITIC
     published = Manifest.read(fmae_zoo.pull("hf://me/dense"))
     bundled = registry.find_entry("dense-ae").manifest
     assert published.results == bundled.results

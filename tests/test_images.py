@@ -4,26 +4,30 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fmae_zoo.data import _write_idx
+from fmae_zoo.datasets.idx import write_idx
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images, has_bright_border
+
+SHAPE = (28, 28, 1)
 
 
 @pytest.mark.parametrize("shape", [(3, 28, 28), (3, 28, 28, 1)])
 def test_bytes_and_floats_become_the_same_images(shape):
     array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    converted = as_images(array)
+    converted = as_images(array, SHAPE)
     assert converted.shape == (3, 28, 28, 1)
     assert converted.dtype == np.float32
-    np.testing.assert_array_equal(converted, as_images(converted))
-    np.testing.assert_allclose(as_images(array.astype("float64") / 255), converted, atol=1e-7)
+    np.testing.assert_array_equal(converted, as_images(converted, SHAPE))
+    np.testing.assert_allclose(
+        as_images(array.astype("float64") / 255, SHAPE), converted, atol=1e-7
+    )
 
 
 def test_tensors_of_the_backend_are_taken():
     import keras
 
     tensor = keras.ops.ones((2, 28, 28, 1))
-    assert as_images(tensor).shape == (2, 28, 28, 1)
+    assert as_images(tensor, SHAPE).shape == (2, 28, 28, 1)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +48,13 @@ def test_tensors_of_the_backend_are_taken():
 )
 def test_anything_else_says_what_was_received_and_expected(array, words):
     with pytest.raises(ImagesError) as error:
-        as_images(array)
+        as_images(array, SHAPE)
     for word in words:
         assert word in str(error.value)
 
 
 def test_no_images_are_images():
-    assert as_images(np.zeros((0, 28, 28), np.uint8)).shape == (0, 28, 28, 1)
+    assert as_images(np.zeros((0, 28, 28), np.uint8), SHAPE).shape == (0, 28, 28, 1)
 
 
 @pytest.fixture
@@ -63,12 +67,12 @@ def folder(tmp_path, images):
     (tmp_path / "notes.txt").write_text("not an image")
     np.save(tmp_path / "stack.npy", images)
     np.savez(tmp_path / "stack.npz", labels=np.zeros(16), images=images[:3])
-    _write_idx(tmp_path / "stack-idx3-ubyte", images[:2])
+    write_idx(tmp_path / "stack-idx3-ubyte", images[:2])
     return tmp_path
 
 
 def test_folders_arrays_and_idx_files_are_read_in_batches(folder, images):
-    source = ImageFiles([folder, folder / "none.png"], batch_size=8)
+    source = ImageFiles([folder, folder / "none.png"], SHAPE, batch_size=8)
     batches = list(source)
     names = [name for batch, _ in batches for name in batch]
     pixels = np.concatenate([batch for _, batch in batches])
@@ -85,7 +89,7 @@ def test_sixteen_bit_pictures_are_scaled_and_floats_without_a_range_are_listed(t
     Image.fromarray(ramp).save(tmp_path / "wide.png")
     Image.fromarray(np.ones((28, 28), np.float32)).save(tmp_path / "float.tiff")
     Image.fromarray(np.full((28, 28), 70_000, np.int32)).save(tmp_path / "int.tiff")
-    source = ImageFiles([tmp_path])
+    source = ImageFiles([tmp_path], SHAPE)
     ((_, pictures),) = list(source)
     np.testing.assert_allclose(pictures[0], ramp / 257, atol=1)
     assert [path.rsplit("/", 1)[1] for path in source.unreadable] == ["float.tiff", "int.tiff"]
@@ -97,7 +101,7 @@ def test_damaged_archives_are_listed_wherever_they_are_damaged(tmp_path, images)
     (tmp_path / "whole.npz").unlink()
     for offset in np.random.default_rng(0).integers(0, len(content), 40):
         (tmp_path / f"{offset}.npz").write_bytes(content[:offset])
-    source = ImageFiles([tmp_path])
+    source = ImageFiles([tmp_path], SHAPE)
     assert list(source) == []
     assert len(source.unreadable) == len(list(tmp_path.iterdir()))
 
@@ -106,7 +110,7 @@ def test_floats_are_passed_on_as_they_are(tmp_path):
     array = np.random.default_rng(0).random((3, 28, 28), dtype=np.float32)
     np.save(tmp_path / "FLOATS.NPY", array)
     (tmp_path / "FLOATS.NPY.npy").rename(tmp_path / "FLOATS.NPY")
-    ((_, pictures),) = list(ImageFiles([tmp_path]))
+    ((_, pictures),) = list(ImageFiles([tmp_path], SHAPE))
     np.testing.assert_array_equal(pictures, array)
 
 
@@ -114,7 +118,7 @@ def test_a_partly_bad_array_says_from_where_it_was_left_out(tmp_path):
     array = np.zeros((10, 28, 28), np.float32)
     array[9] = 7.0
     np.save(tmp_path / "part.npy", array)
-    source = ImageFiles([tmp_path], batch_size=4)
+    source = ImageFiles([tmp_path], SHAPE, batch_size=4)
     assert [len(names) for names, _ in source] == [4, 4]
     assert "from number 8 on" in next(iter(source.unreadable.values()))
 
@@ -122,7 +126,7 @@ def test_a_partly_bad_array_says_from_where_it_was_left_out(tmp_path):
 def test_names_that_are_no_text_can_be_printed(tmp_path, images):
     path = os.fsencode(tmp_path) + b"/caf\xe9.png"
     Image.fromarray(images[0]).save(os.fsdecode(path), format="PNG")
-    ((names, _),) = list(ImageFiles([tmp_path]))
+    ((names, _),) = list(ImageFiles([tmp_path], SHAPE))
     names[0].encode("utf-8")
 
 
@@ -130,7 +134,7 @@ def test_unreadable_files_are_listed_not_fatal(folder):
     (folder / "list.npy").write_bytes(b"\x93NUMPY broken")
     np.save(folder / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.savez(folder / "labels.npz", labels=np.zeros(3))
-    source = ImageFiles([folder, folder / "nothing.png"])
+    source = ImageFiles([folder, folder / "nothing.png"], SHAPE)
     assert sum(len(names) for names, _ in source) == 24
     assert {path.rsplit("/", 1)[1] for path in source.unreadable} == {
         "broken.png",
@@ -146,14 +150,14 @@ def test_the_order_of_pictures_and_arrays_is_kept(tmp_path, images):
     np.save(tmp_path / "second.npy", images[1:3])
     paths = [tmp_path / "first.png", tmp_path / "second.npy", tmp_path / "third"]
     Image.fromarray(images[3]).save(paths[2], format="png")
-    found = [batch for _, batch in ImageFiles(paths)]
+    found = [batch for _, batch in ImageFiles(paths, SHAPE)]
     np.testing.assert_array_equal(np.concatenate(found), images[:4])
 
 
 def test_every_array_of_an_npz_and_idx_files_in_folders_are_read(tmp_path, images):
     np.savez(tmp_path / "a.npz", train=images[:2], labels=np.arange(2), test=images[2:5])
-    _write_idx(tmp_path / "b-idx3-ubyte", images[5:7])
-    source = ImageFiles([tmp_path])
+    write_idx(tmp_path / "b-idx3-ubyte", images[5:7])
+    source = ImageFiles([tmp_path], SHAPE)
     batches = list(source)
     np.testing.assert_array_equal(np.concatenate([each for _, each in batches]), images[:7])
     names = [name.rsplit("/", 1)[1] for batch, _ in batches for name in batch]
@@ -178,7 +182,7 @@ def test_flipped_bits_are_never_fatal(tmp_path, images, suffix):
         for place in rng.integers(0, min(len(content), 400), 2):
             content[place] ^= 1 << int(rng.integers(8))
         path.write_bytes(content)
-        source = ImageFiles([path])
+        source = ImageFiles([path], SHAPE)
         for _, batch in source:
             assert batch.shape[1:] == (28, 28)
 
@@ -186,7 +190,7 @@ def test_flipped_bits_are_never_fatal(tmp_path, images, suffix):
 def test_pipes_hang_nothing(tmp_path, images):
     np.save(tmp_path / "images.npy", images)
     os.mkfifo(tmp_path / "pipe.png")
-    source = ImageFiles([tmp_path, tmp_path / "pipe.png"])
+    source = ImageFiles([tmp_path, tmp_path / "pipe.png"], SHAPE)
     assert sum(len(names) for names, _ in source) == 16
     assert "neither a file nor a folder" in source.unreadable[str(tmp_path / "pipe.png")]
 
@@ -194,7 +198,7 @@ def test_pipes_hang_nothing(tmp_path, images):
 def test_images_beside_python_objects_in_an_archive_are_read(tmp_path, images):
     labels = np.array(["shoe", None], dtype=object)
     np.savez(tmp_path / "both.npz", images=images, names=labels)
-    source = ImageFiles([tmp_path / "both.npz"])
+    source = ImageFiles([tmp_path / "both.npz"], SHAPE)
     ((_, pictures),) = list(source)
     np.testing.assert_array_equal(pictures, images)
     assert source.unreadable == {}
@@ -210,7 +214,7 @@ def test_pictures_are_turned_as_exif_says_and_transparent_is_background(tmp_path
     clear[:, 14:, 3] = 0
     Image.fromarray(clear).save(tmp_path / "clear.png")
     Image.fromarray(clear[..., [0, 3]]).save(tmp_path / "clear-grey.png")
-    found = dict(zip(*next(iter(ImageFiles([tmp_path])))))
+    found = dict(zip(*next(iter(ImageFiles([tmp_path], SHAPE)))))
     named = {name.rsplit("/", 1)[-1]: image for name, image in found.items()}
     np.testing.assert_array_equal(named["turned.png"], np.rot90(pixels, -1))
     for name in ("clear.png", "clear-grey.png"):
@@ -220,14 +224,14 @@ def test_pictures_are_turned_as_exif_says_and_transparent_is_background(tmp_path
 
 def test_an_array_of_no_images_is_listed(tmp_path):
     np.save(tmp_path / "none.npy", np.zeros((0, 28, 28), np.uint8))
-    files = ImageFiles([tmp_path / "none.npy"])
+    files = ImageFiles([tmp_path / "none.npy"], SHAPE)
     assert list(files) == []
     assert "no images" in files.unreadable[str(tmp_path / "none.npy")]
 
 
 def test_a_masked_array_is_refused(images):
     with pytest.raises(ImagesError, match="masked"):
-        as_images(np.ma.masked_array(images))
+        as_images(np.ma.masked_array(images), SHAPE)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "float32"])

@@ -3,13 +3,14 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops, tree
+from keras import ops
 
 from fmae_zoo import Autoencoder, layers
 from fmae_zoo.errors import ArgumentError
-from fmae_zoo.inference import folded, folded_weights, predicted
+from fmae_zoo.folding import steps_of
+from fmae_zoo.inference import predicted
 from fmae_zoo.layers import plain_keras
-from tests.conftest import tiny_spec
+from tests.conftest import run_python, tiny_spec
 
 
 def network(*own_layers):
@@ -25,15 +26,10 @@ def inputs(count=5):
     return np.random.default_rng(0).standard_normal((count, 6, 8, 3)).astype("float32")
 
 
-def copied(model):
-    """Return the folded copy with the model's weights."""
-    twin = folded(model)
-    twin.set_weights(folded_weights(model, twin))
-    return twin
-
-
 def norms_of(model):
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    """Return the BatchNorms that are computed, and not folded into a layer."""
+    kind = keras.layers.BatchNormalization
+    return [step.layer for step in steps_of(model) if isinstance(step.layer, kind)]
 
 
 NETWORKS = {
@@ -90,23 +86,19 @@ def test_a_convolution_that_something_else_reads_is_not_folded():
     convolution = layers.Conv2D(3, 3, padding="same")(image)
     norm = layers.BatchNormalization()(convolution)
     model = keras.Model(image, keras.layers.Add()([convolution, norm]))
-    plain = ops.convert_to_numpy(model(inputs(), training=False))
-    fast = ops.convert_to_numpy(copied(model)(ops.convert_to_tensor(inputs())))
-    np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
+    assert len(norms_of(model)) == 1
+    _as_keras(model, inputs(), atol=1e-5)
 
 
 @pytest.mark.parametrize("kept", ["norm", "norm and relu"])
 def test_a_norm_that_is_an_output_is_not_rectified(kept):
     model = network(*NETWORKS["conv and norm"]())
     norm = model.layers[2].output
-    cut = keras.Model(model.input, norm if kept == "norm" else [norm, model.output])
-    plain = tree.flatten(cut(inputs(), training=False))
-    fast = tree.flatten(copied(cut)(ops.convert_to_tensor(inputs())))
-    assert len(fast) == len(plain)
-    for one, other in zip(fast, plain):
-        one, other = ops.convert_to_numpy(one), ops.convert_to_numpy(other)
-        assert (other < 0).any() or kept != "norm"
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+    added = norm if kept == "norm" else keras.layers.Add()([norm, model.output])
+    cut = keras.Model(model.input, added)
+    assert (predicted(keras.Model(model.input, norm), inputs(), 8) < 0).any()
+    assert not norms_of(cut)
+    _as_keras(cut, inputs(), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["conv and norm", "upsampled, with relu"])
@@ -183,13 +175,16 @@ def test_keras_own_layers_are_computed_and_not_folded():
     stock = keras.layers
     own = [stock.Conv2D(4, 3), stock.BatchNormalization(), stock.ReLU()]
     model = network(*own, stock.MaxPooling2D(2), stock.Flatten(), stock.Dense(3))
-    assert len(norms_of(folded(model))) == 1
+    assert steps_of(model) is None
     _as_keras(model, inputs())
 
 
 @pytest.mark.parametrize("name", ["conv and norm", "dense, with relu", "upsampled", "no bias"])
 def test_a_norm_is_folded_where_it_can_be(name):
-    assert not norms_of(folded(network(*NETWORKS[name]())))
+    model = network(*NETWORKS[name]())
+    assert not norms_of(model)
+    relus = [step for step in steps_of(model) if isinstance(step.layer, keras.layers.ReLU)]
+    assert not relus
 
 
 def test_a_model_that_was_left_to_keras_is_given_whole_batches():
@@ -210,16 +205,16 @@ def test_folding_makes_no_change_to_the_model():
         np.testing.assert_array_equal(one, other)
 
 
-def _as_keras(model, x):
+def _as_keras(model, x, atol=1e-4):
     expected = ops.convert_to_numpy(model(x, training=False))
-    np.testing.assert_allclose(predicted(model, x, 8), expected, atol=1e-4)
+    np.testing.assert_allclose(predicted(model, x, 8), expected, rtol=1e-5, atol=atol)
 
 
 def test_a_convolution_of_channels_first_is_not_folded_over_the_last_axis():
     first = layers.Conv2D(5, 3, padding="same", data_format="channels_first")
     image = keras.Input((5, 5, 5))
     model = keras.Model(image, layers.BatchNormalization()(first(image)))
-    assert len(norms_of(folded(model))) == 1
+    assert steps_of(model) is None
     if keras.backend.backend() != "tensorflow":  # Its kernels for CPUs know channels last alone.
         _as_keras(model, np.ones((4, 5, 5, 5), "float32"))
 
@@ -272,3 +267,57 @@ def test_an_activation_that_is_changed_later_is_computed():
     model.get_layer("encoder1_dense").activation = keras.activations.tanh
     expected = ops.convert_to_numpy(model(images, training=False))
     np.testing.assert_allclose(predicted(model, images, 8), expected, atol=1e-5)
+
+
+def test_what_is_no_known_layer_is_computed_by_keras():
+    image, dense = keras.Input((4,)), layers.Dense(3)
+    dense(keras.Input((4,)))
+    elsewhere = keras.Model(image, dense(image))
+    operation = keras.Model(image, layers.Dense(3)(2.0 * image))
+    two = keras.Input((4,), name="two")
+    several = keras.Model([image, two], keras.layers.Add()([image, two]))
+    replaced = keras.Model(image, layers.Dense(3)(image))
+    _as_keras(replaced, np.ones((5, 4), "float32"))
+    own = replaced.layers[1].call
+    replaced.layers[1].call = lambda *args, **options: 2.0 * own(*args, **options)
+    for model in (elsewhere, operation, replaced):
+        _as_keras(model, np.ones((5, 4), "float32"))
+    assert steps_of(elsewhere) is steps_of(operation) is steps_of(replaced) is None
+    assert steps_of(several) is None
+
+
+def test_a_model_with_a_call_of_its_own_is_computed_by_it():
+    image = keras.Input((4,))
+    model = keras.Model(image, layers.Dense(3)(image))
+    own = model.call
+    model.call = lambda *args, **options: 2.0 * own(*args, **options)
+    _as_keras(model, np.ones((5, 4), "float32"))
+
+
+@pytest.mark.parametrize("name", ["conv and norm", "dense, with relu", "norm alone"])
+def test_a_mixed_precision_is_that_of_each_layer(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        last = keras.layers.Flatten(), layers.Dense(2, dtype="float32")
+        model = network(*NETWORKS[name](), *last)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert steps_of(model)
+    expected = ops.convert_to_numpy(model(inputs(), training=False))
+    np.testing.assert_allclose(predicted(model, inputs(), 8), expected, rtol=0.03, atol=0.03)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="TensorFlow is not there for it")
+def test_images_are_encoded_on_torch_without_tensorflow():
+    code = """
+import sys, numpy as np
+from fmae_zoo import Autoencoder
+from tests.conftest import run_python, tiny_spec
+model = Autoencoder(tiny_spec())
+before = "tensorflow" in sys.modules
+model.reconstruct(np.zeros((3, 28, 28, 1), "float32"))
+assert ("tensorflow" in sys.modules) == before
+print("done")
+"""
+    done = run_python(code, backend="torch")
+    assert "done" in done.stdout, done.stderr[-2000:]

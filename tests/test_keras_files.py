@@ -6,7 +6,7 @@ import pytest
 
 from fmae_zoo import Autoencoder, Classifier
 from tests.conftest import TINY_CONV, run_python, tiny_spec
-from tests.loops import BACKEND, IMAGES, adam, autoencoder
+from tests.fits import BACKEND, IMAGES, adam, autoencoder
 
 FLOATS = (IMAGES[:10] / 255.0).astype("float32")
 
@@ -67,7 +67,7 @@ assert not heavy, heavy
 def test_training_on_torch_imports_no_other_framework():
     code = """
 import sys
-from tests.loops import IMAGES, autoencoder
+from tests.fits import IMAGES, autoencoder
 before = {"tensorflow", "jax"} & set(sys.modules)
 autoencoder().fit(IMAGES, batch_size=8, verbose=0)
 assert not ({"tensorflow", "jax"} & set(sys.modules)) - before

@@ -9,7 +9,7 @@ from fmae_zoo import Autoencoder, layers
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.inference import predicted
 from tests.conftest import TINY_CONV, run_python, tiny_spec
-from tests.loops import (
+from tests.fits import (
     BACKEND,
     IMAGES,
     Graph,
@@ -226,7 +226,7 @@ def test_a_metric_of_ones_own_is_called_for_each_batch():
 def test_steps_that_are_to_be_compiled_go_to_keras(tmp_path):
     code = """
 import numpy as np
-from tests.loops import X, Y, small
+from tests.fits import X, Y, small
 found = small(jit_compile=True).fit(X, Y, epochs=1, batch_size=21, verbose=0).history
 assert np.isfinite(found["loss"]).all()
 print("trained")

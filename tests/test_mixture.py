@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import CodeMixture
+from fmae_zoo import Autoencoder, CodeMixture
 from fmae_zoo.errors import ArgumentError, ImagesError
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -59,3 +59,12 @@ def test_draws_of_the_mixture_are_nearer_to_real_images_than_those_of_the_prior(
     mixture = CodeMixture.fit(model, full_data.train_images[:5000])
     between = distance(full_data.train_images[:100] / np.float32(255))
     assert distance(mixture.generate(100)) < 1.1 * between < distance(model.generate(100))
+
+
+def test_codes_that_are_all_the_same_are_drawn_again():
+    model = Autoencoder(tiny_spec())
+    for layer in model.encoder.layers:
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8)
+    codes = CodeMixture.fit(model, images).codes(5)
+    np.testing.assert_allclose(codes, 0.0, atol=1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import data, plots
+from fmae_zoo import datasets, plots
 from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.files import has_digest
@@ -44,13 +44,13 @@ NO_PATHS = {
 }
 TAKES_A_PATH = {
     "cache_dir": lambda given: HubOptions(cache_dir=given),
-    "folder": lambda given: fmae_zoo.load_data(given),
     "folder of save": lambda given: fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), given),
     "folder of pull": lambda given: fmae_zoo.pull("dense-ae", given),
-    "output": lambda given: fmae_zoo.train(tiny_spec(), output=given, data=data.load_sample()),
+    "name_or_path": lambda given: fmae_zoo.load_data(given),
+    "output": lambda given: fmae_zoo.train(tiny_spec(), output=given, data=datasets.load_sample()),
     "path": fmae_zoo.ModelSpec.from_toml,
     "path of a plot": lambda given: plots.plot_grid(np.zeros((1, 28, 28)), given),
-    "path of idx": data.read_idx,
+    "path of idx": datasets.read_idx,
     "source": fmae_zoo.register,
     "token file": read_token,
 }
@@ -156,7 +156,7 @@ READERS = {
     "a/manifest.json": lambda path: Manifest.read(path.parent),
     "encoder.safetensors": read_tensors,
     "b/checkpoint.safetensors": lambda path: read_progress(path.parent),
-    "images-idx3-ubyte": data.read_idx,
+    "images-idx3-ubyte": datasets.read_idx,
     "token": read_token,
 }
 
@@ -252,7 +252,7 @@ if sys.argv[1] == "none":
 for name in ("KERAS_HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
     os.environ.pop(name, None)
 import fmae_zoo
-from fmae_zoo.data import cache_folder
+from fmae_zoo.datasets import cache_folder
 assert cache_folder().is_absolute()
 assert fmae_zoo.load("dense-ae", pretrained=True)
 try:

@@ -9,7 +9,7 @@ import pytest
 
 from fmae_zoo import internals
 from tests.conftest import ROOT
-from tests.loops import IMAGES, autoencoder
+from tests.fits import IMAGES, autoencoder
 
 PACKAGE = ROOT / "fmae_zoo"
 IMPORTS = re.compile(

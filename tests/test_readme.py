@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import cli, data
+from fmae_zoo import cli
+from fmae_zoo.component import any_of
+from fmae_zoo.datasets import loading
+from fmae_zoo.latents import LatentComponent
+from fmae_zoo.networks import NetworkComponent
+from fmae_zoo.objectives import ObjectiveComponent
 from tests.conftest import ROOT, tiny_spec
 
 README = (ROOT / "README.md").read_text()
@@ -22,7 +27,7 @@ COMMAND_LINES = re.findall(r"fmae [a-z]+(?: \S+)*", "\n".join(BLOCKS))
 
 
 def test_the_python_example_runs(few, monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "find_data", lambda: few)
+    monkeypatch.setattr(loading, "find_data", lambda: few)
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(compile(PYTHON, "README.md", "exec"), names)
@@ -33,6 +38,13 @@ def test_the_python_example_runs(few, monkeypatch, tmp_path):
     assert set(names["result"]) == {"reconstruction", "knn"}
     assert np.isfinite(names["result"]["reconstruction"]["mse"])
     assert {path.name for path in (tmp_path / "my-model").iterdir()} >= {"spec.toml"}
+
+
+def test_every_part_that_a_spec_can_name_is_in_the_readme():
+    bases = (NetworkComponent, LatentComponent, ObjectiveComponent)
+    for package, base in zip(("networks", "latents", "objectives"), bases):
+        for kind in any_of(f"fmae_zoo.{package}", base).__args__[0].__args__:
+            assert f"`{kind.model_fields['type'].annotation.__args__[0]}`" in README
 
 
 def test_the_examples_of_the_hub_run(hub, monkeypatch, images):

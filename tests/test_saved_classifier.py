@@ -12,7 +12,7 @@ import pytest
 import fmae_zoo
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.component import MAX_PARAMETERS
-from fmae_zoo.data import CLASS_NAMES
+from fmae_zoo.datasets import CLASS_NAMES
 from fmae_zoo.entry import record_files
 from fmae_zoo.errors import ArgumentError, FmaeError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
@@ -456,7 +456,7 @@ def test_verify_measures_a_classifier_again(folder, tuned, few, figure):
 def test_verify_finds_that_figures_are_of_other_classes(folder, few):
     results = {"fine_tuned": {"accuracy": 0.9}}
     Manifest.read(folder).model_copy(update={"results": results}).write(folder)
-    other = replace(few, test_labels=few.test_labels + 5)
+    other = replace(few, test_labels=few.test_labels + 5, class_names=None)
     checks = {check.name: check for check in fmae_zoo.verify(folder, data=other)}
     assert checks["figures"].passed is False
     assert "labels" in checks["figures"].detail

@@ -114,7 +114,7 @@ KILLED = """
 import sys
 from dataclasses import replace
 import fmae_zoo
-from fmae_zoo.data import load_sample
+from fmae_zoo.datasets import load_sample
 from fmae_zoo.spec import ModelSpec
 sample = load_sample()
 few = replace(sample, train_images=sample.train_images[::5], train_labels=sample.train_labels[::5])

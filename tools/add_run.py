@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from fmae_zoo.data import FASHION_MNIST_DIGEST
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST
 from fmae_zoo.entry import Entry, prepared, record_files
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry

@@ -120,7 +120,7 @@ def draw() -> None:
         )
         for axis_row, (label, pictures) in zip(axes, rows.items()):
             for axis, picture in zip(axis_row, pictures):
-                axis.imshow(picture.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+                axis.imshow(np.squeeze(picture), cmap="gray_r", vmin=0, vmax=1)
                 axis.set_xticks([])
                 axis.set_yticks([])
                 axis.spines[:].set_visible(False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fmae_zoo.data import find_data
+from fmae_zoo.datasets import find_data
 
 TRAIN_PER_CLASS, TEST_PER_CLASS = 120, 40
 TARGET = Path(__file__).parent.parent / "fmae_zoo" / "sample.npz"

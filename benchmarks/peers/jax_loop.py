@@ -20,7 +20,7 @@ from benchmarks.peers.weights import (
     initial_weights,
     is_trainable,
 )
-from fmae_zoo.component import IMAGE_SIZE, SIDE
+from benchmarks.shape import IMAGE_SIZE, SIDE
 from fmae_zoo.spec import ModelSpec
 
 try:

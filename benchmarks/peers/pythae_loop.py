@@ -12,7 +12,7 @@ from benchmarks.case import Case
 from benchmarks.entries import benchmark_spec
 from benchmarks.peers.torch_network import Network
 from benchmarks.peers.weights import LEARNING_RATE, count, initial_weights
-from fmae_zoo.component import SIDE
+from benchmarks.shape import SIDE
 
 try:
     from pythae.data.datasets import BaseDataset

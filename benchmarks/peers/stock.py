@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.case import Case
 from benchmarks.peers.zoo import Zoo
+from benchmarks.shape import SHAPE
 from fmae_zoo.images import as_images
 from fmae_zoo.layers import plain_keras
 
@@ -18,7 +19,7 @@ class Stock(Zoo):
     def __init__(self, case: Case) -> None:
         with plain_keras():
             super().__init__(case)
-            image = keras.Input((28, 28, 1))
+            image = keras.Input(SHAPE)
             logits = self.model.decoder(self.model.encoder(image))
             reconstruction = keras.layers.Activation("sigmoid", dtype="float32")(logits)
             self._whole = keras.Model(image, reconstruction)
@@ -26,7 +27,7 @@ class Stock(Zoo):
     def train(self, images: np.ndarray) -> float:
         """Train one epoch; return its mean loss."""
         with plain_keras():
-            return self._epoch(partial(keras.Model.fit, self.model), as_images(images))
+            return self._epoch(partial(keras.Model.fit, self.model), as_images(images, SHAPE))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Return the codes."""
@@ -39,5 +40,5 @@ class Stock(Zoo):
     def _predict(self, model: Any, images: np.ndarray) -> np.ndarray:
         with plain_keras():
             return keras.Model.predict(
-                model, as_images(images), batch_size=self.batch_size, verbose=0
+                model, as_images(images, SHAPE), batch_size=self.batch_size, verbose=0
             )

@@ -15,7 +15,7 @@ from benchmarks.peers.weights import (
     count,
     initial_weights,
 )
-from fmae_zoo.component import IMAGE_SIZE, SIDE
+from benchmarks.shape import IMAGE_SIZE, SIDE
 from fmae_zoo.spec import ModelSpec
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.peers.weights import EPSILON, MOMENTUM, is_trainable
-from fmae_zoo.component import IMAGE_SIZE
+from benchmarks.shape import IMAGE_SIZE
 from fmae_zoo.spec import ModelSpec
 
 
@@ -32,7 +32,7 @@ class Network:
                 if stage.pool != "none":
                     pool = {"max": tf.nn.max_pool2d, "average": tf.nn.avg_pool2d}[stage.pool]
                     x = pool(x, 2, 2, "VALID")
-            x = tf.reshape(x, (-1, network.features_size))
+            x = tf.reshape(x, (-1, network.features_size(self._spec.shape)))
         if latent.type == "spatial":
             return tf.cast(x, tf.float32), None
         mean = self._dense(x, "latent", tf.float32)

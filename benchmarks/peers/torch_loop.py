@@ -12,7 +12,7 @@ from benchmarks.case import Case
 from benchmarks.entries import benchmark_spec
 from benchmarks.peers.torch_network import Network
 from benchmarks.peers.weights import ADAM_EPSILON, LEARNING_RATE, count, initial_weights
-from fmae_zoo.component import IMAGE_SIZE, SIDE
+from benchmarks.shape import IMAGE_SIZE, SIDE
 from fmae_zoo.spec import ModelSpec
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.peers.weights import EPSILON, MOMENTUM
-from fmae_zoo.component import IMAGE_SIZE
+from benchmarks.shape import IMAGE_SIZE
 from fmae_zoo.spec import ModelSpec
 
 _NAMES = {
@@ -34,7 +34,7 @@ class Network(nn.Module):
         dense = spec.network.type == "dense"
         self.features = _dense_encoder(spec) if dense else _conv_encoder(spec)
         self.decoder = _dense_decoder(spec) if dense else _conv_decoder(spec)
-        sizes = spec.network.features_size, spec.latent.size
+        sizes = spec.network.features_size(spec.shape), spec.latent.size
         self.latent = Float32() if spec.latent.type == "spatial" else Linear32(*sizes)
         gaussian = spec.latent.type == "gaussian"
         self.latent_log_variance = Linear32(*sizes) if gaussian else None

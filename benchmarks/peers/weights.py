@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from fmae_zoo.component import IMAGE_SIZE
+from benchmarks.shape import IMAGE_SIZE
 from fmae_zoo.spec import ModelSpec
 
 MOMENTUM = 0.9
@@ -81,10 +81,11 @@ class _Weights:
 
     def latent(self, spec: ModelSpec) -> None:
         """Add what lies between features and code."""
+        features = spec.network.features_size(spec.shape)
         if spec.latent.type != "spatial":
-            self.dense("latent", spec.network.features_size, spec.latent.size)
+            self.dense("latent", features, spec.latent.size)
         if spec.latent.type == "gaussian":
-            self.dense("latent_log_variance", spec.network.features_size, spec.latent.size)
+            self.dense("latent_log_variance", features, spec.latent.size)
 
 
 def _add_dense(weights: _Weights, spec: ModelSpec) -> None:

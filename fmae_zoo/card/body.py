@@ -1,5 +1,6 @@
 """What people read on a card: every number from the spec or the manifest, none typed."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,9 +10,9 @@ from fmae_zoo.card.figures import CLASSIFICATION, figures_of
 from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, plain, table
 from fmae_zoo.card.metadata import data_name, is_of_fashion_mnist
 from fmae_zoo.card.results import environment_words, results_section
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE
-from fmae_zoo.data import FASHION_MNIST_DIGEST, VALIDATION_SIZE
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
 from fmae_zoo.entry import (
+    CRITIC_FILE,
     DECODER_FILE,
     ENCODER_FILE,
     GOLDEN_FILE,
@@ -20,6 +21,7 @@ from fmae_zoo.entry import (
     TRAINING_FILES,
 )
 from fmae_zoo.hub.address import HUB_PREFIX
+from fmae_zoo.images import array_shape
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
@@ -27,19 +29,17 @@ _HISTORY_FILE, _CURVES_FILE = TRAINING_FILES
 _FILE_WORDS = {
     ENCODER_FILE: "weights of the encoder",
     DECODER_FILE: "weights of the decoder",
+    CRITIC_FILE: "weights of the objective's critic",
     GOLDEN_FILE: "images, with the codes and reconstructions that every backend must give",
     _HISTORY_FILE: "loss and its terms, epoch by epoch",
     _CURVES_FILE: "the loss as a picture",
-    RECONSTRUCTIONS_FILE: "test images and their reconstructions",
+    RECONSTRUCTIONS_FILE: "images and their reconstructions",
     **dict.fromkeys(KERAS_FILES, "the encoder in Keras' own format"),
 }
 _PICTURE_WORDS = {
-    RECONSTRUCTIONS_FILE: "Test images over their reconstructions by {}",
+    RECONSTRUCTIONS_FILE: "Images over their reconstructions by {}",
     _CURVES_FILE: "Loss of {} over the epochs",
 }
-SHAPE = ", ".join(map(str, IMAGE_SHAPE))
-GREY_SHAPE = ", ".join(map(str, IMAGE_SHAPE[:2]))
-SIDES = "x".join(map(str, IMAGE_SHAPE[:2]))
 INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
 NOT_RECORDED = "The manifest does not record how these weights were trained, nor on what data."
 _TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
@@ -82,7 +82,7 @@ def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     sizes = [
         parameters_of(manifest),
         f"codes of {counted(spec.latent.size, 'value')}",
-        f"{SIDES} grey images",
+        images_of(spec),
     ]
     yield (
         f"{enumeration(sizes)}. A model of fmae_zoo, for Keras 3 with TensorFlow, PyTorch or JAX."
@@ -90,17 +90,16 @@ def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
 
 
 def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
-    address, size = f"{HUB_PREFIX}{repo}", spec.latent.size
-    draw = f"new = ae.generate(16)  # (16, {SHAPE}): decoded draws of the prior\n"
+    address, size, shape = f"{HUB_PREFIX}{repo}", spec.latent.size, listed(spec.shape)
+    draw = f"new = ae.generate(16)  # (16, {shape}): decoded draws of the prior\n"
     yield "## Use"
     yield fenced("bash", INSTALL)
     yield fenced(
         "python",
-        "import fmae_zoo\n\n"
-        f"images = fmae_zoo.load_data().test_images  # (n, {GREY_SHAPE}) uint8, or your own\n"
+        f"{example_images(spec)}"
         f'ae = fmae_zoo.load("{address}")  # a keras.Model\n'
         f"z = ae.encode(images)  # (n, {size}) float32, deterministic\n"
-        f"x = ae.reconstruct(images)  # (n, {SHAPE}) float32 in [0, 1]\n"
+        f"x = ae.reconstruct(images)  # (n, {shape}) float32 in [0, 1]\n"
         f"{draw if spec.latent.has_prior else ''}\n"
         "# A plain Functional model; only the encoder's file is read.\n"
         f'encoder = fmae_zoo.load("{address}", part="encoder")\n',
@@ -113,7 +112,7 @@ def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
         "python",
         "import keras\nimport numpy as np\n\n"
         f'encoder = keras.saving.load_model("{address}")\n'
-        f'images = np.zeros((4, {SHAPE}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
+        f'images = np.zeros((4, {shape}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
         f"z = encoder.predict(images)  # (4, {size})\n",
     )
 
@@ -172,7 +171,8 @@ def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
 def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     figures = figures_of(manifest)
     yield (
-        f"{domain_of(manifest)} Any other image of that size gets a code too, which means nothing."
+        f"{domain_of(spec, manifest)} Any other image of that size gets a code too, which means "
+        "nothing."
     )
     if figures:
         seed = f", with seed {manifest.training.seed}" if manifest.training else ""
@@ -195,19 +195,45 @@ def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
             "It is no generative model: there is no prior to draw codes from, and a code that is "
             "not an image's may decode to nothing sensible. A code does not say how certain it is."
         )
-    if spec.latent.size >= IMAGE_SIZE:
+    values = math.prod(spec.shape)
+    if spec.latent.size >= values:
         yield (
-            f"A code has {counted(spec.latent.size, 'value')}, and an image {IMAGE_SIZE:,}: "
+            f"A code has {counted(spec.latent.size, 'value')}, and an image {values:,}: "
             "nothing is compressed, and a low reconstruction error is no surprise."
         )
     yield bias_of(manifest)
 
 
-def domain_of(manifest: Manifest) -> str:
+def listed(shape: Sequence[int]) -> str:
+    """Return a shape as code has it, without brackets."""
+    return ", ".join(map(str, shape))
+
+
+def images_of(spec: ModelSpec) -> str:
+    """Return size and kind of a model's images."""
+    height, width, channels = spec.shape
+    return f"{height}x{width} {'grey' if channels == 1 else 'colour'} images"
+
+
+def example_images(spec: ModelSpec) -> str:
+    """Return the first lines of an example: the package, and images as a model takes them."""
+    shape = listed(array_shape(spec.shape))
+    if spec.takes_fashion_mnist:
+        return (
+            "import fmae_zoo\n\n"
+            f"images = fmae_zoo.load_data().test_images  # (n, {shape}) uint8, or your own\n"
+        )
+    return (
+        "import fmae_zoo\nimport numpy as np\n\n"
+        f'images = np.zeros((4, {shape}), "uint8")  # yours; floats in [0, 1] are taken too\n'
+    )
+
+
+def domain_of(spec: ModelSpec, manifest: Manifest) -> str:
     """Say which images a model is for."""
     clothes = "of single garments, shoes and bags, bright on black"
     kind = clothes if is_of_fashion_mnist(manifest) else "like its data"
-    return f"It is for {SIDES} grey images {kind}."
+    return f"It is for {images_of(spec)} {kind}."
 
 
 def bias_of(manifest: Manifest) -> str:

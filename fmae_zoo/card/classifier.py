@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 from fmae_zoo.card.body import (
-    GREY_SHAPE,
     INSTALL,
     NOT_RECORDED,
-    SHAPE,
-    SIDES,
     bias_of,
     counted,
     domain_of,
+    example_images,
     files_section,
+    images_of,
     licence_section,
+    listed,
     name_of,
     parameters_of,
     record_rows,
@@ -46,12 +46,12 @@ def classifier_body_of(spec: ModelSpec, head: Head, manifest: Manifest, repo: st
     """
     sections = (
         _introduction(spec, head, manifest),
-        _use(head, repo),
+        _use(spec, head, repo),
         _classes(head),
         results_section(manifest),
         _parts(spec, head),
         _training(manifest),
-        _limitations(manifest),
+        _limitations(spec, manifest),
         files_section(manifest, _FILE_WORDS),
         references_section(spec),
         licence_section(manifest),
@@ -66,19 +66,18 @@ def _introduction(spec: ModelSpec, head: Head, manifest: Manifest) -> Iterator[s
         f"autoencoder {code(name_of(spec))}, of which the spec says:"
     )
     yield f"> {plain(spec.summary)}"
-    sizes = enumeration([parameters_of(manifest), f"{SIDES} grey images"])
+    sizes = enumeration([parameters_of(manifest), images_of(spec)])
     yield f"{sizes}. A model of fmae_zoo, for Keras 3 with TensorFlow, PyTorch or JAX."
 
 
-def _use(head: Head, repo: str) -> Iterator[str]:
-    address, count = f"{HUB_PREFIX}{repo}", head.num_classes
+def _use(spec: ModelSpec, head: Head, repo: str) -> Iterator[str]:
+    address, count, shape = f"{HUB_PREFIX}{repo}", head.num_classes, listed(spec.shape)
     names = "names = [classifier.labels[number] for number in p.argmax(axis=1)]\n"
     yield "## Use"
     yield fenced("bash", INSTALL)
     yield fenced(
         "python",
-        "import fmae_zoo\n\n"
-        f"images = fmae_zoo.load_data().test_images  # (n, {GREY_SHAPE}) uint8, or your own\n"
+        f"{example_images(spec)}"
         f'classifier = fmae_zoo.load("{address}")  # a keras.Model\n'
         f"p = classifier.predict(images)  # (n, {count}) float32, each row a distribution\n"
         f"{names if head.labels else ''}"
@@ -92,7 +91,7 @@ def _use(head: Head, repo: str) -> Iterator[str]:
         "python",
         "import keras\nimport numpy as np\n\n"
         f'classifier = keras.saving.load_model("{address}")\n'
-        f'images = np.zeros((4, {SHAPE}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
+        f'images = np.zeros((4, {shape}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
         f"p = classifier.predict(images)  # (4, {count})\n",
     )
 
@@ -134,15 +133,15 @@ def _training(manifest: Manifest) -> Iterator[str]:
     yield table(("", ""), [("data", data), *record_rows(manifest, manifest.training)])
 
 
-def _limitations(manifest: Manifest) -> Iterator[str]:
+def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     yield "## Limitations"
-    yield bullets(_limits(manifest))
+    yield bullets(_limits(spec, manifest))
 
 
-def _limits(manifest: Manifest) -> Iterator[str]:
+def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     yield (
-        f"{domain_of(manifest)} Any other image of that size gets probabilities too, which mean "
-        "nothing: it always has one of its classes for an answer."
+        f"{domain_of(spec, manifest)} Any other image of that size gets probabilities too, which "
+        "mean nothing: it always has one of its classes for an answer."
     )
     if figures_of(manifest):
         yield "Its figures are of the test set and of one training. Another seed gives others."

@@ -155,7 +155,7 @@ PROTOCOLS = (
         ("elbo",),
         "evidence lower bound, one posterior sample an image",
         "the negative sum of its terms. A Bernoulli likelihood is of binarised images, a Gaussian "
-        "one of grey images, and the two cannot be compared",
+        "one of images as they are, and the two cannot be compared",
         DENSITY,
         (Measure("elbo", "ELBO", "{:.2f}", "nats an image"),),
         (

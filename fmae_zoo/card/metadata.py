@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.card.figures import figures_of
 from fmae_zoo.card.markup import label
-from fmae_zoo.data import FASHION_MNIST_DIGEST, HUB_DATASET
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET
 from fmae_zoo.errors import SpecError
 from fmae_zoo.hub.address import ZOO_TAG
 from fmae_zoo.manifest import Manifest

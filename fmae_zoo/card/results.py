@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from fmae_zoo.card.figures import CHOSEN, Figure, Measure, Setting, figures_of, unpublished
 from fmae_zoo.card.markup import bullets, enumeration, inline, table
 from fmae_zoo.card.metadata import data_name
-from fmae_zoo.data import FASHION_MNIST_DIGEST, VALIDATION_SIZE
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 
 NOTHING = "-"

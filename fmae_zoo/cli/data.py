@@ -7,27 +7,39 @@ from fmae_zoo.cli.output import data_option, emit_json, emit_table, json_option,
 
 @click.command("data")
 @data_option
+@click.option("--verbose", "-v", is_flag=True, help="Tell of each source that did not serve.")
 @json_option
-def data_command(data_folder: str | None, as_json: bool) -> None:
-    """Find or get Fashion-MNIST: which source, where, and checksums.
+def data_command(data_source: str | None, verbose: bool, as_json: bool) -> None:
+    """List the data sets that have a name; with --data, get one: its source and checksums.
 
     \b
     Example: fmae data
+             fmae data --data kmnist
     """
-    from fmae_zoo.data import find_data, load_data, load_sample
+    from fmae_zoo.datasets import DEFAULT, find_data, load_data, load_sample
 
+    if data_source is None:
+        _list(as_json)
+        return
     failures: dict[str, str] = {}
 
     def report(source: str, error: Exception) -> None:
         failures[source] = str(error)
-        note(f"{source}: {error}")
 
-    data = load_data(data_folder) if data_folder else find_data(report) or load_sample()
+    is_default = data_source == DEFAULT
+    data = find_data(report) or load_sample() if is_default else load_data(data_source)
+    if verbose or data.is_sample:
+        for source, reason in failures.items():
+            note(f"{source}: {reason}")
+    labels = None if data.train_labels is None else data.num_classes
     facts = {
         "source": data.source,
         "sample": data.is_sample,
+        "shape": list(data.shape),
         "train_images": list(data.train_images.shape),
         "test_images": list(data.test_images.shape),
+        "classes": labels,
+        "class_names": data.class_names,
         "digest": data.digest,
         "files": dict(data.files),
         "failed_sources": failures,
@@ -38,7 +50,41 @@ def data_command(data_folder: str | None, as_json: bool) -> None:
         rows = [("source", data.source), ("digest of the arrays", data.digest)]
         rows += [("training images", str(data.train_images.shape))]
         rows += [("test images", str(data.test_images.shape))]
+        rows += [("classes", ", ".join(data.class_names or ()) or str(labels or "no labels"))]
         rows += [(f"sha256 of {name}", digest) for name, digest in data.files.items()]
         emit_table(("", ""), rows, title=data.name)
     if data.is_sample:
         note("This is only the sample in the package: figures computed on it are of the sample.")
+
+
+def _list(as_json: bool) -> None:
+    from fmae_zoo.datasets import TABLE, in_cache
+
+    if as_json:
+        emit_json(
+            [
+                {
+                    "name": each.name,
+                    "title": each.title,
+                    "shape": each.shape,
+                    "classes": each.classes,
+                    "licence": each.licence,
+                    "homepage": each.homepage,
+                    "cached": in_cache(each),
+                }
+                for each in TABLE.values()
+            ]
+        )
+        return
+    rows = [
+        (
+            each.name,
+            "x".join(map(str, each.shape)),
+            len(each.classes),
+            each.licence,
+            in_cache(each),
+            each.homepage,
+        )
+        for each in TABLE.values()
+    ]
+    emit_table(("name", "shape", "classes", "licence", "in the cache", "homepage"), rows)

@@ -1,6 +1,7 @@
 """`fmae embed`, `fmae reconstruct`, `fmae generate`."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fmae_zoo.cli.output import (
     UserPath,
+    data_for,
     data_option,
     emit_json,
     emit_table,
@@ -38,7 +40,7 @@ class Output(UserPath):
         return path
 
 
-files_argument = click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
+files_argument = click.argument("files", nargs=-1, type=UserPath(path_type=Path))
 
 
 @click.command("embed")
@@ -55,6 +57,7 @@ files_argument = click.argument("files", nargs=-1, required=True, type=UserPath(
     show_default=True,
     help="auto is the machine's fastest",
 )
+@data_option
 @json_option
 def embed_command(
     name: str,
@@ -62,22 +65,29 @@ def embed_command(
     output: Path,
     batch_size: int,
     precision: str,
+    data_source: str | None,
     as_json: bool,
 ) -> None:
     """Write the latent means of images: pictures, folders, .npy, .npz or IDX files.
 
+    With --data in the place of files they are all images of the data set, `train[0]` to the last
+    of `test`.
+
     \b
     Example: fmae embed conv-ae-bn photos/ more.npy -o codes.parquet
+             fmae embed conv-ae-bn --data fashion-mnist -o codes.npz
     """
     import fmae_zoo
 
+    _check_source(files, data_source)
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder", precision=precision)
     # It imports Keras, so only after load, which explains a backend that is missing.
     from fmae_zoo.embedding import embed_files
 
-    source = ImageFiles(list(files), batch_size)
+    source = ImageFiles(list(files), encoder.spec.shape, batch_size)
     try:
-        count = embed_files(encoder, source, output)
+        images = _of_data(data_source, batch_size) if data_source else source
+        count = embed_files(encoder, images, output)
     finally:
         _report(source)
     size = encoder.output_shape[-1]
@@ -89,18 +99,28 @@ def embed_command(
 @click.argument("name")
 @files_argument
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
+@data_option
 @json_option
-def reconstruct_command(name: str, files: tuple[Path, ...], output: Path, as_json: bool) -> None:
-    """Draw the first 12 images over their reconstructions.
+def reconstruct_command(
+    name: str, files: tuple[Path, ...], output: Path, data_source: str | None, as_json: bool
+) -> None:
+    """Draw the first 12 images over their reconstructions: of files, or of the test set of --data.
 
     \b
     Example: fmae reconstruct conv-ae-bn photos/ -o pairs.png
+             fmae reconstruct conv-ae-bn --data fashion-mnist -o pairs.png
     """
+    import fmae_zoo
     from fmae_zoo.plots import plot_reconstructions
 
-    source = ImageFiles(list(files), MAX_PICTURES)
-    images = _first(source)
+    _check_source(files, data_source)
     model = _autoencoder(name)
+    source = ImageFiles(list(files), model.spec.shape, MAX_PICTURES)
+    if data_source:
+        test = fmae_zoo.load_data(data_source).test_images
+        images = as_images(test[:MAX_PICTURES], model.spec.shape)
+    else:
+        images = _first(source)
     pairs = model.reconstruct(images)
     mse = float(np.mean((images - pairs) ** 2))
     plot_reconstructions(images, pairs, output, title=f"{name}: MSE {mse:.4f}")
@@ -127,7 +147,7 @@ def generate_command(
     sampler: str,
     seed: int,
     output: Path,
-    data_folder: str | None,
+    data_source: str | None,
     as_json: bool,
 ) -> None:
     """Draw new images, decoded from draws of codes.
@@ -142,12 +162,27 @@ def generate_command(
     if sampler == "prior":
         images = model.generate(count, seed)
     else:
-        data = fmae_zoo.load_data(data_folder)
+        data = data_for(data_source, name)
         if data.is_sample:
             note("The mixture is fitted to the small sample, not to Fashion-MNIST.")
         images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(count, seed)
     plot_grid(images, output, title=f"{name}: {sampler}, seed {seed}")
     _finish(output, {"images": count, "sampler": sampler, "seed": seed}, as_json)
+
+
+def _check_source(files: tuple[Path, ...], data_source: str | None) -> None:
+    if bool(files) == bool(data_source):
+        raise click.UsageError("Expected files, or --data; not both, and not neither.")
+
+
+def _of_data(data_source: str, batch_size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    import fmae_zoo
+
+    data = fmae_zoo.load_data(data_source)
+    for split, images in (("train", data.train_images), ("test", data.test_images)):
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            yield [f"{split}[{start + offset}]" for offset in range(len(batch))], batch
 
 
 def _autoencoder(name: str) -> Any:
@@ -163,7 +198,7 @@ def _first(source: ImageFiles) -> np.ndarray:
     batches = []
     count = 0
     for _, images in source:
-        batches.append(as_images(images))
+        batches.append(as_images(images, source.shape))
         count += len(images)
         if count >= MAX_PICTURES:
             break

@@ -6,6 +6,7 @@ import click
 
 from fmae_zoo import registry
 from fmae_zoo.cli.output import (
+    data_option,
     emit_json,
     emit_table,
     fail,
@@ -111,6 +112,7 @@ def _facts(entry: Entry) -> Any:
     if manifest.training is not None:
         training = manifest.training
         yield "trained", f"{training.epochs} epochs, seed {training.seed}, {training.seconds:.0f} s"
+        yield "trained on", training.data_source
         yield "environment", " ".join(f"{k} {v}" for k, v in training.environment.items())
     for figure, key, value in flat_figures(manifest.results):
         yield f"{figure} {key}".replace("_", " "), value
@@ -118,16 +120,27 @@ def _facts(entry: Entry) -> Any:
 
 @click.command("verify")
 @click.argument("name", required=False)
+@data_option
 @hub_options
-def verify_command(name: str | None, token_file: str | None, timeout: float, as_json: bool) -> None:
+def verify_command(
+    name: str | None,
+    data_source: str | None,
+    token_file: str | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
     """Check files, goldens and published figures of one model, or of all with weights.
 
     \b
     Example: fmae verify conv-ae-bn
     """
     names = [name] if name else registry.list_models(pretrained=True)
-    token = token_in(token_file)
-    results = {each: _verified(each, token=token, timeout=timeout) for each in names}
+    options: dict[str, Any] = {"token": token_in(token_file), "timeout": timeout}
+    if data_source is not None:
+        from fmae_zoo.datasets import load_data
+
+        options["data"] = load_data(data_source)
+    results = {each: _verified(each, **options) for each in names}
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:

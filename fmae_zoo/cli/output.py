@@ -27,14 +27,30 @@ class UserPath(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
+class DataSource(UserPath):
+    """A data set: a name of the table, a path, or one on the Hub."""
+
+    name = "name or path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Return the name, path or address, or fail where it is none."""
+        from fmae_zoo.datasets.table import TABLE, unknown
+
+        path = os.path.expanduser(value)
+        if value in TABLE or value.startswith("hf://") or os.path.exists(path):
+            return value if value in TABLE else path
+        return self.fail(unknown(value), param, ctx)
+
+
 stderr = Console(stderr=True, highlight=False)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 data_option = click.option(
     "--data",
-    "data_folder",
-    type=UserPath(exists=True, file_okay=False),
-    help="Folder with the four IDX files; by default the first source that has Fashion-MNIST.",
+    "data_source",
+    type=DataSource(),
+    help="A name that `fmae data` lists, hf://NAMESPACE/NAME, or a file or folder. "
+    "[what the model was trained on, else fashion-mnist]",
 )
 seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, show_default=True)
 
@@ -54,6 +70,31 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Seconds that may be spent on the Hub, for each model.",
     )
     return token(timeout(json_option(function)))
+
+
+def data_for(source: str | None, model: str) -> Any:
+    """Return the data set of the option --data, else the one that a model was trained on.
+
+    Raises:
+        DataError: it was trained on data that only a path names.
+    """
+    import fmae_zoo
+    from fmae_zoo.datasets import DEFAULT, TABLE
+    from fmae_zoo.errors import DataError
+    from fmae_zoo.registry import find_entry
+
+    if source is None:
+        entry = find_entry(model)
+        training = entry.manifest.training if entry.pretrained else None
+        source = training.data_name if training is not None else None
+        if training is not None and source not in (None, *TABLE):
+            raise DataError(f"{model} was trained on {training.data_source}; name it with --data")
+        if training is not None and source not in (None, DEFAULT):
+            data = fmae_zoo.load_data(source)
+            if data.digest == training.data_digest:
+                return data
+            raise DataError(f"{model} was trained on another {source}; name it with --data")
+    return fmae_zoo.load_data(source)
 
 
 def token_in(path: str | None) -> str | None:

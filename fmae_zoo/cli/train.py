@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.cli.output import (
     UserPath,
+    data_for,
     data_option,
     emit_json,
     emit_table,
@@ -45,7 +47,7 @@ def train_command(
     seed: int,
     output: str | None,
     resume: bool,
-    data_folder: str | None,
+    data_source: str | None,
     as_json: bool,
     **recipe: Any,
 ) -> None:
@@ -56,25 +58,26 @@ def train_command(
     Stopped? fmae train dense-ae --epochs 20 --seed 1 -o runs/mine --resume
     """
     import fmae_zoo
+    from fmae_zoo.datasets import load_named
     from fmae_zoo.progress import RichProgress
     from fmae_zoo.registry import LOCAL_PREFIX, find_spec, is_registered
 
     recipe = {key: value for key, value in recipe.items() if value is not None}
-    find_spec(name)
+    spec = find_spec(name)
     called = (
         name
         if is_registered(name)
         else Path(os.path.expanduser(name.removeprefix(LOCAL_PREFIX))).resolve().name
     )
     folder = Path(output or f"runs/{called}-seed{seed}")
-    data = fmae_zoo.load_data(data_folder)
+    data = fmae_zoo.load_data(data_source) if data_source else load_named(spec.data)
     try:
         with RichProgress(name) as bar:
             history = fmae_zoo.train(
                 name, seed=seed, output=folder, resume=resume, data=data, progress=bar, **recipe
             )
     except KeyboardInterrupt:
-        raise click.Abort(_how_to_resume(name, folder, seed, recipe, data_folder)) from None
+        raise click.Abort(_how_to_resume(name, folder, seed, recipe, data_source)) from None
     last = history.rows[history.record.best_epoch - 1]
     if as_json:
         emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
@@ -84,14 +87,14 @@ def train_command(
 
 
 def _how_to_resume(
-    name: str, folder: Path, seed: int, recipe: dict[str, Any], data_folder: str | None
+    name: str, folder: Path, seed: int, recipe: dict[str, Any], data_source: str | None
 ) -> str:
     from fmae_zoo.training.checkpoint import CHECKPOINT_FILE
 
     words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
     for key, value in recipe.items():
         words += [f"--{key.replace('_', '-')}", str(value)]
-    words += ["--data", data_folder] if data_folder else []
+    words += ["--data", data_source] if data_source else []
     if not (folder / CHECKPOINT_FILE).is_file():
         return "Stopped before the first step: there is nothing to resume."
     return (
@@ -118,7 +121,7 @@ def evaluate_command(
     figures: tuple[str, ...],
     seed: int,
     write: bool,
-    data_folder: str | None,
+    data_source: str | None,
     as_json: bool,
 ) -> None:
     """Measure a pretrained model, or local:FOLDER, on the test set.
@@ -133,7 +136,7 @@ def evaluate_command(
     from fmae_zoo.evaluation.record import check_data, record_results
     from fmae_zoo.registry import find_entry
 
-    data = fmae_zoo.load_data(data_folder)
+    data = data_for(data_source, name)
     if write:
         check_data(find_entry(name), data)
 
@@ -184,7 +187,7 @@ def classify_command(
     tune_epochs: int | None,
     seed: int,
     output: str | None,
-    data_folder: str | None,
+    data_source: str | None,
     as_json: bool,
 ) -> None:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
@@ -203,7 +206,6 @@ def classify_command(
     # It imports Keras, so only after load, which explains a backend that is missing.
     import keras
 
-    from fmae_zoo.data import CLASS_NAMES, FASHION_MNIST_DIGEST
     from fmae_zoo.entry import check_folder_for
     from fmae_zoo.evaluation.head import (
         features_layer,
@@ -215,24 +217,24 @@ def classify_command(
     )
     from fmae_zoo.evaluation.record import record_results
 
-    data = fmae_zoo.load_data(data_folder)
+    data = data_for(data_source, name)
     folder = check_folder("output", output) if output else None
     if folder is not None:
         check_folder_for(encoder.spec, folder, is_classifier=True)
         folder.mkdir(parents=True, exist_ok=True)
     published = features_layer(encoder)
     layer = layer or published
-    names = CLASS_NAMES if data.is_sample or data.digest == FASHION_MNIST_DIGEST else None
+    names, test_labels = data.class_names, data.labels[1]
     head = fmae_zoo.Classifier(encoder, data.num_classes, layer=layer, seed=seed, labels=names)
     rows = [keras.callbacks.LambdaCallback(on_epoch_end=_note_epoch)]
     note("training the head on the frozen encoder")
     trained = train_by(head_plan(head).lasting(epochs), head, data, seed, rows)
-    reports = {"frozen": trained.classifier.report(data.test_images, data.test_labels)}
+    reports = {"frozen": trained.classifier.report(data.test_images, test_labels)}
     if fine_tune:
         note("training the encoder too")
         both = tunable(trained.classifier, encoder.spec.recipe)
         trained = train_by(tuning_plan(both).lasting(tune_epochs), both, data, seed, rows)
-        reports["fine_tuned"] = trained.classifier.report(data.test_images, data.test_labels)
+        reports["fine_tuned"] = trained.classifier.report(data.test_images, test_labels)
     if as_json:
         emit_json({**_about(name, data), "reports": reports})
     else:
@@ -240,16 +242,17 @@ def classify_command(
             figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
             emit_table(
                 ("class", "precision", "recall"),
-                _class_rows(report),
+                _class_rows(report, names),
                 title=f"{name}, {stage}: {figures}",
             )
     _note_sample(data)
     if folder is not None:
-        fmae_zoo.save(trained.classifier, folder)
+        own = None if encoder.spec.takes_fashion_mnist else data.test_images
+        fmae_zoo.save(trained.classifier, folder, images=own)
         if layer == published and not data.is_sample:
             last = list(reports.values())[-1]
             record_results(folder, results_of(trained, last), data, seed)
-        _write_report(folder, name, reports)
+        _write_report(folder, name, reports, names)
 
 
 def _note_epoch(epoch: int, logs: dict[str, float]) -> None:
@@ -266,15 +269,16 @@ def _note_sample(data: Any) -> None:
         note("These figures are of the small sample, not of Fashion-MNIST.")
 
 
-def _class_rows(report: dict[str, Any]) -> list[tuple[str, float, float]]:
-    from fmae_zoo.data import CLASS_NAMES
-
-    count = len(report["recall"])
-    names = CLASS_NAMES if count == len(CLASS_NAMES) else [str(i) for i in range(count)]
+def _class_rows(
+    report: dict[str, Any], names: Sequence[str] | None
+) -> list[tuple[str, float, float]]:
+    names = names or [str(number) for number in range(len(report["recall"]))]
     return list(zip(names, report["precision"], report["recall"]))
 
 
-def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
+def _write_report(
+    folder: Path, name: str, reports: dict[str, Any], names: Sequence[str] | None
+) -> None:
     import json
 
     from fmae_zoo.files import write_text
@@ -284,7 +288,7 @@ def _write_report(folder: Path, name: str, reports: dict[str, Any]) -> None:
     for stage, report in reports.items():
         title = f"{name}, {stage.replace('_', '-')}: accuracy {report['accuracy']:.4f}"
         path = folder / f"confusion-{stage.replace('_', '-')}.png"
-        plot_confusion(report["confusion"], path, title)
+        plot_confusion(report["confusion"], path, title, names)
     note(
         f"Classifier, report and pictures are in {folder}. Load it with: "
         f"fmae_zoo.load('local:{folder}')"

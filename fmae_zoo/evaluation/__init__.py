@@ -9,7 +9,7 @@ from typing import Any
 
 from fmae_zoo.arguments import check_seed
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.data import Dataset, check_dataset, load_data
+from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
 from fmae_zoo.evaluation.elbo import elbo
 from fmae_zoo.evaluation.head import fine_tuned, frozen_head
@@ -28,6 +28,8 @@ FIGURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
 }
 """Every figure by name; a function returns None where the figure does not apply."""
 
+NEED_LABELS = {"linear_probe", "knn", "frozen_head", "fine_tuned"}
+
 
 def evaluate(
     model: Autoencoder,
@@ -42,9 +44,9 @@ def evaluate(
 
     Args:
         model: an autoencoder, as `load` returns it.
-        figures: names from `FIGURES`; all by default. `frozen_head` and `fine_tuned` train
-            a classifier, which takes minutes.
-        data: Fashion-MNIST by default.
+        figures: names from `FIGURES`; all by default, or all that need no labels where the data
+            has none. `frozen_head` and `fine_tuned` train a classifier, which takes minutes.
+        data: what the model's spec names by default.
         seed: of the heads, and of the posterior samples.
         progress: called with the name of each figure before it is measured.
         done: called with the name and the result of each figure that applies, once it is there.
@@ -57,7 +59,8 @@ def evaluate(
         UnknownModelError: there is no figure of a name.
         ArgumentError: the model is no `Autoencoder`, data no `Dataset`, figures no names, or
             the seed out of range.
-        DataError: there are fewer than two training images, or no test images.
+        DataError: there are fewer than two training images, or no test images; or a figure is
+            named that needs labels, and there are none.
     """
     if not isinstance(model, Autoencoder):
         raise ArgumentError(
@@ -74,9 +77,11 @@ def evaluate(
             raise UnknownModelError(
                 f"There is no figure {name!r}; expected some of {', '.join(FIGURES)}"
             )
-    subject = Subject(model, data or load_data(), seed)
+    subject = Subject(model, data or load_named(model.spec.data), seed)
     if not len(subject.data.test_images):
         raise DataError(f"{subject.data.name}: no test images to measure on")
+    if figures is None and subject.data.train_labels is None:
+        names = [name for name in names if name not in NEED_LABELS]
     results: dict[str, Any] = {}
     for name in names:
         progress(name)

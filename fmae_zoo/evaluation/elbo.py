@@ -7,7 +7,6 @@ from keras import ops
 
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images
-from fmae_zoo.objectives import ELBO
 
 BINARISATION_SEED = 777
 BATCH = 500
@@ -22,12 +21,13 @@ def elbo(subject: Subject) -> dict[str, Any] | None:
     """Return ELBO, reconstruction and KL in nats an image, and the number of active values.
 
     One posterior sample an image, drawn by numpy, so that every backend has the same.
-    A Bernoulli likelihood is of binarised images, a Gaussian one of the grey images.
+    A Bernoulli likelihood is of binarised images, a Gaussian one of the images as they are.
     """
-    objective = subject.model.spec.objective
-    if not isinstance(objective, ELBO):
+    model = subject.model
+    objective: Any = model.spec.objective
+    if "elbo" not in objective.figures:
         return None
-    images = as_images(subject.data.test_images)
+    images = as_images(subject.data.test_images, subject.model.spec.shape)
     if objective.likelihood == "bernoulli":
         images = binarised_test(subject)
     rng = np.random.default_rng(subject.seed)
@@ -35,11 +35,12 @@ def elbo(subject: Subject) -> dict[str, Any] | None:
     means = []
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH]
-        parameters = subject.model.posterior.predict(batch, batch_size=BATCH, verbose=0)
-        noise = rng.standard_normal(parameters["mean"].shape).astype(np.float32)
-        code = parameters["mean"] + np.exp(parameters["log_variance"] / 2) * noise
-        logits = subject.model.decoder.predict(code, batch_size=BATCH, verbose=0)
-        terms = objective.terms(batch, {**parameters, "logits": logits})
+        parameters = model.posterior.predict(batch, batch_size=BATCH, verbose=0)
+        noise = rng.standard_normal((len(batch), 1, model.spec.latent.size)).astype(np.float32)
+        draw = model.latent.draw(parameters, noise=noise)
+        code = ops.convert_to_numpy(draw.code[:, 0])
+        logits = model.decoder.predict(code, batch_size=BATCH, verbose=0)
+        terms = objective.terms({"target": batch}, draw, logits[:, None], model)
         sums = [ops.convert_to_numpy(terms[name]).sum() for name in ("reconstruction", "kl")]
         totals += np.array(sums)
         means.append(parameters["mean"])
@@ -57,6 +58,6 @@ def elbo(subject: Subject) -> dict[str, Any] | None:
 def binarised_test(subject: Subject) -> np.ndarray:
     """Return the test images binarised once and for all: validation is drawn first, then test."""
     rng = np.random.RandomState(BINARISATION_SEED)
-    validation = as_images(subject.data.train_images[subject.data.split[1]])
-    rng.binomial(1, validation)
-    return rng.binomial(1, as_images(subject.data.test_images)).astype(np.float32)
+    shape = subject.model.spec.shape
+    rng.binomial(1, as_images(subject.data.train_images[subject.data.split[1]], shape))
+    return rng.binomial(1, as_images(subject.data.test_images, shape)).astype(np.float32)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.data import Dataset
+from fmae_zoo.datasets import Dataset
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 from fmae_zoo.recipe import Recipe
 
@@ -117,7 +117,7 @@ def train_by(
 ) -> Trained:
     """Train a classifier by a plan, the epoch chosen on validation; return it in float32."""
     fit, validation = data.split
-    images, labels = data.train_images, data.train_labels
+    images, labels = data.train_images, data.labels[0]
     history = classifier.fit(
         images[fit],
         labels[fit],
@@ -141,7 +141,7 @@ def results_of(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:
 
 def _report(trained: Trained, subject: Subject) -> dict[str, Any]:
     data = subject.data
-    return _described(trained, trained.classifier.report(data.test_images, data.test_labels))
+    return _described(trained, trained.classifier.report(data.test_images, data.labels[1]))
 
 
 def _described(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,14 @@ def knn(subject: Subject) -> dict[str, Any] | None:
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     fit, validation = subject.data.split
-    codes, labels = subject.train_codes, subject.data.train_labels
+    labels, test_labels = subject.data.labels
+    codes = subject.train_codes
     near = _neighbour_labels(codes[fit], labels[fit], codes[validation])
     scores = {k: _accuracy(near, labels[validation], k) for k in NEIGHBOURS if k <= len(fit)}
     chosen = max(scores, key=lambda k: scores[k])
     near = _neighbour_labels(codes, labels, subject.test_codes)
     return {
-        "accuracy": _accuracy(near, subject.data.test_labels, chosen),
+        "accuracy": _accuracy(near, test_labels, chosen),
         "validation_accuracy": scores[chosen],
         "k": chosen,
         "latent_size": subject.latent_size,

@@ -20,7 +20,8 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     fit, validation = subject.data.split
-    codes, labels = subject.train_codes, subject.data.train_labels
+    labels, test_labels = subject.data.labels
+    codes = subject.train_codes
     if len(np.unique(labels[fit])) < 2:
         raise DataError(
             f"{subject.data.source}: {len(fit)} images to fit a linear probe on, all of one "
@@ -33,7 +34,7 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
     chosen = max(scores, key=lambda c: scores[c])
     chosen_probe = probe(chosen, codes, labels)
     return {
-        "accuracy": float(chosen_probe.score(subject.test_codes, subject.data.test_labels)),
+        "accuracy": float(chosen_probe.score(subject.test_codes, test_labels)),
         "validation_accuracy": float(scores[chosen]),
         "C": chosen,
         "latent_size": subject.latent_size,

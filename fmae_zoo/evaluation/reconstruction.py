@@ -1,22 +1,26 @@
 """Reconstruction error on the test images, beside PCA with the same number of values."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fmae_zoo.component import IMAGE_SIZE
-from fmae_zoo.data import Dataset
+from fmae_zoo.datasets import Dataset
 from fmae_zoo.evaluation.subject import Subject
-from fmae_zoo.images import as_images
+from fmae_zoo.images import as_images, shape_of
+
+SSIM_WINDOW = 11
+MAX_EXACT_PCA = 1024
+"""Values of an image up to which PCA is computed exactly: the time grows with their cube."""
 
 
 def reconstruction(subject: Subject) -> dict[str, Any]:
     """Return MSE and PSNR (dB) over pixels, SSIM, the latent size, and PCA's MSE at that size.
 
     PSNR is of the mean squared error over all images, not a mean over images. PCA's MSE is
-    None where the code has as many values as the image has pixels, or more.
+    None where the code has as many values as the image, or more.
     """
-    images = as_images(subject.data.test_images)
+    images = as_images(subject.data.test_images, subject.model.spec.shape)
     decoded = subject.model.decode(subject.test_codes)
     mse = float(np.mean(np.square(images - decoded), dtype=np.float64))
     return {
@@ -29,37 +33,52 @@ def reconstruction(subject: Subject) -> dict[str, Any]:
 
 
 def mean_ssim(images: np.ndarray, others: np.ndarray) -> float:
-    """Return the mean structural similarity of pairs of images `(n, 28, 28, 1)` in [0, 1].
+    """Return the mean structural similarity of pairs of images in [0, 1].
+
+    Images are `(n, height, width, channels)`. It is the mean over channels, and over the pixels
+    around which the window lies in the image; where the image is smaller than the window, over
+    its middle, mirrored at the border.
 
     Source: Wang et al. 2004, with its 11x11 Gaussian window of standard deviation 1.5.
     """
     from skimage.metrics import structural_similarity
 
+    side = min(images.shape[1:3])
+    window = min(SSIM_WINDOW, side - 1 + side % 2)
     return float(
         np.mean(
             [
                 structural_similarity(
-                    image[..., 0],
-                    other[..., 0],
+                    plane,
+                    other,
+                    win_size=window,
                     data_range=1.0,
                     gaussian_weights=True,
                     sigma=1.5,
                     use_sample_covariance=False,
                 )
-                for image, other in zip(images, others)
+                for plane, other in zip(_planes(images), _planes(others))
             ]
         )
     )
+
+
+def _planes(images: np.ndarray) -> np.ndarray:
+    """Return the channels of images as images of their own: `(n * channels, height, width)`."""
+    return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3])
 
 
 def pca_mse(data: Dataset, size: int) -> float | None:
     """Return the test MSE of PCA with `size` components fitted on the training images."""
     from sklearn.decomposition import PCA
 
-    if size >= min(IMAGE_SIZE, len(data.train_images)):
+    shape = shape_of(data.train_images)
+    values = math.prod(shape)
+    if size >= min(values, len(data.train_images)):
         return None
-    train = as_images(data.train_images).reshape(-1, IMAGE_SIZE)
-    test = as_images(data.test_images).reshape(-1, IMAGE_SIZE)
-    pca = PCA(size, svd_solver="covariance_eigh").fit(train)
+    train = as_images(data.train_images, shape).reshape(-1, values)
+    test = as_images(data.test_images, shape).reshape(-1, values)
+    solver = "covariance_eigh" if values <= MAX_EXACT_PCA else "randomized"
+    pca = PCA(size, svd_solver=solver, random_state=0).fit(train)
     restored = pca.inverse_transform(pca.transform(test))
     return float(np.mean(np.square(test - restored), dtype=np.float64))

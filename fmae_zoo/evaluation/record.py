@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fmae_zoo.data import Dataset
+from fmae_zoo.datasets import Dataset
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DataError
 from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment

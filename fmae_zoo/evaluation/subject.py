@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.data import Dataset
+from fmae_zoo.datasets import Dataset
 
 MAX_PROBE_WIDTH = 1024
 """Wider codes are not probed: logistic regression and neighbours are not made for them, and a

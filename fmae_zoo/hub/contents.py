@@ -30,6 +30,7 @@ from fmae_zoo.registry import find_entry
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.training.checkpoint import BEST_FILE, CHECKPOINT_FILE
 from fmae_zoo.verification import check_entry
+from fmae_zoo.weights import read_tensors
 
 REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
 """The names of the files that `push` writes into a repo, and that it may remove from it."""
@@ -90,7 +91,7 @@ def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
         _write_keras(model.as_functional(), folder)
     else:
         _write_keras(model.encoder, folder)
-        _draw(model, folder / RECONSTRUCTIONS_FILE)
+        _draw(model, folder)
     record_files(folder, _public(manifest)).write(folder)
     return Entry.read(folder)
 
@@ -182,15 +183,18 @@ def _renumbered(content: Any, known: dict[int, int]) -> Any:
     }
 
 
-def _draw(model: Autoencoder, path: Path) -> None:
-    """Draw an image of each class over its reconstruction."""
+def _draw(model: Autoencoder, folder: Path) -> None:
+    """Draw an image of each class over its reconstruction; of other data those of the goldens."""
     import numpy as np
 
-    from fmae_zoo.data import load_sample
+    from fmae_zoo.datasets import load_sample
     from fmae_zoo.plots import plot_reconstructions
 
-    sample = load_sample()
-    labels = sample.test_labels
-    firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(_PICTURED)]
-    images = sample.test_images[firsts]
-    plot_reconstructions(images, model.reconstruct(images), path)
+    if model.spec.takes_fashion_mnist:
+        sample = load_sample()
+        labels = sample.test_labels
+        firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(_PICTURED)]
+        images = sample.test_images[firsts]
+    else:
+        images = read_tensors(folder / GOLDEN_FILE)["images"]
+    plot_reconstructions(images, model.reconstruct(images), folder / RECONSTRUCTIONS_FILE)

@@ -1,19 +1,16 @@
 """Latents: what lies between the encoder's features and the decoder's code.
 
-To add one: a file with a `Component` that has `size`, `has_prior`, `fits`, `parameters` and
-`sampler`, as `deterministic.py` has them, and its class in `Latent`.
+To add one: a file with a `LatentComponent`, whose docstring says what it must have.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import Field
+from fmae_zoo.component import any_of
+from fmae_zoo.latents.base import Draw, LatentComponent
 
-from fmae_zoo.latents.deterministic import DeterministicLatent
-from fmae_zoo.latents.gaussian import GaussianLatent
-from fmae_zoo.latents.spatial import SpatialLatent
+Latent: TypeAlias = LatentComponent
+"""Any of them, chosen by its `type`."""
+if not TYPE_CHECKING:
+    Latent = any_of(__name__, LatentComponent)
 
-Latent = Annotated[
-    DeterministicLatent | GaussianLatent | SpatialLatent, Field(discriminator="type")
-]
-
-__all__ = ["DeterministicLatent", "GaussianLatent", "Latent", "SpatialLatent"]
+__all__ = ["Draw", "Latent", "LatentComponent"]

@@ -2,41 +2,38 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmae_zoo.component import LAYOUT, Component, Width
+from fmae_zoo.component import LAYOUT
+from fmae_zoo.latents.base import LatentComponent
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
 
 
-class DeterministicLatent(Component):
+class DeterministicLatent(LatentComponent):
     """A linear bottleneck of `size` values."""
 
     type: Literal["deterministic"]
-    size: Width
-
-    @property
-    def has_prior(self) -> bool:
-        """Whether codes can be drawn without an image."""
-        return False
-
-    def fits(self, features_size: int) -> bool:
-        """Whether it can read features of so many values."""
-        return True
 
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features to `{"mean": (n, size)}`."""
-        from keras import layers
+        return {"mean": projected(features, self.size, "latent", seeds)}
 
-        from fmae_zoo.layers import family
 
-        x = features
-        if len(x.shape) > 2:
-            x = layers.Flatten(data_format=LAYOUT, name="flat_features")(x)
-        initial = seeds.glorot_uniform()
-        latent = family().Dense(
-            self.size, kernel_initializer=initial, name="latent", dtype="float32"
-        )
-        return {"mean": latent(x)}
+def projected(
+    features: Any, size: int, name: str, seeds: "Seeds", activation: str = "linear"
+) -> Any:
+    """Connect features of any rank to `(n, size)` by a dense layer, in float32."""
+    from keras import layers
 
-    def sampler(self, seed: int) -> None:
-        """Nothing is sampled: the code is the mean."""
+    from fmae_zoo.layers import family
+
+    if len(features.shape) > 2:
+        features = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
+    dense = family().Dense(
+        size,
+        activation=activation,
+        kernel_initializer=seeds.glorot_uniform(),
+        name=name,
+        dtype="float32",
+    )
+    return dense(features)

@@ -1,27 +1,29 @@
 """A diagonal Gaussian posterior (Kingma and Welling 2013, arXiv 1312.6114)."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fmae_zoo.component import LAYOUT, Component, Width
+from fmae_zoo.component import LAYOUT
+from fmae_zoo.latents.base import Draw, LatentComponent
+from fmae_zoo.latents.deterministic import projected
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
 
 
-class GaussianLatent(Component):
+class GaussianLatent(LatentComponent):
     """`size` independent Gaussians; the prior is standard normal."""
 
+    gives: ClassVar[frozenset[str]] = frozenset(
+        {"mean", "log_variance", "kl", "log_ratio", "prior"}
+    )
+
     type: Literal["gaussian"]
-    size: Width
 
     @property
-    def has_prior(self) -> bool:
-        """Whether codes can be drawn without an image."""
-        return True
-
-    def fits(self, features_size: int) -> bool:
-        """Whether it can read features of so many values."""
-        return True
+    def noise_size(self) -> int:
+        """The prior's codes are the noise itself."""
+        return self.size
 
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`.
@@ -31,28 +33,35 @@ class GaussianLatent(Component):
         """
         from keras import layers
 
-        from fmae_zoo.layers import family
-
-        x = features
-        if len(x.shape) > 2:
-            x = layers.Flatten(data_format=LAYOUT, name="flat_features")(x)
-
-        def dense(name: str, activation: str) -> Any:
-            initial = seeds.glorot_uniform()
-            return family().Dense(
-                self.size,
-                activation=activation,
-                kernel_initializer=initial,
-                name=name,
-                dtype="float32",
-            )
-
+        if len(features.shape) > 2:
+            features = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
         scaled = layers.Rescaling(10.0, name="log_variance", dtype="float32")
-        log_variance = scaled(dense("latent_log_variance", "tanh")(x))
-        return {"mean": dense("latent", "linear")(x), "log_variance": log_variance}
+        bounded = projected(features, self.size, "latent_log_variance", seeds, activation="tanh")
+        log_variance = scaled(bounded)
+        return {
+            "mean": projected(features, self.size, "latent", seeds),
+            "log_variance": log_variance,
+        }
 
-    def sampler(self, seed: int) -> Any:
-        """Return the layer that gives a code for the dictionary of parameters."""
-        from fmae_zoo.latents.sampling import GaussianSampling, spaced
+    def draw(
+        self,
+        parameters: dict[str, Any],
+        layer: "LatentLayer",
+        samples: int = 1,
+        training: bool = False,
+        noise: Any = None,
+    ) -> Draw:
+        """Return `mean + exp(log_variance / 2) * noise`; the mean, where no noise is asked for."""
+        from keras import ops
 
-        return GaussianSampling(seed=spaced(seed), name="sampling", dtype="float32")
+        mean, log_variance = parameters["mean"], parameters["log_variance"]
+        kl = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)
+        shape = (ops.shape(mean)[0], samples, self.size)
+        if noise is None:
+            random = training or samples > 1
+            noise = layer.noise(shape) if random else ops.zeros(shape, "float32")
+        spread = log_variance[:, None]
+        code = mean[:, None] + ops.exp(0.5 * spread) * noise
+        # The halves of log(2 pi) of the two densities cancel.
+        log_ratio = 0.5 * ops.sum(ops.square(code) - ops.square(noise) - spread, axis=-1)
+        return Draw(code, log_ratio, kl, dict(parameters))

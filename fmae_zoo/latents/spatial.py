@@ -2,22 +2,17 @@
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from fmae_zoo.component import LAYOUT, Component, Width
+from fmae_zoo.component import LAYOUT
+from fmae_zoo.latents.base import LatentComponent
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
 
 
-class SpatialLatent(Component):
+class SpatialLatent(LatentComponent):
     """The features, flattened to `size` values in height, width, channel order."""
 
     type: Literal["spatial"]
-    size: Width
-
-    @property
-    def has_prior(self) -> bool:
-        """Whether codes can be drawn without an image."""
-        return False
 
     def fits(self, features_size: int) -> bool:
         """Whether it can read features of so many values."""
@@ -29,6 +24,3 @@ class SpatialLatent(Component):
 
         flatten = layers.Flatten(data_format=LAYOUT, name="latent", dtype="float32")
         return {"mean": flatten(features)}
-
-    def sampler(self, seed: int) -> None:
-        """Nothing is sampled: the code is the mean."""

@@ -25,7 +25,14 @@ class Dense(WithKernel, keras.layers.Dense):
         if inputs.dtype != kernel.dtype:
             # Integers, for example: torch mixes no types, Keras does.
             return super().call(inputs, training=training)
-        return self.activation(functional.linear(inputs, kernel.t(), bias))
+        return self.activation(self.multiplied(inputs, kernel, bias))
+
+    def multiplied(self, inputs: Any, kernel: Any, bias: Any) -> Any:
+        """Return the product with a kernel, plus a bias where it is not None."""
+        if _BACKEND == "torch":
+            return functional.linear(inputs, kernel.t(), bias)
+        outputs = ops.matmul(inputs, kernel)
+        return outputs if bias is None else ops.add(outputs, bias)
 
     def quantize(self, mode: Any = None, type_check: bool = True, **options: Any) -> None:
         """Quantize the weights as Keras does, which of its own accord leaves subclasses out."""

@@ -1,4 +1,4 @@
-"""The switch between the zoo's layers and loop, and Keras' own."""
+"""The switch between the zoo's ways of computing, and Keras' own."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 PLAIN_VARIABLE = "FMAE_PLAIN_KERAS"
-"""Environment variable: 1 builds models of Keras' own layers and trains them by Keras' own loop."""
+"""Environment variable: 1 builds and runs models by nothing but Keras' own."""
 
 
 @contextmanager

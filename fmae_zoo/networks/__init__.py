@@ -1,16 +1,16 @@
 """Networks: how an image becomes features, and a code becomes an image again.
 
-To add one: a file with a `Component` that has `features_size`, `parameters`, `encode` and
-`decode`, as `dense.py` has them, and its class in `Network`.
+To add one: a file with a `NetworkComponent`, whose docstring says what it must have.
 """
 
-from typing import Annotated
+from typing import TYPE_CHECKING, TypeAlias
 
-from pydantic import Field
+from fmae_zoo.component import any_of
+from fmae_zoo.networks.base import NetworkComponent
 
-from fmae_zoo.networks.conv import ConvNetwork
-from fmae_zoo.networks.dense import DenseNetwork
+Network: TypeAlias = NetworkComponent
+"""Any of them, chosen by its `type`."""
+if not TYPE_CHECKING:
+    Network = any_of(__name__, NetworkComponent)
 
-Network = Annotated[ConvNetwork | DenseNetwork, Field(discriminator="type")]
-
-__all__ = ["ConvNetwork", "DenseNetwork", "Network"]
+__all__ = ["Network", "NetworkComponent"]

@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, MAX_MAP, SIDE, Component, Width
+from fmae_zoo.component import LAYOUT, MAX_MAP, Component, Shape, Width
+from fmae_zoo.networks.base import NetworkComponent
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -30,7 +31,7 @@ class DecoderStage(Component):
     upsample: bool = False
 
 
-class ConvNetwork(Component):
+class ConvNetwork(NetworkComponent):
     """Stages of convolution, BatchNorm and ReLU; pooling down, upsampling back.
 
     The order convolution, BatchNorm, ReLU lets BatchNorm be folded into the
@@ -39,68 +40,101 @@ class ConvNetwork(Component):
     backend.
 
     `base` is the shape (height, width, channels) that the decoder starts from; a code
-    of any other size is first projected to it by a dense layer. With `shortcut` a linear
-    readout of the code, as PCA decodes, is added to the logits: the convolutions then
-    learn what it leaves, which takes fewer steps.
+    of any other size is first projected to it by a dense layer. By default it is the
+    image's, halved as often as the decoder doubles it, with the channels of the encoder's
+    last convolution. With `shortcut` a linear readout of the code, as PCA decodes, is added
+    to the logits: the convolutions then learn what it leaves, which takes fewer steps.
     """
-
-    suits_xla: ClassVar[bool] = False
-    """Whether TensorFlow on a CPU trains it faster when XLA compiles the step: not convolutions."""
 
     type: Literal["conv"]
     encoder: tuple[EncoderStage, ...] = Field(min_length=1, max_length=16)
     decoder: tuple[DecoderStage, ...] = Field(min_length=1, max_length=16)
-    base: tuple[Width, Width, Width]
+    base: tuple[Width, Width, Width] | None = None
     shortcut: bool = False
 
-    @model_validator(mode="after")
-    def _fits_the_image(self) -> Self:
-        side = SIDE >> sum(stage.pool != "none" for stage in self.encoder)
-        if side < 1:
-            raise ValueError(f"encoder: too many pools for an image of {SIDE} pixels")
-        scale = 2 ** sum(stage.upsample for stage in self.decoder)
-        made = tuple(extent * scale for extent in self.base[:2])
-        if made != (SIDE, SIDE):
-            raise ValueError(
-                f"base and decoder: {self.base[0]} x {self.base[1]} upsampled {scale} times "
-                f"makes images of {made[0]} x {made[1]}; expected {SIDE} x {SIDE}"
-            )
-        largest = max(self._maps())
-        if largest > MAX_MAP:
-            raise ValueError(f"filters: {largest:,} values in a map; expected at most {MAX_MAP:,}")
-        return self
+    def check(self, shape: Shape) -> None:
+        """Refuse images that the encoder cannot halve, or that the decoder does not make.
 
-    def _maps(self) -> Iterator[int]:
-        """Give the number of values in the widest map of each stage."""
-        side = SIDE
-        for stage in self.encoder:
-            yield side * side * max(stage.filters)
-            side >>= stage.pool != "none"
-        yield math.prod(self.base)
-        pixels, width = self.base[0] * self.base[1], self.base[2]
-        for step in self.decoder:
-            pixels *= 4 if step.upsample else 1
-            yield pixels * max(width, *step.filters, 1)
-            width = step.filters[-1] if step.filters else width
+        Raises:
+            ValueError: it says which sizes fit, or what does not.
+        """
+        step, least = self._scale, max(self._scale, 2**self._pools)
+        for name, side in zip(("height", "width"), shape):
+            if side % step or side < least:
+                below = side - side % step
+                fitting = [each for each in (below, below + step) if each >= least] or [least]
+                raise ValueError(
+                    f"shape: {name} {side}: this network pools {self._pools} times and doubles "
+                    f"{self._doublings} times, and needs multiples of {step}"
+                    f"{f', {least} at least' if least > step else ''}: "
+                    f"{' or '.join(map(str, fitting))}"
+                )
+        base = self._base(shape)
+        if self.base is not None and self.base != base:
+            made = tuple(extent * step for extent in self.base[:2])
+            raise ValueError(
+                f"network.base and decoder: {self.base[0]} x {self.base[1]} upsampled {step} times "
+                f"makes images of {made[0]} x {made[1]}; expected {shape[0]} x {shape[1]}"
+            )
+        largest = max(self._maps(shape))
+        if largest > MAX_MAP:
+            raise ValueError(
+                f"network.filters: {largest:,} values in a map; expected at most {MAX_MAP:,}"
+            )
+
+    def for_shape(self, shape: Shape) -> Self:
+        """Return the network for images of another shape: with another base, if it has one."""
+        return self if self.base is None else self.model_copy(update={"base": self._base(shape)})
 
     @property
-    def features_size(self) -> int:
-        """Number of values in the features of an image."""
-        side = SIDE >> sum(stage.pool != "none" for stage in self.encoder)
-        return side * side * self.encoder[-1].filters[-1]
+    def _pools(self) -> int:
+        return sum(stage.pool != "none" for stage in self.encoder)
 
-    def parameters(self, latent_size: int) -> int:
+    @property
+    def _doublings(self) -> int:
+        return sum(stage.upsample for stage in self.decoder)
+
+    @property
+    def _scale(self) -> int:
+        return int(2**self._doublings)
+
+    def _base(self, shape: Shape) -> Shape:
+        """Return the shape that the decoder must start from to make images of a shape."""
+        channels = self.encoder[-1].filters[-1] if self.base is None else self.base[2]
+        return shape[0] // self._scale, shape[1] // self._scale, channels
+
+    def _maps(self, shape: Shape) -> Iterator[int]:
+        """Give the number of values in the widest map of each stage."""
+        height, width, _ = shape
+        for stage in self.encoder:
+            yield height * width * max(stage.filters)
+            if stage.pool != "none":
+                height, width = height // 2, width // 2
+        base = self._base(shape)
+        yield math.prod(base)
+        pixels, channels = base[0] * base[1], base[2]
+        for step in self.decoder:
+            pixels *= 4 if step.upsample else 1
+            yield pixels * max(channels, *step.filters, 1)
+            channels = step.filters[-1] if step.filters else channels
+
+    def features_size(self, shape: Shape) -> int:
+        """Return the number of values in the features of an image."""
+        height, width = (side >> self._pools for side in shape[:2])
+        return height * width * self.encoder[-1].filters[-1]
+
+    def parameters(self, latent_size: int, shape: Shape) -> int:
         """Return the number of weights in all kernels, both of the latent's sides included."""
-        down = [1, *(width for stage in self.encoder for width in stage.filters)]
-        up = [self.base[2], *(width for stage in self.decoder for width in stage.filters), 1]
+        base, features = self._base(shape), self.features_size(shape)
+        down = [shape[2], *(width for stage in self.encoder for width in stage.filters)]
+        up = [base[2], *(width for stage in self.decoder for width in stage.filters), shape[2]]
         kernels = 9 * sum(one * other for path in (down, up) for one, other in pairwise(path))
-        base = math.prod(self.base)
-        dense = latent_size * self.features_size if latent_size != self.features_size else 0
-        dense += latent_size * base if latent_size != base else 0
-        return kernels + dense
+        sizes = [size for size in (features, math.prod(base)) if size != latent_size]
+        sizes += [math.prod(shape)] if self.shortcut else []
+        return kernels + latent_size * sum(sizes)
 
     def encode(self, image: Any, seeds: "Seeds") -> Any:
-        """Connect an image tensor `(n, 28, 28, 1)` to features `(n, height, width, channels)`."""
+        """Connect an image tensor `(n, height, width, channels)` to features, a smaller map."""
         from keras import layers
 
         from fmae_zoo.layers import family
@@ -114,24 +148,24 @@ class ConvNetwork(Component):
                 x = pool(2, data_format=LAYOUT, name=f"stage{number}_pool")(x)
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any, seeds: "Seeds") -> Any:
-        """Connect a code `(n, d)` to image logits `(n, 28, 28, 1)`."""
+    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+        """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers
 
         from fmae_zoo.layers import family
 
         own = family()
 
-        x = code
-        size = math.prod(self.base)
+        x, base = code, self._base(shape)
+        size = math.prod(base)
         if code.shape[-1] != size:
             initial = seeds.glorot_uniform()
             x = own.Dense(size, use_bias=False, kernel_initializer=initial, name="base_dense")(x)
-            x = layers.Reshape(self.base, name="base")(x)
+            x = layers.Reshape(base, name="base")(x)
             x = own.BatchNormalization(momentum=0.9, name="base_bn")(x)
             x = layers.ReLU(name="base_relu")(x)
         else:
-            x = layers.Reshape(self.base, name="base")(x)
+            x = layers.Reshape(base, name="base")(x)
         for number, stage in enumerate(self.decoder, 1):
             if stage.upsample and not stage.filters:
                 x = layers.UpSampling2D(2, data_format=LAYOUT, name=f"up{number}")(x)
@@ -139,7 +173,7 @@ class ConvNetwork(Component):
                 upsample = stage.upsample and position == 1
                 x = _conv_bn_relu(x, width, f"up{number}_conv{position}", seeds, upsample)
         x = own.Conv2D(
-            1,
+            shape[2],
             3,
             padding="same",
             data_format=LAYOUT,
@@ -148,12 +182,12 @@ class ConvNetwork(Component):
         )(x)
         if self.shortcut:
             straight = own.Dense(
-                IMAGE_SIZE,
+                math.prod(shape),
                 kernel_initializer=seeds.glorot_uniform(),
                 dtype="float32",
                 name="shortcut_dense",
             )(code)
-            straight = layers.Reshape(IMAGE_SHAPE, dtype="float32", name="shortcut")(straight)
+            straight = layers.Reshape(shape, dtype="float32", name="shortcut")(straight)
             return layers.Add(dtype="float32", name="logits")([x, straight])
         return layers.Activation("linear", dtype="float32", name="logits")(x)
 

@@ -1,42 +1,42 @@
 """Fully connected encoder and its mirror image."""
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from fmae_zoo.component import IMAGE_SHAPE, IMAGE_SIZE, LAYOUT, Component, Width
+from fmae_zoo.component import LAYOUT, Shape, Width
+from fmae_zoo.networks.base import NetworkComponent
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
 
 
-class DenseNetwork(Component):
-    """784 pixels through dense layers of `units`, and back through the same widths reversed.
+class DenseNetwork(NetworkComponent):
+    """All pixels through dense layers of `units`, and back through the same widths reversed.
 
     Each hidden layer is dense, BatchNorm where `batch_norm` says so, and ReLU. The
     features that the latent reads are the last hidden layer's.
     """
 
     suits_xla: ClassVar[bool] = True
-    """Whether TensorFlow on a CPU trains it faster when XLA compiles the step."""
 
     type: Literal["dense"]
     units: tuple[Width, ...] = Field(min_length=1, max_length=16)
     batch_norm: bool = False
 
-    @property
-    def features_size(self) -> int:
-        """Number of values in the features of an image."""
+    def features_size(self, shape: Shape) -> int:
+        """Return the number of values in the features of an image."""
         return self.units[-1]
 
-    def parameters(self, latent_size: int) -> int:
+    def parameters(self, latent_size: int, shape: Shape) -> int:
         """Return the number of weights in all kernels, both of the latent's sides included."""
-        widths = (IMAGE_SIZE, *self.units, latent_size)
+        widths = (math.prod(shape), *self.units, latent_size)
         return 2 * sum(one * other for one, other in pairwise(widths))
 
     def encode(self, image: Any, seeds: "Seeds") -> Any:
-        """Connect an image tensor `(n, 28, 28, 1)` to features `(n, units[-1])`."""
+        """Connect an image tensor `(n, height, width, channels)` to features `(n, units[-1])`."""
         from keras import layers
 
         x = layers.Flatten(data_format=LAYOUT, name="pixels")(image)
@@ -44,8 +44,8 @@ class DenseNetwork(Component):
             x = self._hidden(x, width, f"encoder{number}", seeds)
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any, seeds: "Seeds") -> Any:
-        """Connect a code `(n, d)` to image logits `(n, 28, 28, 1)`."""
+    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+        """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers
 
         from fmae_zoo.layers import family
@@ -55,9 +55,9 @@ class DenseNetwork(Component):
             x = self._hidden(x, width, f"decoder{number}", seeds)
         initial = seeds.glorot_uniform()
         x = family().Dense(
-            IMAGE_SIZE, kernel_initializer=initial, name="logits_dense", dtype="float32"
+            math.prod(shape), kernel_initializer=initial, name="logits_dense", dtype="float32"
         )(x)
-        return layers.Reshape(IMAGE_SHAPE, name="logits", dtype="float32")(x)
+        return layers.Reshape(shape, name="logits", dtype="float32")(x)
 
     def _hidden(self, x: Any, width: int, name: str, seeds: "Seeds") -> Any:
         from keras import layers

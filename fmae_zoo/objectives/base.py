@@ -1,21 +1,52 @@
 """What objectives have in common, and what of it most of them leave as it is."""
 
-from typing import Any, TypeAlias
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from fmae_zoo.component import IMAGE_SIZE, Component
+from fmae_zoo.component import Component
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.spec import ModelSpec
 
 Annotations: TypeAlias = dict[str, np.ndarray]
 """Arrays `(n, ...)` by name: what is known of each of n images."""
 
+Batch: TypeAlias = dict[str, Any]
+"""Tensors `(n, ...)` by name: the `image` that is read, the `target`, and annotations."""
+
 
 class ObjectiveComponent(Component):
-    """Base of all objectives.
+    """Base of all objectives: the terms of a loss, and their weights.
 
-    A subclass adds `needs_posterior`, `loss_label`, `term_names`, `terms` and `weights`, as
-    `squared_error.py` has them.
+    A subclass has a `type`, and overrides what differs.
     """
+
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What the latent must give: names in `LatentComponent.gives`."""
+
+    type: str
+
+    @property
+    def codes(self) -> int:
+        """Number of codes that are drawn of each image."""
+        return 1
+
+    figures: ClassVar[frozenset[str]] = frozenset()
+    """The evaluations that apply to it alone."""
+
+    of_batches: ClassVar[bool] = False
+    """Whether a term is a statistic of a batch: validation has batches as large as training."""
+
+    term_names: ClassVar[tuple[str, ...]] = ("reconstruction",)
+    """Names of the terms, in the order they are reported."""
+
+    loss_label: ClassVar[str] = "squared error, summed over pixels"
+    """What the loss is, and its unit."""
 
     @property
     def least_latent_size(self) -> int:
@@ -23,25 +54,61 @@ class ObjectiveComponent(Component):
         return 1
 
     def annotations(
-        self, training: np.ndarray, validation: np.ndarray, seed: int
+        self, training: Annotations, validation: Annotations, seed: int
     ) -> tuple[Annotations, Annotations]:
         """Return what the terms need of each image besides the image itself: nothing.
 
-        It is asked for once, before training, and given to `terms` among the model's outputs.
+        It is asked for once, before training, and given to `terms` in the batch.
 
         Args:
-            training: the images that the model is trained on, uint8 `(n, 28, 28)`.
-            validation: those that it is validated on, `(m, 28, 28)`.
+            training: what is known of the images that the model is trained on: `image`, uint8
+                `(n, height, width)`, or in colour `(n, height, width, 3)`; and `label`, integers
+                `(n,)`, where the data have labels.
+            validation: the same of those that it is validated on.
             seed: of anything random.
 
         Returns:
             Annotations of the training images, and of the validation images.
+
+        Raises:
+            DataError: the data lack what the objective needs.
         """
         return {}, {}
 
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+        """Return a built Keras model of what the objective itself learns, or None.
 
-def flat(images: Any) -> Any:
-    """Return images `(n, 28, 28, 1)` as rows `(n, 784)`, which XLA sums faster."""
+        A critic, for example. It is `model.critic`, saved and checkpointed with the model.
+        """
+        return None
+
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return each term by its name: of each image `(n,)`, or of the batch, a scalar.
+
+        Args:
+            batch: the images, and what is known of them.
+            draw: the codes.
+            logits: of the images decoded from them, `(n, samples, height, width, channels)`.
+            model: whose `critic` and `latent` the terms may ask.
+        """
+        raise NotImplementedError
+
+    def weights(self, step: Any = None) -> dict[str, Any]:
+        """Return the weight of each term after `step` (a float tensor) training steps.
+
+        Without a step, as in validation, the final ones.
+        """
+        return dict.fromkeys(self.term_names, 1.0)
+
+
+def flat(images: Any, logits: Any) -> tuple[Any, Any]:
+    """Return images and logits `(n, height, width, channels)` as rows `(n, values)`.
+
+    XLA sums rows faster. How many values there are, the logits always know.
+    """
     from keras import ops
 
-    return ops.reshape(images, (-1, IMAGE_SIZE))
+    rows = (-1, math.prod(logits.shape[1:]))
+    return ops.reshape(images, rows), ops.reshape(logits, rows)

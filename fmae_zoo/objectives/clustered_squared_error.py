@@ -1,13 +1,21 @@
 """Squared error, and a code that tells the clusters of the images apart."""
 
-from typing import Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from fmae_zoo.errors import DataError
-from fmae_zoo.objectives.base import Annotations, ObjectiveComponent
+from fmae_zoo.objectives.base import Annotations, Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+
+CELLS = 7
+"""Of gradient histograms, along each side of an image at most."""
 
 PRINCIPAL_COMPONENTS = 64
 """Of the gradient histograms, that are clustered."""
@@ -35,6 +43,9 @@ class ClusteredSquaredError(ObjectiveComponent):
         final_after_steps: training steps with `cluster_weight`.
     """
 
+    term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "clusters")
+    loss_label: ClassVar[str] = "squared error, summed over pixels, and clusters"
+
     type: Literal["clustered_squared_error"]
     clusters: int = Field(default=32, ge=2, le=1024)
     cluster_weight: float = Field(default=0.3, gt=0.0, le=1e6)
@@ -42,44 +53,30 @@ class ClusteredSquaredError(ObjectiveComponent):
     final_after_steps: int = Field(default=0, ge=0, le=10**9)
 
     @property
-    def needs_posterior(self) -> bool:
-        """Whether the latent must give a log-variance."""
-        return False
-
-    @property
     def least_latent_size(self) -> int:
         """Values that a code must have at least."""
         return self.clusters
 
-    @property
-    def loss_label(self) -> str:
-        """What the loss is, and its unit."""
-        return "squared error, summed over pixels, and clusters"
-
-    @property
-    def term_names(self) -> tuple[str, ...]:
-        """Names of the terms, in the order they are reported."""
-        return ("reconstruction", "clusters")
-
     def annotations(
-        self, training: np.ndarray, validation: np.ndarray, seed: int
+        self, training: Annotations, validation: Annotations, seed: int
     ) -> tuple[Annotations, Annotations]:
         """Return the `cluster` of each image, int32 `(n,)`, by k-means of the training images.
 
         Raises:
             DataError: there are fewer training images than clusters.
         """
-        if len(training) < self.clusters:
+        images = training["image"]
+        if len(images) < self.clusters:
             raise DataError(
-                f"{len(training)} training images cannot be divided into {self.clusters} clusters: "
-                "train on more, or set objective.clusters"
+                f"{len(images)} training images cannot be divided into {self.clusters} clusters: "
+                "train on more, or by a copy of the spec with fewer objective.clusters"
             )
         from sklearn.cluster import KMeans
         from sklearn.decomposition import PCA
         from sklearn.pipeline import make_pipeline
         from threadpoolctl import threadpool_limits
 
-        histograms = gradient_histograms(training)
+        histograms = gradient_histograms(images)
         size = min(PRINCIPAL_COMPONENTS, *histograms.shape)
         model = make_pipeline(
             PCA(size, svd_solver="covariance_eigh"),
@@ -88,22 +85,24 @@ class ClusteredSquaredError(ObjectiveComponent):
         # With several threads the sums, and so the clusters, depend on which is first.
         with threadpool_limits(1):
             found = model.fit_predict(histograms)
-            others = model.predict(gradient_histograms(validation))
+            others = model.predict(gradient_histograms(validation["image"]))
         return {"cluster": found.astype(np.int32)}, {"cluster": others.astype(np.int32)}
 
-    def terms(self, images: Any, outputs: dict[str, Any]) -> dict[str, Any]:
-        """Return each term of each image, `(n,)`, for images `(n, 28, 28, 1)` and the outputs.
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return the reconstruction and the clusters term of each image, `(n,)`.
 
-        Without a `cluster` among the outputs there is no such term, and it is 0.
+        Without a `cluster` in the batch there is no such term, and it is 0.
         """
         from keras import ops
 
-        reconstruction = squared_error(images, outputs["logits"])
+        reconstruction = squared_error(batch["target"], logits[:, 0])
         clusters = ops.zeros_like(reconstruction)
-        if "cluster" in outputs:
-            logits = outputs["mean"][:, : self.clusters]
-            truth = ops.one_hot(ops.reshape(outputs["cluster"], (-1,)), self.clusters)
-            clusters = -ops.sum(truth * ops.log_softmax(logits), axis=-1)
+        if "cluster" in batch:
+            of_clusters = draw.extra["mean"][:, : self.clusters]
+            truth = ops.one_hot(ops.reshape(batch["cluster"], (-1,)), self.clusters)
+            clusters = -ops.sum(truth * ops.log_softmax(of_clusters), axis=-1)
         return {"reconstruction": reconstruction, "clusters": clusters}
 
     def weights(self, step: Any = None) -> dict[str, Any]:
@@ -120,21 +119,25 @@ class ClusteredSquaredError(ObjectiveComponent):
 
 
 def gradient_histograms(images: np.ndarray) -> np.ndarray:
-    """Return the histograms of oriented gradients of images: float32 `(n, 1800)`.
+    """Return the histograms of oriented gradients of images: float32 `(n, size)`.
 
-    Eight orientations in cells of 4x4 pixels, of the square root of the intensity, normalised
-    over blocks of 3x3 cells.
+    Eight orientations, of the square root of the intensity, in up to 7x7 cells, which are 4x4
+    pixels of 28x28; normalised over blocks of 3x3 cells. In colour each pixel counts with the
+    channel of its steepest gradient.
     """
     from skimage.feature import hog
 
+    cell = [max(2, math.ceil(side / CELLS)) for side in images.shape[1:3]]
+    block = [min(3, side // size) for side, size in zip(images.shape[1:3], cell)]
     return np.stack(
         [
             hog(
                 image,
                 orientations=8,
-                pixels_per_cell=(4, 4),
-                cells_per_block=(3, 3),
+                pixels_per_cell=cell,
+                cells_per_block=block,
                 transform_sqrt=True,
+                channel_axis=-1 if images.ndim == 4 else None,
             ).astype(np.float32)
             for image in images
         ]

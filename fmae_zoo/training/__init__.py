@@ -1,6 +1,7 @@
-"""Training: the loop behind every `fit`, and runs that are recorded and resumed.
+"""Training: what every `fit` reads and checks, and runs that are recorded and resumed.
 
-`loop` is what `Autoencoder.fit` and `Classifier.fit` call, `inputs` checks what they are given,
-`trainable` is what both models have of it; `run` is `fmae_zoo.train`, with the `optimizer` of a
-recipe and a `checkpoint` each epoch; `classification` is what classifiers are trained with.
+The loop is Keras' own. `trainable` sets it up for the backend, for both models; `inputs` checks
+what they are given, `epochs` reads arrays, `state` looks after the variables. `run` is
+`fmae_zoo.train`, with the `optimizer` of a recipe and a `checkpoint` each epoch. `classification`
+has what classifiers are trained with.
 """

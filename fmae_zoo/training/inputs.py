@@ -32,11 +32,13 @@ def checked(check: Check, x: Any, y: Any = None) -> Iterator[Any]:
         What to train on in the place of x.
     """
     failed: list[BaseException] = []
+    # Emptied at the end: TensorFlow keeps functions that it calls until the process ends.
+    held = [check]
 
     def check_batch(batch: Any) -> None:
         inputs, targets, _ = keras.utils.unpack_x_y_sample_weight(batch)
         try:
-            check(_as_arrays(inputs), _as_arrays(targets))
+            held[0](_as_arrays(inputs), _as_arrays(targets))
         except Exception as error:
             failed.append(error)
             raise
@@ -47,6 +49,8 @@ def checked(check: Check, x: Any, y: Any = None) -> Iterator[Any]:
         if failed and error is not failed[0]:
             raise failed[0] from None
         raise
+    finally:
+        held.clear()
 
 
 def _as_arrays(parts: Any) -> Any:
@@ -141,37 +145,3 @@ class _CheckedDataset(keras.utils.PyDataset):
     def on_epoch_end(self) -> None:
         """Tell the data set."""
         self._dataset.on_epoch_end()
-
-
-class Epochs(keras.utils.PyDataset):
-    """Arrays that are made anew for each epoch: in another order, augmented, masked.
-
-    The loop reads them as arrays; Keras' own `fit` takes them as any `PyDataset`.
-
-    Args:
-        make: from the number of an epoch to the arrays `(x, y, sample_weight)`, or fewer, in the
-            order that they are trained on.
-        batch_size: images in a step.
-    """
-
-    def __init__(self, make: Callable[[int], tuple[Any, ...]], batch_size: int) -> None:
-        super().__init__()
-        self.make, self.batch_size = make, batch_size
-        self._epoch, self._arrays = 0, make(0)
-
-    def arrays(self, epoch: int) -> tuple[Any, ...]:
-        """Return the arrays of an epoch, from 0."""
-        if epoch != self._epoch:
-            self._epoch, self._arrays = epoch, self.make(epoch)
-        return self._arrays
-
-    def __len__(self) -> int:
-        return -(-len(self._arrays[0]) // self.batch_size)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
-        return tuple(tree.map_structure(lambda array: array[rows], part) for part in self._arrays)
-
-    def on_epoch_end(self) -> None:
-        """Make the arrays of the next epoch."""
-        self.arrays(self._epoch + 1)

@@ -17,19 +17,19 @@ from filelock import FileLock, Timeout
 from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import mirrored
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.component import SIDE
-from fmae_zoo.data import Dataset, check_dataset, load_data
+from fmae_zoo.component import Shape
+from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
 from fmae_zoo.entry import check_folder_for, save
 from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
-from fmae_zoo.images import as_images
+from fmae_zoo.images import as_images, shape_of
 from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.objectives.base import Annotations
 from fmae_zoo.precision import resolve
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
-from fmae_zoo.spec import ModelSpec
+from fmae_zoo.spec import DEFAULT_TAG, ModelSpec
 from fmae_zoo.training.checkpoint import (
     CHECKPOINT_FILE,
     Progress,
@@ -41,9 +41,9 @@ from fmae_zoo.training.checkpoint import (
     write_checkpoint,
     writing,
 )
-from fmae_zoo.training.loop import evaluate, fit
 from fmae_zoo.training.optimizer import make_optimizer
-from fmae_zoo.weights import assign_tensors, is_finite, named_variables
+from fmae_zoo.training.trainable import Trainable
+from fmae_zoo.weights import assign_tensors, is_finite
 
 HISTORY_FILE = "history.csv"
 LOCK_FILE = ".lock"
@@ -91,7 +91,9 @@ def train(
             curves: it can then be loaded with `local:FOLDER`. Nothing is written by default.
         resume: go on from the checkpoint in `output`; where the run was stopped before it
             wrote one, from the beginning.
-        data: Fashion-MNIST by default.
+        data: what the spec names by default, Fashion-MNIST mostly. The model of other data is
+            the one of the spec that `ModelSpec.for_data` gives for them: of the shape of their
+            images, with their name as its tag, unless the spec says one: `conv-ae-bn.kmnist`.
         progress: called as `progress(epoch, epochs, batch, batches, loss)` every 50 steps or so
             and after each epoch, epoch and batch from 0;
             `with fmae_zoo.progress.RichProgress(TITLE) as progress` draws a bar. None by default.
@@ -104,7 +106,8 @@ def train(
 
     Raises:
         UnknownModelError: there is no such name or folder.
-        SpecError: the spec is not valid; or a recipe field does not exist or has a wrong value.
+        SpecError: the spec is not valid; or a recipe field does not exist or has a wrong value;
+            or the network cannot take images of the data's shape.
         DataError: there are fewer than two training images, or fewer than the objective needs.
         TrainingError: the loss became NaN or infinite; the checkpoint cannot be written
             or resumed; another process is training in the folder. The last good checkpoint is
@@ -122,8 +125,17 @@ def train(
     spec = find_spec(source)
     if recipe:
         spec = _with_recipe(spec, recipe)
-    run = _Run(spec, seed, data or load_data(), output, progress)
-    return run(resume)
+    data = data or load_named(spec.data)
+    return _Run(_for_data(spec, data), seed, data, output, progress)(resume)
+
+
+def _for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
+    """Return the spec for a data set's shape, with its tag, unless the spec says one."""
+    own = spec.tag not in (DEFAULT_TAG, spec.data)
+    same = data.tag == spec.data and data.shape == spec.shape
+    if same and (own or spec.data in (DEFAULT, spec.tag)):
+        return spec
+    return spec.for_data(data.tag, data.shape, spec.tag if own else None)
 
 
 def _with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
@@ -155,11 +167,18 @@ class _Run:
     def __call__(self, resume: bool) -> History:
         with self._alone(resume):
             annotate = self.spec.objective.annotations
-            self.annotations, others = annotate(self.images, self.validation, self.seed)
-            validation = {"image": as_images(self.validation), **others}
+            known, of_others = (self._known(rows) for rows in self.data.split)
+            self.annotations, others = annotate(known, of_others, self.seed)
+            validation = {"image": as_images(self.validation, self.spec.shape), **others}
             with deferred_interrupts() as check:
                 self.check_interrupt = check
                 return self._train(resume, validation)
+
+    def _known(self, rows: np.ndarray) -> Annotations:
+        """Return what the data say of some of the training images."""
+        labels = self.data.train_labels
+        known = {"image": self.data.train_images[rows]}
+        return known if labels is None else known | {"label": labels[rows].astype(np.int32)}
 
     @contextmanager
     def _alone(self, resume: bool) -> Iterator[None]:
@@ -268,7 +287,7 @@ class _Run:
         )
         began = time.perf_counter()
         # These images were checked when they came.
-        logs = fit(
+        logs = Trainable.fit(
             model,
             inputs,
             {"image": targets, **annotations},
@@ -278,8 +297,9 @@ class _Run:
             callbacks=[watch],
         ).history
         self._check_finite(model, progress)
-        checks = evaluate(
-            model, validation["image"], validation, batch_size=500, verbose=0, return_dict=True
+        size = self.recipe.batch_size if self.spec.objective.of_batches else 500
+        checks = Trainable.evaluate(
+            model, validation["image"], validation, batch_size=size, verbose=0, return_dict=True
         )
         seconds = time.perf_counter() - began
         progress.seconds += seconds
@@ -326,6 +346,8 @@ class _Run:
             seconds=round(progress.seconds, 1),
             data_digest=self.data.digest,
             data_source=self.data.name,
+            data_name=self.data.tag,
+            class_names=self.data.class_names,
             environment=self.environment,
         )
         history = History(model, progress.rows, record, self.folder)
@@ -340,8 +362,14 @@ class _Run:
                     label=self.spec.objective.loss_label,
                     kept=progress.best_epoch,
                 )
-                save(model, self.folder, training=record)
+                save(model, self.folder, training=record, images=self._golden_images())
         return history
+
+    def _golden_images(self) -> np.ndarray | None:
+        """Return images of the data for the goldens; None where the package has some."""
+        if self.spec.takes_fashion_mnist:
+            return None
+        return self.data.test_images if len(self.data.test_images) else self.validation
 
 
 def _steps_of(model: Autoencoder) -> int:
@@ -351,8 +379,8 @@ def _steps_of(model: Autoencoder) -> int:
 def _weights_of(model: Autoencoder) -> dict[str, Any]:
     return {
         f"{part}.{key}": variable
-        for part in ("posterior", "decoder")
-        for key, variable in named_variables(getattr(model, part)).items()
+        for part, variables in model.parts().items()
+        for key, variable in variables.items()
     }
 
 
@@ -362,7 +390,8 @@ def epoch_of(
     """Return one epoch's inputs and targets: mirrored, binarised and masked by the recipe.
 
     Args:
-        images: uint8 `(n, 28, 28)`, in the order of the epoch.
+        images: uint8 `(n, height, width)`, or in colour `(n, height, width, 3)`, in the order of
+            the epoch.
         recipe: of the training.
         rng: numpy's, so that an epoch is the same on every backend.
         epoch: from 0; masks end with `recipe.mask.until`.
@@ -371,19 +400,22 @@ def epoch_of(
         images = mirrored(images, rng)
     if recipe.binarise:
         images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
-    targets = as_images(images)
+    shape = shape_of(images)
+    targets = as_images(images, shape)
     if recipe.mask is None or epoch >= recipe.mask.until * recipe.epochs:
         return targets, targets
-    return as_images(images * patch_mask(len(images), recipe.mask, rng)), targets
+    keep = patch_mask(len(images), shape, recipe.mask, rng)
+    return targets * keep[..., np.newaxis], targets
 
 
-def patch_mask(count: int, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
-    """Return uint8 `(count, 28, 28)`: 0 where a patch is blanked, 1 elsewhere."""
-    cells = SIDE // mask.patch
-    blank = rng.random((count, cells, cells)) < mask.probability
+def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 `(count, height, width)`: 0 where a patch is blanked, 1 elsewhere."""
+    height, width, _ = shape
+    rows, columns = (-(-side // mask.patch) for side in (height, width))
+    blank = rng.random((count, rows, columns)) < mask.probability
     blank &= rng.random((count, 1, 1)) < mask.images
     keep = np.logical_not(blank).astype(np.uint8)
-    return keep.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)
+    return keep.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)[:, :height, :width]
 
 
 def history_csv(rows: list[dict[str, float]]) -> str:
@@ -399,8 +431,6 @@ class _Watch(keras.callbacks.Callback):
     """Reports progress, and stops the epoch soon after the loss stops being finite."""
 
     async_safe = True
-
-    reads_logs_alone = True
 
     def __init__(
         self,

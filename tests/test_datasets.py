@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo import data
+from fmae_zoo import datasets
+from fmae_zoo.datasets import DEFAULT, TABLE, idx, sources
 from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError
 from fmae_zoo.files import sha256_of
+
+
+def list_files(monkeypatch, digests, **changes):
+    """Put other SHA-256 of Fashion-MNIST's files into the table."""
+    files = {name: f"sha256:{digest}" for name, digest in digests.items()}
+    monkeypatch.setitem(TABLE, DEFAULT, replace(TABLE[DEFAULT], files=files, **changes))
+
+
+def listed_files():
+    return {name: digest.removeprefix("sha256:") for name, digest in TABLE[DEFAULT].files.items()}
 
 
 @pytest.fixture
@@ -18,13 +29,13 @@ def idx_folder(tmp_path, sample, monkeypatch):
     """The sample as IDX files, with their digests in the place of the real ones."""
     arrays = (sample.train_images, sample.train_labels, sample.test_images, sample.test_labels)
     digests = {}
-    for (name, _), array in zip(data.FILES.items(), arrays):
-        data._write_idx(tmp_path / name, array)
+    for name, array in zip(TABLE[DEFAULT].files, arrays):
+        idx.write_idx(tmp_path / name, array)
         content = (tmp_path / name).read_bytes()
         digests[name] = sha256_of(content)
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
         (tmp_path / name).unlink()
-    monkeypatch.setattr(data, "FILES", digests)
+    list_files(monkeypatch, digests)
     return tmp_path
 
 
@@ -32,19 +43,19 @@ def idx_folder(tmp_path, sample, monkeypatch):
 def no_source(monkeypatch, tmp_path):
     """An empty cache, and no network, Hub, or Debian package."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(data, "DEBIAN_FOLDER", tmp_path / "nothing")
-    monkeypatch.setattr(data, "KERAS_URL", "http://127.0.0.1:9/")
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", tmp_path / "nothing")
+    monkeypatch.setitem(TABLE, DEFAULT, replace(TABLE[DEFAULT], url="http://127.0.0.1:9/"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
-    def refuse(folder):
+    def refuse(listed, folder):
         raise AbsentDataError("unreachable")
 
-    monkeypatch.setattr(data, "_download_from_hub", refuse)
-    monkeypatch.setattr(data, "_download_from_debian", refuse)
+    monkeypatch.setattr(sources, "download_from_hub", refuse)
+    monkeypatch.setattr(sources, "download_from_debian", refuse)
 
 
 def test_a_folder_is_read_back_exactly(idx_folder, sample):
-    read = data.load_data(idx_folder)
+    read = datasets.load_data(idx_folder)
     np.testing.assert_array_equal(read.train_images, sample.train_images)
     np.testing.assert_array_equal(read.test_labels, sample.test_labels)
     assert read.digest == sample.digest
@@ -54,12 +65,18 @@ def test_a_plain_idx_file_serves_as_well_as_a_gzipped_one(idx_folder, sample):
     for path in idx_folder.glob("*.gz"):
         path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
         path.unlink()
-    assert data.load_data(idx_folder).digest == sample.digest
+    assert datasets.load_data(idx_folder).digest == sample.digest
 
 
-@pytest.mark.parametrize("read", [data.load_data, data._read_folder])
+@pytest.mark.parametrize(
+    "read",
+    [
+        datasets.load_data,
+        lambda folder: sources.read_listed(TABLE[DEFAULT], folder),
+    ],
+)
 def test_an_altered_file_is_refused_with_its_name_and_both_digests(idx_folder, read):
-    for name, expected in data.FILES.items():
+    for name, expected in listed_files().items():
         path = idx_folder / f"{name}.gz"
         whole = path.read_bytes()
         content = bytearray(gzip.decompress(whole))
@@ -70,13 +87,13 @@ def test_an_altered_file_is_refused_with_its_name_and_both_digests(idx_folder, r
         for word in (path.name, expected, sha256_of(bytes(content))):
             assert word in str(error.value)
         path.write_bytes(whole)
-    assert dict(read(idx_folder).files) == data.FILES
+    assert dict(read(idx_folder).files) == listed_files()
 
 
 @pytest.mark.parametrize("keep", [0, 1, 9, 100, -1])
 @pytest.mark.parametrize("gzipped", [True, False])
 def test_a_truncated_file_is_refused_with_its_name_and_both_digests(idx_folder, keep, gzipped):
-    name, expected = next(iter(data.FILES.items()))
+    name, expected = next(iter(listed_files().items()))
     path = idx_folder / f"{name}.gz"
     if not gzipped:
         content = gzip.decompress(path.read_bytes())
@@ -85,12 +102,12 @@ def test_a_truncated_file_is_refused_with_its_name_and_both_digests(idx_folder, 
         path.write_bytes(content)
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DataError, match=f"{name}.*expected {expected}.*[0-9a-f]{{64}}"):
-        data.load_data(idx_folder)
+        datasets.load_data(idx_folder)
 
 
 def test_another_data_set_is_taken_with_a_warning(idx_folder, caplog, monkeypatch):
-    monkeypatch.setattr(data, "FILES", dict.fromkeys(data.FILES, "0" * 64))
-    assert data.load_data(idx_folder).name == str(idx_folder)
+    list_files(monkeypatch, dict.fromkeys(listed_files(), "0" * 64))
+    assert datasets.load_data(idx_folder).name == str(idx_folder)
     assert "not Fashion-MNIST" in caplog.text
 
 
@@ -113,8 +130,8 @@ def test_a_data_set_has_arrays_that_fit(sample, changes):
 def test_a_folder_is_no_data_set(function):
     with pytest.raises(ArgumentError, match="load_data"):
         function("dense-ae", data="folder")
-    with pytest.raises(ArgumentError, match="folder is 5; expected the path"):
-        data.load_data(5)
+    with pytest.raises(ArgumentError, match="name_or_path is 5; expected the path"):
+        datasets.load_data(5)
 
 
 @pytest.mark.parametrize(
@@ -129,68 +146,81 @@ def test_a_folder_is_no_data_set(function):
 )
 def test_what_is_no_idx_file_is_refused(content):
     with pytest.raises(DataError):
-        data.parse_idx(content, "file")
+        idx.parse_idx(content, "file")
 
 
 def test_images_and_labels_must_fit(idx_folder, monkeypatch):
-    monkeypatch.setattr(data, "FILES", dict.fromkeys(data.FILES, "0" * 64))
-    data._write_idx(idx_folder / "train-labels-idx1-ubyte", np.zeros(7, np.uint8))
+    list_files(monkeypatch, dict.fromkeys(listed_files(), "0" * 64))
+    idx.write_idx(idx_folder / "train-labels-idx1-ubyte", np.zeros(7, np.uint8))
     (idx_folder / "train-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(DataError, match="labels of shape"):
-        data.load_data(idx_folder)
+        datasets.load_data(idx_folder)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="train-images-idx3-ubyte"):
-        data.load_data(tmp_path)
+        datasets.load_data(tmp_path)
 
 
 def test_the_cache_comes_first(idx_folder, no_source, sample, monkeypatch, tmp_path):
-    cache = data.cache_folder()
+    cache = datasets.cache_folder()
     cache.mkdir(parents=True)
     for path in idx_folder.glob("*.gz"):
         (cache / path.name).write_bytes(path.read_bytes())
-    assert data.find_data().source == str(cache)
+    assert datasets.find_data().source == str(cache)
 
 
 def test_each_failed_source_is_reported_and_the_sample_says_so(no_source, caplog):
     failed = {}
-    assert data.find_data(lambda source, error: failed.update({source: error})) is None
+    assert datasets.find_data(lambda source, error: failed.update({source: error})) is None
     assert len(failed) == 5
     assert "127.0.0.1" in str(failed["Keras download"])
-    loaded = data.load_data()
+    loaded = datasets.load_data()
     assert loaded.is_sample
     assert "sample" in caplog.text
 
 
+def test_sources_that_fail_before_one_that_works_are_not_spoken_of(
+    idx_folder, no_source, monkeypatch, caplog
+):
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", idx_folder)
+    assert datasets.find_data().source == str(idx_folder)
+    assert not caplog.records
+    monkeypatch.setattr(sources, "DEBIAN_FOLDER", idx_folder / "nothing")
+    assert datasets.find_data() is None
+    (record,) = caplog.records
+    for word in ("Keras cache", "Debian package", "Keras download", "Hub data set", "downloaded"):
+        assert word in record.getMessage()
+
+
 def test_a_damaged_cache_is_warned_of_and_passed_over(idx_folder, no_source, caplog):
-    cache = data.cache_folder()
+    cache = datasets.cache_folder()
     cache.mkdir(parents=True)
-    for name in data.FILES:
+    for name in listed_files():
         (cache / name).write_bytes(b"\x00\x00\x08\x01\x00\x00\x00\x01x")
-    assert data.find_data() is None
+    assert datasets.find_data() is None
     assert "truncated or altered" in caplog.text
 
 
 def test_a_download_fills_the_cache_whole_or_not_at_all(idx_folder, no_source, monkeypatch):
-    def broken(folder):
-        (folder / next(iter(data.FILES))).write_bytes(b"half")
+    def broken(listed, folder):
+        (folder / next(iter(listed_files()))).write_bytes(b"half")
         raise AbsentDataError("the line was cut")
 
-    monkeypatch.setattr(data, "_download_from_keras", broken)
-    assert data.find_data() is None
-    assert not data.cache_folder().exists()
+    monkeypatch.setattr(sources, "download_files", broken)
+    assert datasets.find_data() is None
+    assert not datasets.cache_folder().exists()
 
 
 @pytest.mark.parametrize("blocked", ["keras", "keras/datasets", "keras/datasets/fashion-mnist"])
 def test_a_download_that_no_cache_can_keep_is_used_all_the_same(
     idx_folder, no_source, sample, monkeypatch, tmp_path, caplog, blocked
 ):
-    def download(folder):
+    def download(listed, folder):
         for path in idx_folder.glob("*.gz"):
             (folder / path.name).write_bytes(path.read_bytes())
 
-    monkeypatch.setattr(data, "_download_from_keras", download)
+    monkeypatch.setattr(sources, "download_files", download)
     (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / blocked).write_text("a file, where a folder should be")
     assert fmae_zoo.load_data().digest == sample.digest
@@ -201,20 +231,22 @@ def test_a_download_that_no_cache_can_keep_is_used_all_the_same(
 def test_concurrent_first_downloads_do_not_corrupt_the_cache(
     idx_folder, no_source, sample, monkeypatch
 ):
-    def download(folder):
+    def download(listed, folder):
         for path in idx_folder.glob("*.gz"):
             (folder / path.name).write_bytes(path.read_bytes())
 
-    monkeypatch.setattr(data, "_download_from_keras", download)
+    monkeypatch.setattr(sources, "download_files", download)
     found = []
-    threads = [threading.Thread(target=lambda: found.append(data.find_data())) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(datasets.find_data())) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert [each.digest for each in found] == [sample.digest] * 8
-    assert sorted(p.name for p in data.cache_folder().iterdir()) == sorted(
-        f"{name}.gz" for name in data.FILES
+    assert sorted(p.name for p in datasets.cache_folder().iterdir()) == sorted(
+        f"{name}.gz" for name in listed_files()
     )
 
 
@@ -225,8 +257,9 @@ def test_the_keras_mirror_is_downloaded(idx_folder, no_source, sample, monkeypat
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(idx_folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(data, "KERAS_URL", f"http://127.0.0.1:{server.server_port}/")
-        assert data.find_data().digest == sample.digest
+        url = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setitem(TABLE, DEFAULT, replace(TABLE[DEFAULT], url=url))
+        assert datasets.find_data().digest == sample.digest
         server.shutdown()
 
 
@@ -237,12 +270,12 @@ def test_the_keras_mirror_is_downloaded(idx_folder, no_source, sample, monkeypat
 def test_whatever_goes_wrong_in_a_source_is_reported_and_the_next_is_tried(
     no_source, monkeypatch, error, word
 ):
-    def fail(folder):
+    def fail(listed, folder):
         raise error
 
-    monkeypatch.setattr(data, "_download_from_keras", fail)
+    monkeypatch.setattr(sources, "download_files", fail)
     failed = {}
-    assert data.find_data(lambda source, error: failed.update({source: error})) is None
+    assert datasets.find_data(lambda source, error: failed.update({source: error})) is None
     assert word in str(failed["Keras download"])
     assert "Debian package, downloaded" in failed
 
@@ -254,7 +287,7 @@ def test_the_debian_package_is_unpacked(idx_folder, no_source, sample, monkeypat
         if command[0] == "apt-get":
             (Path(folder) / "dataset-fashion-mnist_1_all.deb").touch()
         else:
-            target = Path(folder) / data.DEBIAN_FOLDER.relative_to("/")
+            target = Path(folder) / sources.DEBIAN_FOLDER.relative_to("/")
             target.mkdir(parents=True)
             for path in idx_folder.glob("*.gz"):
                 (target / path.name).write_bytes(path.read_bytes())
@@ -263,16 +296,16 @@ def test_the_debian_package_is_unpacked(idx_folder, no_source, sample, monkeypat
     digests = {
         path.stem: sha256_of(gzip.decompress(path.read_bytes())) for path in idx_folder.glob("*.gz")
     }
-    monkeypatch.setattr(data, "FILES", {name: digests[name] for name in data.FILES})
+    list_files(monkeypatch, {name: digests[name] for name in listed_files()})
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(data, "_run", run)
-    monkeypatch.setattr(data.Path, "exists", lambda path: True)
-    assert data._fill_cache(data._download_from_debian).digest == sample.digest
+    monkeypatch.setattr(sources, "_run", run)
+    monkeypatch.setattr(sources.Path, "exists", lambda path: True)
+    assert sources.fill_cache(TABLE[DEFAULT], sources.download_from_debian).digest == sample.digest
 
 
 def test_a_failing_command_gives_its_reason(tmp_path):
     with pytest.raises(DataError, match="ls"):
-        data._run(["ls", "--no-such-option"], str(tmp_path))
+        sources._run(["ls", "--no-such-option"], str(tmp_path))
 
 
 def test_the_hub_data_set_is_converted(no_source, sample, monkeypatch, tmp_path):
@@ -301,8 +334,8 @@ def test_the_hub_data_set_is_converted(no_source, sample, monkeypatch, tmp_path)
     monkeypatch.setattr(huggingface_hub.HfApi, "hf_hub_download", download)
     target = tmp_path / "target"
     target.mkdir()
-    data._download_from_hub(target)
-    read = data.load_data(target)
+    sources.download_from_hub(TABLE[DEFAULT], target)
+    read = datasets.load_data(target)
     np.testing.assert_array_equal(read.train_images, sample.train_images[:20])
     np.testing.assert_array_equal(read.test_labels, sample.test_labels[:20])
 
@@ -317,7 +350,7 @@ def test_the_split_is_fixed_and_disjoint(sample):
 def test_the_sample_is_stratified_and_small():
     from importlib import resources
 
-    sample = data.load_sample()
+    sample = datasets.load_sample()
     assert sample.is_sample
     assert np.bincount(sample.train_labels).tolist() == [120] * 10
     assert np.bincount(sample.test_labels).tolist() == [40] * 10
@@ -334,7 +367,7 @@ def test_an_unreachable_hub_is_an_absent_source_at_once(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
     began = time.perf_counter()
     with pytest.raises(AbsentDataError, match="the Hub cannot be reached"):
-        data._download_from_hub(tmp_path)
+        sources.download_from_hub(TABLE[DEFAULT], tmp_path)
     assert time.perf_counter() - began < 5.0
 
 

@@ -1,0 +1,32 @@
+"""Data sets: a table of those known by name, readers of the formats, where each is found.
+
+To add a data set: its table in table.toml. To add a format: a reader in readers.py.
+"""
+
+from fmae_zoo.datasets.dataset import FASHION_MNIST_DIGEST, VALIDATION_SIZE, Dataset, check_dataset
+from fmae_zoo.datasets.loading import cache_folder, find_data, load_data, load_named, load_sample
+from fmae_zoo.datasets.readers import read_idx
+from fmae_zoo.datasets.sources import HUB_DATASET, in_cache
+from fmae_zoo.datasets.table import DEFAULT, TABLE, Listed
+
+CLASS_NAMES = TABLE[DEFAULT].classes
+"""Of Fashion-MNIST, and of no other data set."""
+
+__all__ = [
+    "CLASS_NAMES",
+    "DEFAULT",
+    "FASHION_MNIST_DIGEST",
+    "HUB_DATASET",
+    "TABLE",
+    "VALIDATION_SIZE",
+    "Dataset",
+    "Listed",
+    "cache_folder",
+    "check_dataset",
+    "find_data",
+    "in_cache",
+    "load_data",
+    "load_named",
+    "load_sample",
+    "read_idx",
+]

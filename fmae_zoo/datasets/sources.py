@@ -1,0 +1,232 @@
+"""Where the data sets of the table are found: the cache, their publishers, and others."""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fmae_zoo._backend import keras_home
+from fmae_zoo.datasets.dataset import Dataset
+from fmae_zoo.datasets.idx import read_idx_folder, write_idx
+from fmae_zoo.datasets.readers import by_split, read_cifar, read_emnist, read_npz, read_parquet
+from fmae_zoo.datasets.table import DEFAULT, Listed
+from fmae_zoo.errors import AbsentDataError, DataError, FmaeError, HubError
+from fmae_zoo.files import atomic_write, regular
+
+logger = logging.getLogger(__name__)
+
+DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+HUB_DATASET = "zalando-datasets/fashion_mnist"
+HUB_FILES = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*\.parquet", re.ASCII)
+
+TIMEOUT = 30.0
+"""Seconds that a server may be silent."""
+
+DOWNLOAD_LIMIT = 3600.0
+"""Seconds that one file may take."""
+
+CHUNK = 1 << 20
+
+READERS: dict[str, Callable[[Path, tuple[str, ...]], Dataset]] = {
+    "npz": read_npz,
+    "cifar": read_cifar,
+    "emnist": read_emnist,
+}
+"""Of the formats in the table that are one file; IDX is four."""
+
+
+def cache_folder(name: str = DEFAULT) -> Path:
+    """Return the folder in which a data set of the table is kept: Keras' for Fashion-MNIST."""
+    return keras_home() / "datasets" / name
+
+
+def in_cache(listed: Listed) -> bool:
+    """Return whether all files of a data set are in its cache, whole or not."""
+    cache = cache_folder(listed.name)
+    return all(
+        any((cache / f"{name}{suffix}").is_file() for suffix in {"", listed.packed})
+        for name in listed.files
+    )
+
+
+def sources_of(listed: Listed) -> list[tuple[str, Callable[[], Dataset]]]:
+    """Return the names of the sources of a data set, in their order, and how each is read."""
+    cache = cache_folder(listed.name)
+
+    def filled(download: Callable[[Listed, Path], None]) -> Callable[[], Dataset]:
+        return lambda: fill_cache(listed, download)
+
+    first = (f"Keras cache {cache}", lambda: read_listed(listed, cache))
+    if listed.name != DEFAULT:
+        return [first, (f"Download from {listed.url}", filled(download_files))]
+    return [
+        first,
+        (f"Debian package {DEBIAN_FOLDER}", lambda: read_listed(listed, DEBIAN_FOLDER)),
+        ("Keras download", filled(download_files)),
+        (f"Hub data set {HUB_DATASET}", filled(download_from_hub)),
+        ("Debian package, downloaded", filled(download_from_debian)),
+    ]
+
+
+def read_listed(listed: Listed, folder: Path) -> Dataset:
+    """Read a data set of the table from a folder with its files, once their digests hold.
+
+    Raises:
+        AbsentDataError: a file is missing.
+        DataError: a file is truncated or altered.
+    """
+    if listed.format == "idx":
+        return read_idx_folder(folder, listed)
+    ((name, digest),) = listed.files.items()
+    path = folder / name
+    if not path.is_file():
+        raise AbsentDataError(f"no file {name} in {folder}")
+    algorithm, _, expected = digest.partition(":")
+    with regular(path).open("rb") as file:
+        received = hashlib.file_digest(file, algorithm).hexdigest()
+    if received != expected:
+        raise DataError(
+            f"{path}: the file is truncated or altered ({algorithm}: expected {expected}, "
+            f"received {received})"
+        )
+    dataset = READERS[listed.format](path, listed.classes)
+    return replace(dataset, source=str(folder), listed=listed.name)
+
+
+def fill_cache(listed: Listed, download: Callable[[Listed, Path], None]) -> Dataset:
+    """Download into a private folder, check, and only then write into the cache."""
+    cache = cache_folder(listed.name)
+    with tempfile.TemporaryDirectory(prefix="fmae-download-") as temporary:
+        download(listed, Path(temporary))
+        dataset = read_listed(listed, Path(temporary))
+        try:
+            for path in [path for path in Path(temporary).iterdir() if path.is_file()]:
+                with path.open("rb") as file, atomic_write(cache / path.name) as target:
+                    shutil.copyfileobj(file, target)
+                # Of an IDX file gzipped and not, the one that was not downloaded may be damaged.
+                stem = path.name.removesuffix(".gz")
+                (cache / (stem if stem != path.name else f"{stem}.gz")).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning(
+                "%s: cannot be written, so the data set is downloaded each time: %s. Name another "
+                "folder: KERAS_HOME",
+                cache,
+                error,
+            )
+            return replace(dataset, source="a download that no cache could keep")
+    return replace(dataset, source=str(cache))
+
+
+def download_files(listed: Listed, folder: Path) -> None:
+    """Download the files of a data set from its publisher.
+
+    Not by Keras, whose `get_file` has no time limit, and checks no digest of Fashion-MNIST's.
+
+    Raises:
+        AbsentDataError: the server cannot be reached, has no such file, or is too slow.
+    """
+    for name in listed.files:
+        url = f"{listed.url}{name}{listed.packed}"
+        end = time.monotonic() + DOWNLOAD_LIMIT
+        logger.info("downloading %s", url)
+        try:
+            with (
+                urllib.request.urlopen(url, timeout=TIMEOUT) as answer,
+                atomic_write(folder / f"{name}{listed.packed}") as target,
+            ):
+                while chunk := answer.read(CHUNK):
+                    target.write(chunk)
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"not done within {DOWNLOAD_LIMIT:g} s")
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise AbsentDataError(f"{url}: {error}") from error
+
+
+def download_from_hub(listed: Listed, folder: Path) -> None:
+    """Download Fashion-MNIST's tables from the Hub, and write them as IDX files."""
+    from fmae_zoo.hub.client import HubClient
+    from fmae_zoo.hub.options import HubOptions
+
+    client = HubClient(HubOptions())
+    request = client.request("read", HUB_DATASET)
+    ask = client.api.dataset_info
+    try:
+        client.call(ask, HUB_DATASET, timeout=TIMEOUT, request=request, attempts=1)
+    except FmaeError:
+        # Without this one request a download would try again for half a minute; what the Hub's
+        # cache has is still found.
+        client = HubClient(HubOptions(local_files_only=True))
+    tables = {}
+    for split in ("train", "test"):
+        file = f"fashion_mnist/{split}-00000-of-00001.parquet"
+        try:
+            tables[split] = [client.download(HUB_DATASET, "main", file, kind="dataset")]
+        except HubError as error:
+            raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
+    data = read_parquet(tables, HUB_DATASET)
+    arrays = (data.train_images, data.labels[0], data.test_images, data.labels[1])
+    for name, array in zip(listed.files, arrays):
+        write_idx(folder / name, array)
+
+
+def download_from_debian(listed: Listed, folder: Path) -> None:
+    """Download Debian's package of Fashion-MNIST and unpack it, without installing it."""
+    if not Path("/etc/debian_version").exists():
+        raise AbsentDataError("this is not a Debian system")
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
+        package = next(Path(temporary).glob("dataset-fashion-mnist*.deb"), None)
+        if package is None:
+            raise DataError("apt-get download left no package")
+        _run(["dpkg-deb", "-x", str(package), temporary], temporary)
+        for name in listed.files:
+            unpacked = Path(temporary) / DEBIAN_FOLDER.relative_to("/") / f"{name}.gz"
+            os.replace(unpacked, folder / unpacked.name)
+
+
+def _run(command: list[str], folder: str) -> None:
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if result.returncode:
+        raise DataError(f"{' '.join(command)}: {result.stderr.strip() or result.returncode}")
+
+
+def read_hub(text: str) -> Dataset:
+    """Read a data set on the Hub: the Parquet files of `hf://[datasets/]NAMESPACE/NAME[@REVISION]`.
+
+    Raises:
+        DataError: there are none, or of several data sets.
+        HubError: the Hub does not give them.
+        ArgumentError: it is no such address.
+    """
+    from fmae_zoo.hub.address import COMMIT, HUB_PREFIX, HubAddress
+    from fmae_zoo.hub.client import HubClient
+    from fmae_zoo.hub.options import HubOptions
+
+    address = HubAddress.parse(HUB_PREFIX + text.removeprefix(HUB_PREFIX).removeprefix("datasets/"))
+    client = HubClient(HubOptions(timeout=DOWNLOAD_LIMIT))
+    repo, revision = address.repo, address.revision
+    info: Any = client.call(
+        client.api.dataset_info,
+        repo,
+        revision=revision,
+        timeout=TIMEOUT,
+        request=client.request("read", repo, revision),
+    )
+    names = sorted(str(file.rfilename) for file in info.siblings or ())
+    names = [name for name in names if HUB_FILES.fullmatch(name) and ".." not in name]
+    folders = {name.partition("/")[0] if "/" in name else "" for name in names}
+    if len(folders) != 1 or not COMMIT.fullmatch(str(info.sha)):
+        found = ", ".join(sorted(folders)) or "none"
+        raise DataError(f"{text}: expected Parquet files of one data set; found {found}")
+    files = [(name, client.download(repo, info.sha, name, kind="dataset")) for name in names]
+    return read_parquet(by_split(files), f"{HUB_PREFIX}{repo}@{info.sha}")

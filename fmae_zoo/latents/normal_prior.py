@@ -1,0 +1,31 @@
+"""A bottleneck without noise whose codes an objective makes a standard normal of."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from fmae_zoo.latents.base import LatentComponent
+from fmae_zoo.latents.deterministic import projected
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+
+
+class NormalPriorLatent(LatentComponent):
+    """A linear bottleneck of `size` values with a standard normal prior.
+
+    The posterior is one point, so there is no divergence: an objective compares the codes of a
+    batch with draws of the prior, as adversarial autoencoders do (Makhzani et al. 2015,
+    arXiv 1511.05644).
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset({"mean", "prior"})
+
+    type: Literal["normal_prior"]
+
+    @property
+    def noise_size(self) -> int:
+        """The prior's codes are the noise itself."""
+        return self.size
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size)}`."""
+        return {"mean": projected(features, self.size, "latent", seeds)}

@@ -1,0 +1,146 @@
+"""Codes that are made of the vectors of a learned codebook."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fmae_zoo.component import Width
+from fmae_zoo.latents.base import Draw, LatentComponent
+from fmae_zoo.latents.deterministic import projected
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+EPSILON = 1e-5
+"""Added to the use of each vector, so that none is divided by zero."""
+
+
+class VectorQuantizedLatent(LatentComponent):
+    """`size` values in groups of `dimension`; each group is the nearest vector of a codebook.
+
+    The gradient passes the choice as if it were none. The codebook follows moving averages of
+    what its vectors stand for; one that stands for less than `revive_below` groups a step is put
+    on a random group of the batch.
+
+    Source: van den Oord et al. 2017, Neural Discrete Representation Learning, arXiv 1711.00937,
+    with the moving averages of its appendix; revived vectors are Dhariwal et al. 2020, Jukebox,
+    arXiv 2005.00341.
+
+    Attributes:
+        dimension: values of a vector; `size` is a multiple of it.
+        vectors: in the codebook.
+        decay: share of the moving averages that each step keeps.
+        revive_below: use, in groups a step, under which a vector is put elsewhere.
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset({"mean", "commitment", "index"})
+
+    fixed_layers: ClassVar[frozenset[str]] = frozenset({"codebook"})
+
+    type: Literal["vector_quantized"]
+    dimension: Width = 8
+    vectors: int = Field(default=256, ge=2, le=65_536)
+    decay: float = Field(default=0.99, ge=0.0, lt=1.0)
+    revive_below: float = Field(default=0.01, ge=0.0, le=1e6)
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        if self.size % self.dimension:
+            raise ValueError(f"size: {self.size} is no multiple of dimension, {self.dimension}")
+        return self
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size)}`, before the choice of vectors."""
+        return {"mean": projected(features, self.size, "latent", seeds)}
+
+    def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
+        """Create the codebook `(vectors, dimension)`, and the moving averages behind it."""
+        import keras
+
+        layer.codebook = keras.layers.Embedding(
+            self.vectors,
+            self.dimension,
+            embeddings_initializer=seeds.glorot_uniform(),
+            trainable=False,
+            name="codebook",
+            dtype="float32",
+        )
+        layer.codebook.build()
+        layer.named = keras.layers.Identity(name="code", dtype="float32")
+        options = {"initializer": "ones", "trainable": False}
+        layer.use = layer.add_weight(shape=(self.vectors,), name="use", **options)
+        total = (self.vectors, self.dimension)
+        layer.total = layer.add_weight(shape=total, name="total", **options)
+        layer.total.assign(keras.ops.copy(layer.codebook.embeddings.value))
+
+    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+        """Return the nearest vectors, `(n, size)`."""
+        from keras import ops
+
+        groups = self._groups(parameters["mean"])
+        chosen = layer.codebook(self._nearest(groups, layer))
+        straight = groups + ops.stop_gradient(chosen - groups)
+        return layer.named(ops.reshape(straight, (-1, self.size)))
+
+    def draw(
+        self,
+        parameters: dict[str, Any],
+        layer: "LatentLayer",
+        samples: int = 1,
+        training: bool = False,
+        noise: Any = None,
+    ) -> Draw:
+        """Return the code; in training also move the codebook.
+
+        `commitment` is the squared distance of an image's groups from their vectors, `(n,)`;
+        `index` are the vectors' numbers, `(n, size / dimension)`.
+        """
+        from keras import ops
+
+        groups = self._groups(parameters["mean"])
+        index = self._nearest(groups, layer)
+        chosen = ops.stop_gradient(layer.codebook(index))
+        commitment = ops.sum(ops.square(groups - chosen), axis=(1, 2))
+        if training:
+            self._move(layer, ops.stop_gradient(groups), index)
+        straight = groups + ops.stop_gradient(chosen - groups)
+        code = ops.repeat(ops.reshape(straight, (-1, 1, self.size)), samples, axis=1)
+        nothing = ops.zeros_like(code[..., 0])
+        extra = {**parameters, "commitment": commitment, "index": index}
+        return Draw(code, nothing, nothing[:, 0], extra)
+
+    def _groups(self, mean: Any) -> Any:
+        from keras import ops
+
+        return ops.reshape(mean, (-1, self.size // self.dimension, self.dimension))
+
+    def _nearest(self, groups: Any, layer: "LatentLayer") -> Any:
+        """Return the number of the vector nearest to each group: `(n, groups)`."""
+        import numpy as np
+        from keras import ops
+
+        # The codebook by its layer, so that the graph of an encoder has it as a part.
+        numbers = ops.cast(ops.zeros_like(groups[:1, :1, 0]), "int32")
+        vectors = layer.codebook(numbers + np.arange(self.vectors, dtype="int32"))
+        squares = ops.sum(ops.square(vectors), axis=-1)
+        products = ops.matmul(groups, ops.transpose(vectors, (0, 2, 1)))
+        return ops.argmin(squares - 2.0 * products, axis=-1)
+
+    def _move(self, layer: "LatentLayer", groups: Any, index: Any) -> None:
+        from keras import ops
+
+        flat = ops.reshape(groups, (-1, self.dimension))
+        chosen = ops.one_hot(ops.reshape(index, (-1,)), self.vectors, dtype="float32")
+        use = self.decay * layer.use + (1.0 - self.decay) * ops.sum(chosen, axis=0)
+        sums = ops.matmul(ops.transpose(chosen), flat)
+        total = self.decay * layer.total + (1.0 - self.decay) * sums
+        count = ops.shape(flat)[0]
+        shuffled = ops.argsort(layer.noise((count,)))
+        some = ops.take(flat, ops.take(shuffled, ops.arange(self.vectors) % count), axis=0)
+        dead = ops.cast(use < self.revive_below, "float32")
+        use = dead + (1.0 - dead) * use
+        total = dead[:, None] * some + (1.0 - dead[:, None]) * total
+        layer.use.assign(use)
+        layer.total.assign(total)
+        layer.codebook.embeddings.assign(total / (use + EPSILON)[:, None])

@@ -1,0 +1,83 @@
+"""Squared error, and a critic that tells codes from draws of the prior."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fmae_zoo.component import Width
+from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+from fmae_zoo.objectives.squared_error import squared_error
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.spec import ModelSpec
+
+
+class Adversarial(ObjectiveComponent):
+    """Squared error, plus the cross-entropy of a critic that takes codes for the prior's.
+
+    The critic learns in the same step to tell them apart. Each side sees the other one's weights
+    as constants: `critic` moves the critic alone, `adversary` the encoder alone.
+
+    Source: Makhzani et al. 2015, Adversarial Autoencoders, arXiv 1511.05644; the encoder's loss
+    is the non-saturating one of Goodfellow et al. 2014, arXiv 1406.2661.
+
+    Attributes:
+        adversary_weight: of the cross-entropy, in nats, beside the squared error summed over
+            pixels.
+        units: widths of the critic's hidden layers.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"prior"})
+    term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "adversary", "critic")
+    loss_label: ClassVar[str] = "squared error, summed over pixels, and a critic"
+
+    type: Literal["adversarial"]
+    adversary_weight: float = Field(default=1.0, gt=0.0, le=1e6)
+    units: tuple[Width, ...] = Field(default=(128, 128), min_length=1, max_length=16)
+
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+        """Return the critic: codes `(n, size)` to logits `(n, 1)`, high for the prior's."""
+        import keras
+
+        from fmae_zoo.layers import family
+
+        def dense(width: int, name: str, activation: str, initial: Any) -> Any:
+            return family().Dense(
+                width, activation, kernel_initializer=initial, name=name, dtype="float32"
+            )
+
+        hidden = [
+            dense(width, f"hidden{number}", "relu", seeds.he_normal())
+            for number, width in enumerate(self.units, 1)
+        ]
+        logits = dense(1, "logits", "linear", seeds.glorot_uniform())
+        code = keras.Input((spec.latent.size,), name="code")
+        return keras.Sequential([code, *hidden, logits], name="critic")
+
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return the three terms of each image, `(n,)`: the last two in nats."""
+        from keras import ops
+
+        critic, code = model.critic, draw.code[:, 0]
+        noise = model.latent.noise((ops.shape(code)[0], model.spec.latent.noise_size))
+        of_prior = critic(model.latent.prior(noise))
+        of_codes = critic(ops.stop_gradient(code))
+        fixed = [
+            [ops.stop_gradient(ops.convert_to_tensor(each)) for each in variables]
+            for variables in (critic.trainable_variables, critic.non_trainable_variables)
+        ]
+        taken_for_prior, _ = critic.stateless_call(*fixed, code)
+        return {
+            "reconstruction": squared_error(batch["target"], logits[:, 0]),
+            "adversary": ops.softplus(-taken_for_prior[:, 0]),
+            "critic": ops.softplus(-of_prior[:, 0]) + ops.softplus(of_codes[:, 0]),
+        }
+
+    def weights(self, step: Any = None) -> dict[str, Any]:
+        """Return the weight of each term."""
+        return {"reconstruction": 1.0, "adversary": self.adversary_weight, "critic": 1.0}
