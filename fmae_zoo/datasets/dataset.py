@@ -20,6 +20,9 @@ VALIDATION_SIZE = 10_000
 SPLIT_SEED = 20170825
 """Of the permutation of the training images whose last tenth-thousand validates."""
 
+MAX_CLASSES = 100_000
+"""Of a data set, so that a label that is none is refused before a layer is as wide."""
+
 _SUFFIXES = re.compile(r"(\.(npz|npy|parquet|tar|tgz|gz))+$")
 
 
@@ -164,10 +167,6 @@ def check_dataset(data: Any) -> None:
             f"Expected data to be a Dataset, as load_data(NAME_OR_PATH) gives it; "
             f"received {type(data).__name__}"
         )
-
-
-MAX_CLASSES = 100_000
-"""Of a data set, so that a label that is none is refused before a layer is as wide."""
 
 
 def _check_arrays(what: str, images: Any, labels: Any, names: tuple[str, ...] | None) -> None:

@@ -66,7 +66,7 @@ def load_named(name: str) -> Dataset:
     """
     if name not in TABLE:
         raise DataError(f"{name!r} is the name of no listed data set: give data=, or --data PATH")
-    return load_data(None if name == DEFAULT else name)
+    return load_data(name)
 
 
 def find_data(report: Report | None = None) -> Dataset | None:
