@@ -48,6 +48,7 @@ _MODULES = {
     "WeightsError": "errors",
     "benchmark": "benchmarking",
     "evaluate": "evaluation",
+    "fit_samplers": "samplers.fitting",
     "list_models": "registry",
     "load": "loading",
     "load_data": "datasets",
@@ -67,6 +68,7 @@ _NEED_KERAS = {
     "Classifier",
     "CodeMixture",
     "evaluate",
+    "fit_samplers",
     "publish",
     "push",
     "stock",
@@ -120,6 +122,7 @@ if TYPE_CHECKING:
     from fmae_zoo.mixture import CodeMixture as CodeMixture
     from fmae_zoo.registry import list_models as list_models
     from fmae_zoo.registry import register as register
+    from fmae_zoo.samplers.fitting import fit_samplers as fit_samplers
     from fmae_zoo.spec import ModelSpec as ModelSpec
     from fmae_zoo.training.run import train as train
     from fmae_zoo.verification import verify as verify

@@ -1,6 +1,12 @@
 """Augmentation of images, by numpy's generator: the same on every backend."""
 
+from typing import NamedTuple
+
 import numpy as np
+
+from fmae_zoo.component import Shape
+from fmae_zoo.images import as_images, shape_of
+from fmae_zoo.recipe import Noise, PatchMask, Recipe
 
 SHIFT = 14
 """An image is shifted by up to one in so many pixels of its shorter side, at least by one."""
@@ -65,3 +71,78 @@ def erased(images: np.ndarray, rng: np.random.Generator, share: float = 0.5) -> 
     result = images.copy()
     result[inside] = rng.random((int(inside.sum()), channels), dtype=np.float32)
     return result
+
+
+class EpochImages(NamedTuple):
+    """What a model is trained on in one epoch.
+
+    Attributes:
+        inputs: float32 `(n, height, width, channels)`.
+        targets: what is made of them, of the same shape, in [0, 1].
+        mask: uint8 `(n, height, width)`, 1 where a pixel is hidden; None where the recipe hides
+            none.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    mask: np.ndarray | None
+
+
+def epoch_of(
+    images: np.ndarray,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    epoch: int = 0,
+    hidden: float = 0.0,
+) -> EpochImages:
+    """Return one epoch's inputs and targets: mirrored, binarised, noisy and masked by the recipe.
+
+    Args:
+        images: uint8 `(n, height, width)`, or in colour `(n, height, width, 3)`, in the order of
+            the epoch.
+        recipe: of the training.
+        rng: numpy's, so that an epoch is the same on every backend.
+        epoch: from 0; masks end with `recipe.mask.until`.
+        hidden: what a pixel is that a mask hides.
+    """
+    if recipe.augment:
+        images = mirrored(images, rng)
+    if recipe.binarise:
+        images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
+    shape = shape_of(images)
+    inputs = targets = as_images(images, shape)
+    if recipe.noise is not None:
+        inputs = noisy(targets, recipe.noise, rng)
+    if recipe.mask is None or epoch >= recipe.mask.until * recipe.epochs:
+        return EpochImages(inputs, targets, None)
+    mask = patch_mask(len(images), shape, recipe.mask, rng)
+    return EpochImages(masked(inputs, mask, hidden), targets, mask)
+
+
+def noisy(images: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
+    """Return images, float32 `(n, height, width, channels)` in [0, 1], with noise."""
+    if noise.type == "gaussian":
+        result = rng.standard_normal(images.shape, dtype=np.float32)
+        result *= np.float32(noise.amount)
+        result += images
+        return np.clip(result, 0.0, 1.0, out=result)
+    drawn = rng.random(images.shape[:3], dtype=np.float32)[..., np.newaxis]
+    result = np.where(drawn < noise.amount, np.float32(0.0), images)
+    if noise.type == "salt_pepper":
+        result = np.where(drawn < noise.amount / 2, np.float32(1.0), result)
+    return result
+
+
+def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
+    """Return uint8 `(count, height, width)`: 1 where a patch is hidden, 0 elsewhere."""
+    height, width, _ = shape
+    rows, columns = (-(-side // mask.patch) for side in (height, width))
+    blank = rng.random((count, rows, columns)) < mask.probability
+    blank &= rng.random((count, 1, 1)) < mask.images
+    blank = blank.astype(np.uint8)
+    return blank.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)[:, :height, :width]
+
+
+def masked(images: np.ndarray, mask: np.ndarray, hidden: float) -> np.ndarray:
+    """Return images `(n, height, width, channels)` whose masked pixels are `hidden`."""
+    return np.where(mask[..., np.newaxis] != 0, np.float32(hidden), images)

@@ -10,31 +10,34 @@ import numpy as np
 from keras import ops
 
 from fmae_zoo.arguments import check_integer, check_seed
+from fmae_zoo.augmentation import masked
 from fmae_zoo.component import Shape
-from fmae_zoo.errors import ArgumentError, FmaeError, WeightsError
+from fmae_zoo.errors import ArgumentError, ImagesError, WeightsError
 from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
 from fmae_zoo.inference import predicted
 from fmae_zoo.latents import Draw
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
 from fmae_zoo.layers.plain import is_plain
-from fmae_zoo.objectives.base import Batch
+from fmae_zoo.samplers.generating import PREDICT_BATCH, Generating
 from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.batch import MeanLoss, batch_of, beside_weights, named
+from fmae_zoo.training.classification import class_numbers
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
 from fmae_zoo.weights import named_in, named_variables
 
-PREDICT_BATCH = 500
 _one_at_a_time = threading.RLock()
 """Held while a model is built: the policy that it sets is the process's."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Autoencoder(Trainable, keras.Model):
+class Autoencoder(Generating, Trainable, keras.Model):
     """The model that a spec describes.
 
     Calling it on images `(n, height, width, channels)` of the spec's shape, floats in [0, 1] or
-    uint8 in 0..255, returns a dictionary of all that the loss needs: what the latent gives
+    uint8 in 0..255 (where the spec has classes, on a dictionary of them as `image`, and integers
+    `(n,)` as `label`), returns a dictionary of all that the loss needs: what the latent gives
     (`mean`, and `log_variance` where there is a posterior; `kl` and `log_ratio`, as
     `latents.Draw` has them), the `code` and the decoder's `logits`. The sigmoid of the logits is
     the image. Where the objective draws several codes of an image, the second axis of code,
@@ -47,7 +50,8 @@ class Autoencoder(Trainable, keras.Model):
             `Classifier` on it to be saved by.
         posterior: images to all parameters of the latent; shares the encoder's layers.
         latent: the `LatentLayer`, which owns what the latent learns besides.
-        decoder: plain Functional model, codes `(n, latent size)` to logits.
+        decoder: plain Functional model, codes `(n, latent size)` to logits; where the spec has
+            classes, a dictionary of them as `code` and the `label` of each.
         critic: what the objective itself learns, a Keras model, or None.
 
     Args:
@@ -68,17 +72,24 @@ class Autoencoder(Trainable, keras.Model):
             image = keras.Input(spec.shape, name="image")
             parameters = spec.latent.parameters(spec.network.encode(image, seeds), seeds)
             code = keras.Input((spec.latent.size,), name="code")
-            logits = spec.network.decode(code, spec.shape, seeds)
+            read, told = code, code
+            if spec.classes is not None:
+                label = keras.Input((), dtype="int32", name="label")
+                read = {"code": code, "label": label}
+                told = ops.concatenate([code, ops.one_hot(label, spec.classes)], axis=-1)
+            logits = spec.network.decode(told, spec.shape, seeds)
             self.latent = LatentLayer(spec.latent, self.seed, seeds, spec.shape)
             # Named after the entry, so that two entries' parts go into one Functional model.
             named = f"{self.name}_encoder"
             self.encoder = keras.Model(image, self.latent.code(parameters), name=named)
             self.encoder.spec = spec
             self.posterior = keras.Model(image, parameters, name=f"{self.name}_posterior")
-            self.decoder = keras.Model(code, logits, name=f"{self.name}_decoder")
+            self.decoder = keras.Model(read, logits, name=f"{self.name}_decoder")
             # A function, for the layer does not own these weights.
             self.latent.parameters_of = lambda images: self.posterior(images, training=False)
             self.critic = spec.objective.module(spec, seeds)
+        self.fitted = {}
+        self.sampler = None
         self.mean_loss = MeanLoss()
         self.term_trackers = [keras.metrics.Mean(name) for name in spec.objective.term_names]
         self.steps = self._counter("steps", 0)
@@ -117,13 +128,17 @@ class Autoencoder(Trainable, keras.Model):
             raise WeightsError(f"{self.name}: in no part of the model: {', '.join(lost)}")
         return parts
 
-    def call(self, images: Any, training: bool = False) -> dict[str, Any]:
+    def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
         """Return what the latent gives, the code and the logits."""
-        parameters = self.posterior(in_unit_range(images), training=training)
+        batch = named(inputs, self.spec.classes)
+        parameters = self.posterior(in_unit_range(batch["image"]), training=training)
         samples = self.spec.objective.codes
         draw = self.latent.draw(parameters, samples, training)
         flat = ops.reshape(draw.code, (-1, self.spec.latent.size))
-        logits = self.decoder(flat, training=training)
+        read = flat
+        if self.spec.classes is not None:
+            read = {"code": flat, "label": ops.repeat(batch["label"], samples, axis=0)}
+        logits = self.decoder(read, training=training)
         outputs = {"code": flat, "logits": logits, "log_ratio": draw.log_ratio[:, 0]}
         if samples > 1:
             logits = ops.reshape(logits, (-1, samples, *logits.shape[1:]))
@@ -187,10 +202,12 @@ class Autoencoder(Trainable, keras.Model):
         The target is `y` where one is given (the whole image of a masked one), else `x`. A
         dictionary as `y` holds it as `image`, and beside it what the objective asked for.
         """
-        batch = _batch(x, y)
+        batch = batch_of(x, y)
+        step = ops.cast(self.steps, "float32") if training else None
+        if step is not None:
+            batch["step"] = step
         draw, logits = self._drawn(y_pred)
         terms = self.spec.objective.terms(batch, draw, logits, self)
-        step = ops.cast(self.steps, "float32") if training else None
         weights = self.spec.objective.weights(step)
         weighted = [weights[name] * term for name, term in terms.items()]
         of_images = sum(term for term in weighted if len(term.shape))
@@ -222,7 +239,7 @@ class Autoencoder(Trainable, keras.Model):
         if not self.has_metrics:
             return self.get_metrics_result()
         _, logits = self._drawn(y_pred)
-        target = _batch(x, y)["target"]
+        target = batch_of(x, y)["target"]
         return super().compute_metrics(x, target, ops.sigmoid(logits[:, 0]), sample_weight)
 
     def _count_step(self, loss: Any) -> None:
@@ -246,9 +263,12 @@ class Autoencoder(Trainable, keras.Model):
     ) -> Any:
         """Train as `keras.Model.fit` does, by the calls that suit the backend.
 
+        Samplers that were fitted to the codes are dropped, for the codes change.
+
         Args:
-            x: images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`; or what
-                else Keras takes.
+            x: images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`; where
+                the spec has classes `{"image": images, "label": labels}`; or what else Keras
+                takes that gives such batches.
             y: the images to reconstruct, where they are not `x`, which then may be noisy.
             batch_size: images in a step; 32 by default.
             epochs: over the images.
@@ -262,14 +282,17 @@ class Autoencoder(Trainable, keras.Model):
             ArgumentError: the batch size is no integer of 1 or more.
         """
         if options.get("class_weight") is not None:
-            raise ArgumentError("class_weight needs labels, and an autoencoder has none")
+            raise ArgumentError(
+                "class_weight is for classifiers; an autoencoder takes sample_weight, of each image"
+            )
         if "validation_batch_size" in options:
             size = _checked_batch_size(options["validation_batch_size"])
             options["validation_batch_size"] = size
-        y = _beside_weights(x, y, options)
+        y = beside_weights(x, y, options)
         with ExitStack() as checks:
             source = checks.enter_context(checked(self.check_data, x, y))
             options["validation_data"] = self._held_out(options.get("validation_data"), checks)
+            self.forget_samplers()
             return super().fit(
                 source,
                 y,
@@ -287,7 +310,7 @@ class Autoencoder(Trainable, keras.Model):
         if not isinstance(validation_data, tuple | list):
             return checks.enter_context(checked(self.check_data, validation_data))
         x, y, weights = keras.utils.unpack_x_y_sample_weight(tuple(validation_data))
-        y = _beside_weights(x, y, {"sample_weight": weights})
+        y = beside_weights(x, y, {"sample_weight": weights})
         checks.enter_context(checked(self.check_data, x, y))
         return x, y, weights
 
@@ -305,9 +328,18 @@ class Autoencoder(Trainable, keras.Model):
             ImagesError, ArgumentError: as `fit`.
         """
         size = _checked_batch_size(batch_size)
-        y = _beside_weights(x, y, options)
+        y = beside_weights(x, y, options)
         with checked(self.check_data, x, y) as source:
             return super().evaluate(source, y, batch_size=size, verbose=verbose, **options)
+
+    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+        """Train on one batch as `keras.Model.train_on_batch` does.
+
+        Raises:
+            ImagesError, ArgumentError: as `fit`.
+        """
+        self.forget_samplers()
+        return super().train_on_batch(x, y, *args, **options)
 
     def check_data(self, x: Any, y: Any) -> None:
         """Refuse NumPy's arrays that `fit` and `evaluate` cannot take for images.
@@ -318,9 +350,26 @@ class Autoencoder(Trainable, keras.Model):
         Raises:
             ImagesError: as `fit`.
         """
-        check_training_images(x, y, self.image_shape)
+        batch = named(x, self.spec.classes)
+        check_training_images(batch["image"], y, self.image_shape)
+        if self.spec.classes is not None:
+            label = batch["label"]
+            if not isinstance(label, np.ndarray) or label.ndim != 1:
+                received = getattr(label, "shape", f"a {type(label).__name__}")
+                raise ArgumentError(f"Expected an array of labels (n,); received {received}")
+            class_numbers(label, len(batch["image"]), self.spec.classes)
+        if self.spec.objective.reads_mask:
+            hidden = y.get("mask") if isinstance(y, dict) else None
+            expected = batch["image"].shape[:3]
+            if getattr(hidden, "shape", None) != expected:
+                raise ArgumentError(
+                    f"The loss is of hidden pixels: expected y as a dictionary of the whole images "
+                    f"as 'image', and of the 'mask' that they are hidden by, {expected}"
+                )
 
-    def encode(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+    def encode(
+        self, images: Any, batch_size: int = PREDICT_BATCH, *, mask: Any = None
+    ) -> np.ndarray:
         """Return latent means: float32 `(n, latent size)`. Deterministic.
 
         They are computed by weights into which BatchNorm is folded: hooks of layers see `fit` and
@@ -330,19 +379,39 @@ class Autoencoder(Trainable, keras.Model):
             images: uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`,
                 or grey ones `(n, height, width)`.
             batch_size: images in one call of the network.
+            mask: pixels to hide, as the network was trained with hidden ones: True, or not 0,
+                `(n, height, width)`.
 
         Raises:
             ImagesError: anything else.
         """
-        return predicted(self.encoder, as_images(images, self.image_shape), batch_size)
+        array = as_images(images, self.image_shape)
+        if mask is not None:
+            hidden = to_numpy(mask, "a mask")
+            if hidden.shape != array.shape[:3]:
+                raise ImagesError(
+                    f"Expected a mask of shape {array.shape[:3]}; received {hidden.shape}"
+                )
+            if hidden.dtype.kind not in "biuf" or np.isnan(hidden).any():
+                raise ImagesError("Expected a mask of booleans or numbers; received others")
+            array = masked(array, hidden, self.spec.network.hidden)
+        return predicted(self.encoder, array, batch_size)
 
-    def decode(self, codes: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+    def decode(
+        self, codes: Any, batch_size: int = PREDICT_BATCH, *, label: Any = None
+    ) -> np.ndarray:
         """Return the images of codes `(n, latent size)`.
 
         They are float32 `(n, height, width, channels)` in [0, 1].
 
+        Args:
+            codes: as `encode` returns them.
+            batch_size: codes in one call of the network.
+            label: where the spec has classes, that of all images, or of each: integers `(n,)`.
+
         Raises:
-            ArgumentError: the codes have another shape, or are no finite numbers.
+            ArgumentError: the codes have another shape, or are no finite numbers; there is no
+                label and the decoder is told one, or the other way round.
         """
         try:
             codes = np.asarray(to_numpy(codes), dtype=np.float32)
@@ -354,38 +423,57 @@ class Autoencoder(Trainable, keras.Model):
             )
         if not np.isfinite(codes).all():
             raise ArgumentError("Expected finite codes; received NaN or infinity.")
-        return predicted(self.decoder, codes, batch_size, activation="sigmoid")
+        read = self._read_by_decoder(codes, label)
+        return predicted(self.decoder, read, batch_size, activation="sigmoid")
 
-    def reconstruct(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
+    def _read_by_decoder(self, codes: np.ndarray, label: Any) -> Any:
+        classes = self.spec.classes
+        if (label is None) != (classes is None):
+            expected = (
+                "no label: its decoder is told none"
+                if classes is None
+                else (
+                    f"label=, an integer in 0..{classes - 1} or one for each image: its decoder is "
+                    "told the class"
+                )
+            )
+            raise ArgumentError(f"{self.spec.name}: expected {expected}")
+        if classes is None:
+            return codes
+        each = to_numpy(label, "labels")
+        each = np.full(len(codes), each) if each.ndim == 0 else each
+        return {"code": codes, "label": class_numbers(each, len(codes), classes)}
+
+    def reconstruct(
+        self,
+        images: Any,
+        batch_size: int = PREDICT_BATCH,
+        *,
+        label: Any = None,
+        mask: Any = None,
+    ) -> np.ndarray:
         """Return reconstructions of images as `encode` takes them.
 
         They are float32 `(n, height, width, channels)` in [0, 1].
 
+        Args:
+            images: as of `encode`.
+            batch_size: images in one call of the network.
+            label: as of `decode`; another one than the image's gives its style in that class.
+            mask: as of `encode`; what it hides is made up.
+
         Raises:
             ImagesError: as `encode`.
+            ArgumentError: as `decode`.
         """
-        return self.decode(self.encode(images, batch_size), batch_size)
+        return self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)
 
-    def generate(self, count: int, seed: int = 0, batch_size: int = PREDICT_BATCH) -> np.ndarray:
-        """Return images decoded from draws of the prior.
-
-        They are float32 `(count, height, width, channels)` in [0, 1]. The draws are numpy's, so
-        the same seed gives the same codes on every backend.
-
-        Raises:
-            FmaeError: the latent has no prior.
-            ArgumentError: count or seed is no integer of 0 or more.
-        """
-        check_integer("count", count, 0)
-        check_integer("seed", seed, 0)
-        if not self.spec.latent.has_prior:
-            raise FmaeError(
-                f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
-                "draw from. Fit a CodeMixture, or take a variational entry: fmae list '*vae*'"
-            )
-        shape = (count, self.spec.latent.noise_size)
-        noise = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-        return self.decode(self.latent.prior(noise), batch_size)
+    def input_signature(self) -> list[Any]:
+        """Return the inputs that an exported model has, if nothing else is said."""
+        [image] = super().input_signature()
+        if self.spec.classes is None:
+            return [image]
+        return [{"image": image, "label": keras.InputSpec(shape=(None,), dtype="int32")}]
 
     def get_config(self) -> dict[str, Any]:
         """Return spec and seed."""
@@ -399,38 +487,6 @@ class Autoencoder(Trainable, keras.Model):
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         """Build the model again from `get_config`'s dictionary."""
         return cls(**config)
-
-
-def _beside_weights(x: Any, y: Any, options: dict[str, Any]) -> Any:
-    """Return the target: Keras takes weights of samples for nothing where there is none."""
-    if options.get("sample_weight") is None or not hasattr(x, "shape"):
-        return y
-    options["sample_weight"] = to_numpy(options["sample_weight"], "sample_weight")
-    return x if y is None else y
-
-
-def _batch(x: Any, y: Any) -> Batch:
-    """Return the image, the target, both float32 in [0, 1], and what else is known of them."""
-    target = x if y is None else y
-    batch = dict(target) if isinstance(target, dict) else {"image": target}
-    if "image" not in batch:
-        raise ArgumentError(f"Expected a target with an 'image'; received {sorted(batch)}")
-    batch["target"] = ops.cast(in_unit_range(batch["image"]), "float32")
-    if x is not None:
-        batch["image"] = ops.cast(in_unit_range(x), "float32")
-    return batch
-
-
-@keras.saving.register_keras_serializable(package="fmae_zoo")
-class MeanLoss(keras.losses.Loss):
-    """The mean over images of losses that were computed already, as Keras takes means.
-
-    With sample weights, and divided among replicas, as for any other of Keras' losses.
-    """
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Return the losses `(n,)`, which are given as predictions."""
-        return y_pred
 
 
 def _checked_batch_size(batch_size: Any) -> int | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.component import Shape
-from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
+from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError, WeightsError
 from fmae_zoo.files import SAVING, has_digest, sha256_of, write_text
 from fmae_zoo.head import HEAD_FILE, Head
 from fmae_zoo.hub.options import DEFAULT_OPTIONS, HubOptions
@@ -28,6 +28,8 @@ ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
 CRITIC_FILE = "critic.safetensors"
 """What an objective learns itself, where it does."""
+SAMPLERS_FILE = "samplers.safetensors"
+"""Samplers that were fitted to the codes after the training."""
 CLASSIFIER_FILE = "classifier.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
@@ -44,6 +46,7 @@ RECORDED_FILES = (
     ENCODER_FILE,
     DECODER_FILE,
     CRITIC_FILE,
+    SAMPLERS_FILE,
     CLASSIFIER_FILE,
     GOLDEN_FILE,
     *TRAINING_FILES,
@@ -265,7 +268,27 @@ class Entry:
         files = self.obtain(*(f"{name}.safetensors" for name in wanted))
         for variables, file in zip(wanted.values(), files):
             load_weights(variables, *file)
-        return model if part is None else getattr(model, part)
+        if part is not None:
+            return getattr(model, part)
+        self._give_samplers(model)
+        return model
+
+    def _give_samplers(self, model: "Autoencoder") -> None:
+        """Give a model the samplers that were fitted to its codes, and the name of its default.
+
+        Raises:
+            WeightsError: they are damaged, or the manifest names one that is not there.
+        """
+        from fmae_zoo.samplers import read_samplers
+
+        manifest = self.manifest
+        if SAMPLERS_FILE in manifest.files:
+            [file] = self.obtain(SAMPLERS_FILE)
+            model.fitted = read_samplers(*file, self.spec.latent.size)
+        try:
+            model.sampler = manifest.sampler or None
+        except ArgumentError as error:
+            raise WeightsError(f"{self.folder}: {error}") from None
 
     def _build_classifier(self, pretrained: bool, seed: int, precision: str | None) -> "Classifier":
         from fmae_zoo.autoencoder import Autoencoder
@@ -292,6 +315,7 @@ def save(
     folder: str | Path,
     training: TrainingRecord | None = None,
     images: Any = None,
+    labels: Any = None,
 ) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
@@ -306,6 +330,8 @@ def save(
         training: how the weights came to be.
         images: as the model takes them; the first eight go into the goldens, and with these to
             whoever gets the model. By default they are Fashion-MNIST's, made to fit.
+        labels: of the images, an array, for a model whose decoder is told them; each class in turn
+            by default.
 
     Returns:
         The folder.
@@ -318,6 +344,7 @@ def save(
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
+    from fmae_zoo.samplers import tensors_of
     from fmae_zoo.weights import count_of, named_variables, save_tensors, save_weights
 
     if not isinstance(model, (Autoencoder, Classifier)):
@@ -352,7 +379,10 @@ def save(
             head.write(new)
         for name, variables in stored.items():
             save_weights(variables, new / name)
-        save_tensors(golden_of(model, images), new / GOLDEN_FILE)
+        save_tensors(golden_of(model, images, labels), new / GOLDEN_FILE)
+        if isinstance(model, Autoencoder) and model.fitted:
+            save_tensors(tensors_of(model.fitted), new / SAMPLERS_FILE)
+            manifest = manifest.model_copy(update={"sampler": model.sampler or ""})
         if training is not None:
             for name in TRAINING_FILES:
                 if (folder / name).is_file():
@@ -426,17 +456,22 @@ def record_files(folder: Path, manifest: Manifest) -> Manifest:
     return manifest.model_copy(update={"files": files})
 
 
-def golden_of(model: "Autoencoder | Classifier", images: Any = None) -> dict[str, np.ndarray]:
+def golden_of(
+    model: "Autoencoder | Classifier", images: Any = None, labels: Any = None
+) -> dict[str, np.ndarray]:
     """Return a few images, and the outputs every backend must give, computed in float32.
 
-    They are the codes and reconstructions of an autoencoder, the probabilities of a classifier.
+    They are the codes and reconstructions of an autoencoder, with the labels that its decoder is
+    told where it is, and the probabilities of a classifier.
 
     Raises:
         ImagesError: the images are none, or of another shape or type than the model takes.
+        ArgumentError: the labels are neither integers in the range of the classes nor one-hot.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
     from fmae_zoo.images import array_shape, as_images, to_numpy
+    from fmae_zoo.training.classification import class_numbers
 
     shape = model.image_shape
     images = _sample_images(shape) if images is None else to_numpy(images)[:GOLDEN_IMAGES]
@@ -448,8 +483,13 @@ def golden_of(model: "Autoencoder | Classifier", images: Any = None) -> dict[str
         exact = Autoencoder(model.spec, dtype="float32")
         exact.set_weights(model.get_weights())
         model = exact
-    codes = model.encode(images)
-    return {"images": images, "codes": codes, "reconstructions": model.decode(codes)}
+    golden = {"images": images, "codes": model.encode(images)}
+    label = None
+    if model.spec.classes is not None:
+        in_turn = np.arange(len(images)) % model.spec.classes
+        label = in_turn if labels is None else labels[: len(images)]
+        label = golden["labels"] = class_numbers(label, len(images), model.spec.classes)
+    return golden | {"reconstructions": model.decode(golden["codes"], label=label)}
 
 
 def _sample_images(shape: Shape) -> np.ndarray:

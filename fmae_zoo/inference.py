@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from fmae_zoo import layers
 from fmae_zoo._backend import is_on_cpu
@@ -24,18 +24,23 @@ _calls: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
 
 def predicted(
-    model: Any, inputs: np.ndarray, batch_size: int, activation: str = "linear"
+    model: Any,
+    inputs: np.ndarray | dict[str, np.ndarray],
+    batch_size: int,
+    activation: str = "linear",
 ) -> np.ndarray:
     """Return the float32 outputs of a model, activated, for inputs or for none.
+
+    A model of several inputs is asked as Keras does it.
 
     Raises:
         ArgumentError: the batch size is no integer of 1 or more.
     """
     check_integer("batch_size", batch_size, 1)
-    if not len(inputs):
+    if not len(tree.flatten(inputs)[0]):
         return np.zeros((0, *model.output_shape[1:]), dtype=np.float32)
-    steps = None if layers.is_plain() else steps_of(model)
-    if steps is None or inputs.shape[1:] != model.input_shape[1:]:
+    steps = None if layers.is_plain() or isinstance(inputs, dict) else steps_of(model)
+    if isinstance(inputs, dict) or steps is None or inputs.shape[1:] != model.input_shape[1:]:
         with restored(model):
             outputs = model.predict(inputs, batch_size=batch_size, verbose=0)
         outputs = ops.convert_to_tensor(outputs, "float32")

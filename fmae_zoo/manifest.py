@@ -105,6 +105,8 @@ class Manifest(Component):
         results: figure by figure, as `evaluate` returned them.
         evaluations: how each of them came to be.
         seeds: repeated trainings with other seeds, by seed.
+        sampler: the name of the one that `generate` draws from by default; the latent's prior, or
+            the first that was fitted, where there is no name.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -118,6 +120,7 @@ class Manifest(Component):
     results: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
     seeds: dict[str, SeedRecord] = Field(default_factory=dict)
+    sampler: str = ""
     hub: HubRecord = HubRecord()
 
     @classmethod

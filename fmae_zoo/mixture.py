@@ -9,16 +9,7 @@ from fmae_zoo.arguments import check_integer, check_seed
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import to_numpy
-
-COMPONENTS = 10
-MAX_CODES = 20_000
-"""Codes that the mixture is fitted to, at most."""
-
-MAX_WIDTH = 256
-"""Wider codes have covariances of too many values for so many codes."""
-
-FLOOR = 1e-4
-"""Added to each variance, as a share of the mean variance of the codes."""
+from fmae_zoo.samplers.mixture import COMPONENTS, MAX_CODES, MAX_WIDTH, Mixture
 
 
 @dataclass(frozen=True)
@@ -59,8 +50,6 @@ class CodeMixture:
             ArgumentError: it is no `Autoencoder`, the codes are wider, or another argument is out
                 of its range.
         """
-        from sklearn.mixture import GaussianMixture
-
         if not isinstance(model, Autoencoder):
             raise ArgumentError(f"model is {model!r}; expected an Autoencoder")
         check_integer("components", components, 1)
@@ -71,17 +60,12 @@ class CodeMixture:
                 f"{model.spec.name}: codes of {size:,} values; a mixture takes {MAX_WIDTH} at most"
             )
         array = to_numpy(images)
-        codes = model.encode(array[:MAX_CODES] if array.ndim else array).astype(np.float64)
+        codes = model.encode(array[:MAX_CODES] if array.ndim else array)
         if len(codes) < 2 * components:
             raise ImagesError(f"{len(codes)} images; {components} components need twice as many")
-        distinct = len(np.unique(codes[: 100 * components], axis=0))
-        mixture = GaussianMixture(
-            min(components, distinct),
-            reg_covar=max(FLOOR * codes.var(axis=0).mean(), 1e-9),
-            random_state=seed,
-        ).fit(codes)
-        factors = np.linalg.cholesky(mixture.covariances_)
-        return cls(model, mixture.weights_, mixture.means_, factors)
+        mixture = Mixture.fit(codes, seed, components)
+        assert mixture is not None
+        return cls(model, mixture.weights, mixture.means, mixture.factors)
 
     def codes(self, count: int, seed: int = 0) -> np.ndarray:
         """Return draws: float32 `(count, latent size)`.
@@ -91,18 +75,27 @@ class CodeMixture:
         """
         check_integer("count", count, 0)
         check_seed(seed)
-        rng = np.random.default_rng(seed)
-        chosen = rng.choice(len(self.weights), size=count, p=self.weights)
-        codes = rng.standard_normal((count, self.means.shape[1]))
-        for component, (mean, factor) in enumerate(zip(self.means, self.factors)):
-            own = chosen == component
-            codes[own] = mean + codes[own] @ factor.T
-        return codes.astype(np.float32)
+        return self._mixture.codes(count, np.random.default_rng(seed))
 
-    def generate(self, count: int, seed: int = 0) -> np.ndarray:
+    @property
+    def _mixture(self) -> Mixture:
+        return Mixture(self.weights, self.means, self.factors)
+
+    def generate(self, count: int, seed: int = 0, *, label: Any = None) -> np.ndarray:
         """Return images decoded from draws: float32 `(count, height, width, channels)` in [0, 1].
 
+        Args:
+            count: of images.
+            seed: of the draws.
+            label: as of `Autoencoder.generate`, for a model whose decoder is told the class.
+
         Raises:
-            ArgumentError: as `codes`.
+            ArgumentError: as `codes`, and `Autoencoder.decode`.
         """
-        return self.model.decode(self.codes(count, seed))
+        check_integer("count", count, 0)
+        check_seed(seed)
+        rng, classes = np.random.default_rng(seed), self.model.spec.classes
+        codes = self._mixture.codes(count, rng)
+        if label is None and classes is not None:
+            label = rng.integers(0, classes, count)
+        return self.model.decode(codes, label=label)

@@ -1,7 +1,8 @@
 """Progress on stderr: a bar with time left."""
 
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -12,6 +13,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+if TYPE_CHECKING:
+    from fmae_zoo.training.many import Job
 
 
 class RichProgress:
@@ -44,6 +48,55 @@ class RichProgress:
             epoch=f"{min(epoch + 1, epochs)}/{epochs}",
             loss=f"{loss:.4g}",
         )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+class JobsProgress:
+    """Shows a bar for each of many trainings, and one over all: `train_all(..., report=view)`."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("epochs"),
+            TextColumn("{task.fields[state]}", style="dim"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, jobs: Sequence["Job"]) -> None:
+        """Report the jobs as they are; those that wait have no bar yet."""
+        whole = sum(job.spec.recipe.epochs for job in jobs)
+        done = sum(self._finished(job) for job in jobs)
+        self._update("all", done, whole, "")
+        for job in jobs:
+            title = f"{job.name}, seed {job.seed}"
+            if job.state == "waiting" or (job.state == "done" and title not in self._tasks):
+                continue
+            self._update(title, self._finished(job), job.spec.recipe.epochs, job.state)
+
+    def _finished(self, job: "Job") -> int:
+        return job.spec.recipe.epochs if job.state == "done" else job.epochs
+
+    def _update(self, title: str, completed: int, total: int, state: str) -> None:
+        if title not in self._tasks:
+            self._tasks[title] = self._progress.add_task(title, total=total, state=state)
+        self._progress.update(self._tasks[title], completed=completed, state=state)
+        if state in ("done", "failed"):
+            self._progress.stop_task(self._tasks[title])
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -28,6 +28,25 @@ class PatchMask(Component):
     until: float = Field(default=1.0, gt=0.0, le=1.0)
 
 
+class Noise(Component):
+    """Noise in all input images, anew in every epoch; the target stays clean.
+
+    `gaussian` adds normal noise, and cuts the sum off at 0 and 1; `masking` makes pixels black;
+    `salt_pepper` makes pixels black or white, with the same probability.
+
+    Source: Vincent et al. 2010, "Stacked Denoising Autoencoders: Learning Useful Representations
+    in a Deep Network with a Local Denoising Criterion", JMLR 11.
+
+    Attributes:
+        type: of the noise.
+        amount: its standard deviation, where a pixel is in [0, 1], of `gaussian`; of the others
+            the probability of a pixel, with all of its channels, to be changed.
+    """
+
+    type: Literal["gaussian", "salt_pepper", "masking"]
+    amount: float = Field(gt=0.0, le=1.0)
+
+
 class Restart(Component):
     """The cosine schedule begins again, from another rate, and ends with the last epoch.
 
@@ -63,6 +82,7 @@ class Recipe(Component):
         binarise: draw each pixel from a Bernoulli of its intensity, anew in every epoch
             (Salakhutdinov and Murray 2008): for a Bernoulli likelihood.
         mask: patches blanked at the input.
+        noise: at the input, below the patches.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
@@ -80,6 +100,7 @@ class Recipe(Component):
     augment: bool = False
     binarise: bool = False
     mask: PatchMask | None = None
+    noise: Noise | None = None
 
     @model_validator(mode="after")
     def _momentum_has_an_optimizer(self) -> Self:

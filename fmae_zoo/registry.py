@@ -119,8 +119,9 @@ def entries() -> list[Entry]:
 
 
 def bundled() -> list[Entry]:
-    """Return the entries that come with the package, sorted by name and tag."""
-    return [entry for entry in entries() if entry.folder and entry.folder.parent == BUNDLED]
+    """Return the autoencoders that come with the package, sorted by name and tag."""
+    found = [entry for entry in entries() if entry.folder and entry.folder.parent == BUNDLED]
+    return [entry for entry in found if not entry.is_classifier]
 
 
 def short_name(entry: Entry) -> str:

@@ -45,6 +45,10 @@ class ModelSpec(Component):
         tag: what the weights were trained on; `NAME.TAG` is the full name.
         data: the name of that data set.
         shape: height, width and channels of an image: one of grey, three of colour.
+        classes: of the data, where the decoder is told the class of an image beside its code
+            (Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional
+            Generative Models"). The encoder reads images alone, so that its code serves also
+            where the class is not known.
         summary: one sentence for lists and cards.
         keywords: for searching.
         licence: SPDX identifier of the weights' licence.
@@ -55,6 +59,7 @@ class ModelSpec(Component):
     tag: str = Field(default=DEFAULT_TAG, pattern=NAME_PATTERN, max_length=64)
     data: str = Field(default=DEFAULT_DATA, pattern=DATA_PATTERN, max_length=96)
     shape: tuple[Side, Side, Literal[1, 3]] = DEFAULT_SHAPE
+    classes: Annotated[int, Field(ge=2, le=1000)] | None = None
     summary: str = Field(min_length=1, max_length=300)
     keywords: tuple[str, ...] = ()
     licence: str = "Apache-2.0"
@@ -93,13 +98,23 @@ class ModelSpec(Component):
                 f"recipe.mask.patch: {mask.patch} pixels, but images are of "
                 f"{self.shape[0]} x {self.shape[1]}"
             )
+        if mask is not None and mask.patch % self.network.hidden_patch:
+            raise ValueError(
+                f"recipe.mask.patch: {mask.patch}, but the network hides patches of "
+                f"{self.network.hidden_patch} pixels: expected a multiple of it"
+            )
+        if self.objective.reads_mask and (mask is None or mask.until < 1.0):
+            raise ValueError(
+                f"recipe.mask: objective {self.objective.type} needs masks in every epoch; "
+                f"received {'none' if mask is None else f'until = {mask.until}'}"
+            )
         size, features = self.latent.size, self.network.features_size(self.shape)
         if not self.latent.fits(features):
             raise ValueError(
                 f"latent.size: {size}, but the network's features have {features} values: a "
                 f"{self.latent.type} latent of this network has size = {features}"
             )
-        count = self.network.parameters(size, self.shape)
+        count = self.network.parameters(size + (self.classes or 0), self.shape)
         if count > MAX_PARAMETERS:
             raise ValueError(f"network: {count:,} weights; expected at most {MAX_PARAMETERS:,}")
         return self
@@ -123,7 +138,9 @@ class ModelSpec(Component):
         content = self.model_dump(mode="json", exclude_defaults=True)
         return sha256_of(json.dumps(content, sort_keys=True).encode("utf-8"))
 
-    def for_data(self, data: str, shape: Shape, tag: str | None = None) -> Self:
+    def for_data(
+        self, data: str, shape: Shape, tag: str | None = None, classes: int | None = None
+    ) -> Self:
         """Return the spec of the same architecture and recipe, for the images of other data.
 
         The widths of the layers stay. What follows from the size of an image is adapted: the
@@ -133,9 +150,11 @@ class ModelSpec(Component):
             data: what the data set is called; of a path its last part is taken.
             shape: height, width and channels of its images.
             tag: of the weights; the name of the data by default.
+            classes: of the data, where the decoder is told them.
 
         Raises:
-            SpecError: the network cannot take such images; it says which it can.
+            SpecError: the network cannot take such images; it says which it can. Or the decoder
+                is told classes, and the data have none.
         """
         name = PurePath(data).name
         source = f"{self.name} for {name}"
@@ -145,12 +164,16 @@ class ModelSpec(Component):
             network.check(shape)
         except ValueError as error:
             raise SpecError(f"{source}: {error}") from None
+        if self.classes is not None and classes is None:
+            raise SpecError(f"{source}: its decoder is told classes, and the data have no labels")
         content = self.model_dump(mode="json", exclude_none=True) | {
             "data": slug,
             "shape": shape,
             "tag": tag or (DEFAULT_TAG if slug == DEFAULT_DATA else slug),
             "network": network.model_dump(mode="json", exclude_none=True),
         }
+        if self.classes is not None:
+            content["classes"] = classes
         if shape != self.shape:
             kind = "grey" if shape[2] == 1 else "colour"
             content["summary"] = (
@@ -203,7 +226,7 @@ class ModelSpec(Component):
 
 def _latents_with(needs: frozenset[str]) -> list[str]:
     """Return the types of the latents that give what an objective needs, quoted."""
-    kinds = LatentComponent.__subclasses__()
+    kinds: tuple[type[LatentComponent], ...] = get_args(get_args(Latent)[0])
     types = [
         get_args(kind.model_fields["type"].annotation) for kind in kinds if needs <= kind.gives
     ]

@@ -4,6 +4,7 @@ from typing import Any, NoReturn
 
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import SpecError
+from fmae_zoo.evaluation import columns, protocols
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import short_name
 
@@ -11,32 +12,27 @@ from fmae_zoo.registry import short_name
 def summary_of(entry: Entry) -> dict[str, Any]:
     """Return name, sizes and published test figures; None where there is none.
 
-    `frozen_head` is the accuracy of the head on the spatial features where the encoder is
-    convolutional, else on the latent.
+    Of a figure with several protocols it is the last that there is: `frozen_head` is the accuracy
+    on the spatial features where the encoder is convolutional, else on the latent.
 
     Raises:
         SpecError: a figure in the manifest is no number.
     """
     manifest = entry.manifest if entry.pretrained else None
-    results = manifest.results if manifest else {}
-    head = "features" if "features" in results.get("frozen_head", {}) else "latent"
-
-    def figure(*path: str) -> float | None:
-        return _number(entry, results, path)
-
-    return {
+    row: dict[str, Any] = {
         "name": short_name(entry),
         "latent": entry.spec.latent.size,
         "parameters": sum(manifest.parameters.values()) if manifest else None,
         "epochs": manifest.training.epochs if manifest and manifest.training else None,
-        "mse": figure("reconstruction", "mse"),
-        "ssim": figure("reconstruction", "ssim"),
-        "linear_probe": figure("linear_probe", "accuracy"),
-        "knn": figure("knn", "accuracy"),
-        "frozen_head": figure("frozen_head", head, "accuracy"),
-        "fine_tuned": figure("fine_tuned", "accuracy"),
-        "weights": manifest is not None,
+        **dict.fromkeys(columns()),
     }
+    for protocol in protocols():
+        for measure in protocol.results:
+            path = (*protocol.path, measure.key)
+            if measure.column:
+                value = _number(entry, manifest.results if manifest else {}, path)
+                row[measure.column_key] = row[measure.column_key] if value is None else value
+    return row | {"weights": manifest is not None}
 
 
 def _number(entry: Entry, results: Any, path: tuple[str, ...]) -> float | None:

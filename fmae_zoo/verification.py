@@ -11,6 +11,7 @@ from fmae_zoo.classifier import Classifier
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, find_data, load_named
 from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
 from fmae_zoo.errors import DataError, FmaeError, HubError, SpecError, WeightsError
+from fmae_zoo.evaluation import FIGURES, evaluate
 from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.images import array_shape
@@ -24,9 +25,6 @@ codes' spread."""
 
 FIGURE_TOLERANCE = 1e-3
 """Largest relative difference of a figure that is computed again."""
-
-FIGURES = ("reconstruction", "elbo")
-"""The figures that are computed again: those that take seconds and train nothing."""
 
 CLASSIFIER_FIGURES = ("frozen_head", "fine_tuned")
 """Those of a classifier."""
@@ -169,6 +167,8 @@ def golden_differences(entry: Entry, model: Autoencoder | Classifier) -> dict[st
     else:
         expected["codes"] = (count, entry.spec.latent.size)
         expected["reconstructions"] = (count, *entry.spec.shape)
+        if entry.spec.classes is not None:
+            expected["labels"] = (count,)
     received = {name: tensor.shape for name, tensor in golden.items()}
     if not count or received != expected:
         raise WeightsError(f"{path}: expected tensors of shapes {expected}; received {received}")
@@ -179,7 +179,7 @@ def golden_differences(entry: Entry, model: Autoencoder | Classifier) -> dict[st
         scales["codes"] = max(float(golden["codes"].std()), 1e-6)
         found = {
             "codes": model.encode(golden["images"]),
-            "reconstructions": model.decode(golden["codes"]),
+            "reconstructions": model.decode(golden["codes"], label=golden.get("labels")),
         }
     return {
         name: float(np.abs(output - golden[name]).max()) / scales.get(name, 1.0)
@@ -203,10 +203,9 @@ def _goldens(entry: Entry, model: Autoencoder) -> list[Check]:
 
 
 def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None) -> list[Check]:
-    from fmae_zoo.evaluation import evaluate
-
     manifest = entry.manifest
-    known = CLASSIFIER_FIGURES if isinstance(model, Classifier) else FIGURES
+    known = [name for name, figure in FIGURES.items() if figure.is_quick]
+    known = [*CLASSIFIER_FIGURES] if isinstance(model, Classifier) else known
     names = [name for name in known if name in manifest.results]
     if not names:
         other = data and manifest.training and data.digest != manifest.training.data_digest

@@ -159,7 +159,7 @@ def test_a_single_batch_is_checked_and_taken(method):
 
 
 def test_weights_of_classes_are_refused():
-    with pytest.raises(ArgumentError, match="class_weight needs labels"):
+    with pytest.raises(ArgumentError, match="class_weight is for classifiers"):
         autoencoder().fit(FLOATS, class_weight={0: 1.0}, verbose=0)
 
 

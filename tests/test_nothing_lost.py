@@ -21,11 +21,65 @@ SPECS = {
     "convolutional": {"network": TINY_CONV, "latent": {"type": "spatial", "size": 196}},
     "clusters": {"objective": {"type": "clustered_squared_error", "clusters": 3}},
     "elbo": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}},
+    "beta_tc": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "beta_tc"}},
+    "dip": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "dip"}},
+    "factor": {
+        "latent": {"type": "gaussian", "size": 4},
+        "objective": {"type": "factor", "units": [8, 4]},
+    },
     "iwae": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "iwae"}},
     "quantized": {"latent": QUANTIZED, "objective": {"type": "committed_squared_error"}},
     "adversarial": {
         "latent": {"type": "normal_prior", "size": 4},
         "objective": {"type": "adversarial", "units": [8, 4]},
+    },
+    "vamp": {
+        "latent": {"type": "vamp", "size": 3, "pseudo_inputs": 2},
+        "objective": {"type": "elbo"},
+    },
+    "exemplar": {
+        "latent": {"type": "exemplar", "size": 3, "exemplars": 2},
+        "objective": {"type": "elbo"},
+    },
+    "inverse autoregressive": {
+        "latent": {"type": "inverse_autoregressive", "size": 3, "units": 4, "context": 2},
+        "objective": {"type": "elbo"},
+    },
+    "power spherical": {
+        "latent": {"type": "power_spherical", "size": 3},
+        "objective": {"type": "elbo"},
+    },
+    "hierarchical": {
+        "latent": {"type": "hierarchical", "size": 3, "top": 1, "units": 4},
+        "objective": {"type": "elbo"},
+    },
+    "finite_scalar": {"latent": {"type": "finite_scalar", "size": 4, "levels": [4, 3]}},
+    "categorical": {
+        "latent": {"type": "categorical", "size": 6, "categories": 3, "final_temperature": 0.5},
+        "objective": {"type": "elbo"},
+    },
+    "k_sparse": {"latent": {"type": "k_sparse", "size": 6, "k": 2}},
+    "sparse": {"objective": {"type": "sparse"}},
+    "mmd": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "mmd"}},
+    "sliced": {"latent": {"type": "normal_prior", "size": 4}, "objective": {"type": "sliced"}},
+    "regularised": {"objective": {"type": "regularised"}},
+    "contractive": {"objective": {"type": "contractive"}},
+    "vaegan": {
+        "latent": {"type": "gaussian", "size": 4},
+        "objective": {"type": "vaegan", "filters": [4, 3]},
+    },
+    "conditional": {"classes": 10},
+    "transformer": {
+        "network": {
+            "type": "transformer",
+            "patch": 7,
+            "channels": 3,
+            "encoder": {"width": 8, "depth": 1, "heads": 2},
+            "decoder": {"width": 8, "depth": 1, "heads": 1},
+        },
+        "latent": {"type": "spatial", "size": 48},
+        "objective": {"type": "masked_squared_error"},
+        "recipe": {"epochs": 2, "batch_size": 16, "mask": {"patch": 7, "probability": 0.6}},
     },
 }
 
@@ -107,7 +161,10 @@ def test_the_hub_gives_the_whole_model_back(name, hub, tmp_path):
     assert_same(model, fmae_zoo.load(f"local:{folder}", pretrained=True))
 
 
-@pytest.mark.parametrize("name", ["quantized", "adversarial", "iwae"])
+@pytest.mark.parametrize(
+    "name",
+    ["quantized", "finite_scalar", "categorical", "k_sparse", "adversarial", "iwae", "conditional"],
+)
 def test_a_classifier_on_any_code_is_tuned_and_comes_back(name, tmp_path):
     encoder = Autoencoder(tiny_spec(**SPECS[name])).encoder
     images = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
@@ -125,9 +182,12 @@ def test_a_classifier_on_any_code_is_tuned_and_comes_back(name, tmp_path):
     np.testing.assert_allclose(again.predict(images), tuned.predict(images), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["quantized", "adversarial"])
+RESUMED = ["quantized", "adversarial", "exemplar", "conditional", "transformer"]
+
+
+@pytest.mark.parametrize("name", RESUMED)
 def test_a_run_is_resumed_with_all_that_it_learned(name, few, tmp_path):
-    spec = tiny_spec(**SPECS[name], recipe={"epochs": 2, "batch_size": 16})
+    spec = tiny_spec(**{"recipe": {"epochs": 2, "batch_size": 16}} | SPECS[name])
     whole = fmae_zoo.train(spec, data=few, output=tmp_path / "whole")
     stop = Stop(epoch=1)
     with pytest.raises(KeyboardInterrupt):

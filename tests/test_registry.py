@@ -24,7 +24,9 @@ def test_wildcards_exclusions_and_keywords():
         "zz-two-ae",
     ]
     assert registry.list_models(keyword="zz") == ["zz-one-ae", "zz-one-vae"]
-    assert registry.list_models("*.fmnist") == registry.list_models()
+    classifiers = "*.fmnist-classifier"
+    assert registry.list_models("*.fmnist") == registry.list_models(exclude=classifiers)
+    assert registry.list_models(classifiers) == ["conv-ae-bn.fmnist-classifier"]
     assert {"conv-vae-bn", "dense-vae"} <= set(registry.list_models(keyword="variational"))
     assert registry.list_models("nothing-*") == []
     for wrong in (5, None, [5]):

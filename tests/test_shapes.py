@@ -6,7 +6,7 @@ from sklearn import datasets
 
 import fmae_zoo
 from fmae_zoo import Autoencoder, Classifier, plots
-from fmae_zoo.augmentation import augmented
+from fmae_zoo.augmentation import augmented, epoch_of
 from fmae_zoo.card.body import body_of
 from fmae_zoo.card.classifier import classifier_body_of
 from fmae_zoo.datasets import Dataset
@@ -21,7 +21,6 @@ from fmae_zoo.objectives.clustered_squared_error import gradient_histograms
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import bundled
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.training.run import epoch_of
 from tests.conftest import TINY_CONV, spec_dict, tiny_spec
 
 BACKEND = keras.backend.backend()
@@ -284,8 +283,9 @@ def test_what_is_done_with_images_suits_their_shape(tmp_path, shape):
         assert not np.array_equal(changed, floats)
         assert 0.0 <= changed.min() <= changed.max() <= 1.0
     recipe = Recipe(augment=True, mask=PatchMask(patch=4, probability=0.5))
-    inputs, targets = epoch_of(images, recipe, np.random.default_rng(0))
+    inputs, targets, mask = epoch_of(images, recipe, np.random.default_rng(0))
     assert inputs.shape == targets.shape == floats.shape
+    np.testing.assert_array_equal(inputs, targets * (1 - mask[..., None]))
     blank = (inputs == 0) & (targets != 0)
     assert blank.any()
     np.testing.assert_array_equal(inputs[~blank], targets[~blank])

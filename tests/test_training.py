@@ -215,12 +215,12 @@ def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint
     images = training.epoch_of
 
     def poisoned(*arguments):
-        inputs, targets = images(*arguments)
+        inputs, targets, mask = images(*arguments)
         poisoned.epochs += 1
         if poisoned.epochs == 2:
             targets = targets.copy()
             targets[2 * 32] = np.nan
-        return inputs, targets
+        return inputs, targets, mask
 
     poisoned.epochs = 0
     monkeypatch.setattr(training, "epoch_of", poisoned)

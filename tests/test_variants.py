@@ -126,6 +126,17 @@ def test_the_codebook_follows_moving_averages():
     np.testing.assert_allclose(array(layer.use), use, rtol=1e-5)
 
 
+def test_what_a_latent_owns_is_read_as_float32_by_a_model_of_mixed_precision():
+    spec = tiny_spec(latent=QUANTIZED, objective={"type": "committed_squared_error"})
+    model = Autoencoder(spec, dtype="mixed_bfloat16")
+    model.compile("adam")
+    model.latent.use.assign(np.full(5, 1000.0 + 1 / 16, "float32"))
+    model.train_on_batch(pictures(4))
+    # bfloat16 knows 1000 and 1008, and nothing between.
+    left = 0.99 * (1000.0 + 1 / 16)
+    assert array(model.latent.use).sum() == pytest.approx(5 * left + 0.01 * 16, rel=1e-6)
+
+
 def test_a_vector_that_nothing_chooses_is_put_on_a_group_of_the_batch():
     layer = quantized(decay=0.0, revive_below=0.5)
     far = np.full((5, 2), 100.0, "float32")
@@ -270,9 +281,9 @@ def test_a_prior_may_learn_and_ask_the_encoder():
 @pytest.mark.parametrize(
     ("objective", "words"),
     [
-        ("elbo", "gives kl: latent.type = 'gaussian'"),
-        ("iwae", "gives kl, log_ratio: latent.type = 'gaussian'"),
-        ("adversarial", "gives prior: latent.type = 'gaussian' or 'normal_prior'"),
+        ("elbo", "gives kl: latent.type = .*'gaussian'"),
+        ("iwae", "gives kl, log_ratio: latent.type = .*'gaussian'"),
+        ("adversarial", "gives prior: latent.type = .*'normal_prior'"),
         ("committed_squared_error", "gives commitment: latent.type = 'vector_quantized'"),
     ],
 )

@@ -14,9 +14,10 @@ assert "site-packages" in str(BUNDLED), BUNDLED
 names = fmae_zoo.list_models(pretrained=True)
 assert names, "no pretrained entry in the wheel"
 for name in names:
-    codes = fmae_zoo.load(name, pretrained=True).encode(np.zeros((2, 28, 28), np.uint8))
-    assert np.isfinite(codes).all()
-    print("loaded from the wheel:", name, codes.shape)
+    model, images = fmae_zoo.load(name, pretrained=True), np.zeros((2, 28, 28), np.uint8)
+    outputs = getattr(model, "encode", model.predict)(images)
+    assert np.isfinite(outputs).all()
+    print("loaded from the wheel:", name, outputs.shape)
 """
 PICTURE = """
 import numpy, sys

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from fmae_zoo.evaluation import columns, protocols
 from fmae_zoo.registry import bundled, short_name
 from fmae_zoo.summary import summary_of
 
@@ -20,12 +21,7 @@ COLUMNS = (
     ("latent", "latent", "{:,}"),
     ("parameters", "parameters", "{:,}"),
     ("epochs", "epochs", "{}"),
-    ("MSE", "mse", "{:.5f}"),
-    ("SSIM", "ssim", "{:.3f}"),
-    ("linear probe", "linear_probe", "{:.4f}"),
-    ("kNN", "knn", "{:.4f}"),
-    ("frozen head", "frozen_head", "{:.4f}"),
-    ("fine-tuned", "fine_tuned", "{:.4f}"),
+    *((measure.column, key, measure.form) for key, measure in columns().items()),
 )
 
 
@@ -51,17 +47,18 @@ def table() -> str:
 
 def seeds_table() -> str:
     """Return mean and standard deviation over the seeds of the entries that have several."""
-    figures = (
-        ("MSE", "reconstruction", "mse"),
-        ("linear probe", "linear_probe", "accuracy"),
-        ("kNN", "knn", "accuracy"),
-    )
+    figures = [
+        (each.path, measure)
+        for each in protocols()
+        for measure in each.measures
+        if measure.in_seeds
+    ]
     if not any(entry.pretrained and entry.manifest.seeds for entry in bundled()):
         return ""
     lines = [
         "\n\nOver several seeds, mean ± standard deviation:",
         "",
-        "| model | seeds |" + "".join(f" {title} |" for title, _, _ in figures),
+        "| model | seeds |" + "".join(f" {measure.column} |" for _, measure in figures),
         "| --- | ---: |" + " ---: |" * len(figures),
     ]
     for entry in bundled():
@@ -70,10 +67,9 @@ def seeds_table() -> str:
         others = [record.results for record in entry.manifest.seeds.values()]
         runs: list[dict[str, Any]] = [entry.manifest.results, *others]
         cells = []
-        for _, figure, key in figures:
-            values = [run[figure][key] for run in runs if figure in run]
-            digits = 5 if key == "mse" else 4
-            cells.append(f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}")
+        for path, measure in figures:
+            values = [run[path[0]][measure.key] for run in runs if path[0] in run]
+            cells.append(f"{measure.shown(mean(values))} ± {measure.shown(stdev(values))}")
         lines.append(f"| `{short_name(entry)}` | {len(runs)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

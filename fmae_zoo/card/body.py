@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import tomli_w
 
-from fmae_zoo.card.figures import CLASSIFICATION, figures_of
+from fmae_zoo.card.figures import figures_of
 from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, plain, table
 from fmae_zoo.card.metadata import data_name, is_of_fashion_mnist
 from fmae_zoo.card.results import environment_words, results_section
@@ -18,11 +18,14 @@ from fmae_zoo.entry import (
     GOLDEN_FILE,
     KERAS_FILES,
     RECONSTRUCTIONS_FILE,
+    SAMPLERS_FILE,
     TRAINING_FILES,
 )
+from fmae_zoo.evaluation.figure import CLASSIFICATION
 from fmae_zoo.hub.address import HUB_PREFIX
 from fmae_zoo.images import array_shape
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
+from fmae_zoo.samplers import PRIOR
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
 _HISTORY_FILE, _CURVES_FILE = TRAINING_FILES
@@ -30,6 +33,7 @@ _FILE_WORDS = {
     ENCODER_FILE: "weights of the encoder",
     DECODER_FILE: "weights of the decoder",
     CRITIC_FILE: "weights of the objective's critic",
+    SAMPLERS_FILE: "samplers that were fitted to the codes of training images",
     GOLDEN_FILE: "images, with the codes and reconstructions that every backend must give",
     _HISTORY_FILE: "loss and its terms, epoch by epoch",
     _CURVES_FILE: "the loss as a picture",
@@ -64,7 +68,7 @@ def body_of(spec: ModelSpec, manifest: Manifest, repo: str, pictures: Sequence[s
     sections = (
         _introduction(spec, manifest),
         _pictures([name for name in pictures if name not in TRAINING_FILES], spec),
-        _use(spec, repo),
+        _use(spec, manifest, repo),
         results_section(manifest),
         _training(spec, manifest),
         _pictures(of_training, spec),
@@ -89,18 +93,23 @@ def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
     )
 
 
-def _use(spec: ModelSpec, repo: str) -> Iterator[str]:
+def _use(spec: ModelSpec, manifest: Manifest, repo: str) -> Iterator[str]:
     address, size, shape = f"{HUB_PREFIX}{repo}", spec.latent.size, listed(spec.shape)
-    draw = f"new = ae.generate(16)  # (16, {shape}): decoded draws of the prior\n"
+    draw, labels, told = "16", "", ""
+    if spec.classes is not None:
+        draw, told = "16, label=0", ", label=labels"
+        labels = f"labels = [0] * len(images)  # of each image, in 0..{spec.classes - 1}\n"
+    sampler = manifest.sampler or (PRIOR if spec.latent.has_prior else "")
+    draw = f"new = ae.generate({draw})  # (16, {shape}): decoded draws of the {sampler}\n"
     yield "## Use"
     yield fenced("bash", INSTALL)
     yield fenced(
         "python",
-        f"{example_images(spec)}"
+        f"{example_images(spec)}{labels}"
         f'ae = fmae_zoo.load("{address}")  # a keras.Model\n'
         f"z = ae.encode(images)  # (n, {size}) float32, deterministic\n"
-        f"x = ae.reconstruct(images)  # (n, {shape}) float32 in [0, 1]\n"
-        f"{draw if spec.latent.has_prior else ''}\n"
+        f"x = ae.reconstruct(images{told})  # (n, {shape}) float32 in [0, 1]\n"
+        f"{draw if sampler else ''}\n"
         "# A plain Functional model; only the encoder's file is read.\n"
         f'encoder = fmae_zoo.load("{address}", part="encoder")\n',
     )

@@ -1,7 +1,4 @@
-"""The figures of a manifest, each with the protocol by which it was measured.
-
-To publish a new figure of `evaluate`: a line in `PROTOCOLS`.
-"""
+"""The figures of a manifest, each with the protocol by which it was measured."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -10,165 +7,17 @@ from typing import Any
 
 from fmae_zoo.card.markup import label
 from fmae_zoo.errors import SpecError
+from fmae_zoo.evaluation import Measure, Protocol, protocols
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 
-CHOSEN = ("C", "k", "likelihood")
+CHOSEN = ("C", "k", "likelihood", "noise", "amount")
 """Settings without which a protocol's name does not say enough."""
 
 Setting = bool | int | float | str
 
 
 @dataclass(frozen=True)
-class Task:
-    """A task by the Hub's identifier, and by the name that people read."""
-
-    type: str
-    name: str
-
-
-RECONSTRUCTION = Task("image-to-image", "Image reconstruction")
-CLASSIFICATION = Task("image-classification", "Image classification")
-DENSITY = Task("unconditional-image-generation", "Density estimation")
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a figure.
-
-    Attributes:
-        key: under which `evaluate` returns it.
-        title: for people.
-        form: how the number is shown.
-        unit: where there is one.
-    """
-
-    key: str
-    title: str
-    form: str = "{:.4f}"
-    unit: str = ""
-
-    @property
-    def full_title(self) -> str:
-        """Title and unit."""
-        return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    def shown(self, value: float) -> str:
-        """Return a number as it is shown."""
-        return self.form.format(value)
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """How a figure is measured.
-
-    Attributes:
-        path: of the figure in a manifest's results.
-        name: of the protocol, short: for the names of metrics.
-        words: what is done.
-        task: what the figure is of.
-        measures: its numbers that have a row each.
-        beside: further results of the same measurement.
-        baselines: numbers of something else than the model, measured in the same way.
-    """
-
-    path: tuple[str, ...]
-    name: str
-    words: str
-    task: Task
-    measures: tuple[Measure, ...]
-    beside: tuple[Measure, ...] = ()
-    baselines: tuple[Measure, ...] = ()
-
-    @property
-    def results(self) -> tuple[Measure, ...]:
-        """All that is the model's."""
-        return self.measures + self.beside
-
-
-ACCURACY = Measure("accuracy", "accuracy")
-CROSS_ENTROPY = Measure("loss", "cross-entropy", unit="nats")
-_HEAD_WORDS = (
-    "a dense layer, dropout and a softmax on the frozen encoder, trained on the training images "
-    "that do not validate; epoch chosen on validation"
-)
-
-PROTOCOLS = (
-    Protocol(
-        ("reconstruction",),
-        "reconstruction from the latent mean",
-        "images in [0, 1] against what is decoded from their latent means; SSIM has a Gaussian "
-        "window (Wang et al. 2004)",
-        RECONSTRUCTION,
-        (
-            Measure("mse", "MSE, mean over pixels", "{:.5f}"),
-            Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB"),
-            Measure("ssim", "SSIM", "{:.3f}"),
-        ),
-        baselines=(
-            Measure(
-                "pca_mse", "MSE of PCA with as many values, fitted to training images", "{:.5f}"
-            ),
-        ),
-    ),
-    Protocol(
-        ("linear_probe",),
-        "linear probe on the latent mean",
-        "multinomial logistic regression on standardised latent means; C chosen on validation, "
-        "then fitted to all training images",
-        CLASSIFICATION,
-        (ACCURACY,),
-    ),
-    Protocol(
-        ("knn",),
-        "k nearest neighbours of the latent mean",
-        "Euclidean neighbours among the latent means of all training images; k chosen on "
-        "validation",
-        CLASSIFICATION,
-        (ACCURACY,),
-    ),
-    Protocol(
-        ("frozen_head", "latent"),
-        "dense head on the frozen latent mean",
-        _HEAD_WORDS,
-        CLASSIFICATION,
-        (ACCURACY,),
-        (CROSS_ENTROPY,),
-    ),
-    Protocol(
-        ("frozen_head", "features"),
-        "dense head on the frozen feature map",
-        f"{_HEAD_WORDS}. It reads the feature map before the latent",
-        CLASSIFICATION,
-        (ACCURACY,),
-        (CROSS_ENTROPY,),
-    ),
-    Protocol(
-        ("fine_tuned",),
-        "dense head, then fine-tuned with the encoder",
-        "the trained head on the feature map where the encoder has one, else on the latent mean; "
-        "then head and encoder are trained on together, epoch chosen on validation",
-        CLASSIFICATION,
-        (ACCURACY,),
-        (CROSS_ENTROPY,),
-    ),
-    Protocol(
-        ("elbo",),
-        "evidence lower bound, one posterior sample an image",
-        "the negative sum of its terms. A Bernoulli likelihood is of binarised images, a Gaussian "
-        "one of images as they are, and the two cannot be compared",
-        DENSITY,
-        (Measure("elbo", "ELBO", "{:.2f}", "nats an image"),),
-        (
-            Measure("reconstruction", "reconstruction term", "{:.2f}", "nats"),
-            Measure("kl", "KL term", "{:.2f}", "nats"),
-            Measure("active_values", "active latent values", "{:,}"),
-        ),
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Figure:
+class Published:
     """What one protocol gave for one model.
 
     Attributes:
@@ -194,8 +43,8 @@ class Figure:
         return f"{measure.full_title} ({self.protocol.name})"
 
 
-def figures_of(manifest: Manifest) -> list[Figure]:
-    """Return the figures of a manifest that have a protocol, in the order of `PROTOCOLS`.
+def figures_of(manifest: Manifest) -> list[Published]:
+    """Return the figures of a manifest that have a protocol, in the order of `FIGURES`.
 
     Raises:
         SpecError: one is no finite number.
@@ -205,13 +54,13 @@ def figures_of(manifest: Manifest) -> list[Figure]:
 
 def unpublished(manifest: Manifest) -> list[str]:
     """Return the names of results that have no protocol here, sorted."""
-    known = {protocol.path[0] for protocol in PROTOCOLS}
+    known = {protocol.path[0] for protocol in protocols()}
     return sorted(set(manifest.results) - known)
 
 
-def _figures(manifest: Manifest) -> Iterator[Figure]:
+def _figures(manifest: Manifest) -> Iterator[Published]:
     runs = [manifest.results, *(record.results for record in manifest.seeds.values())]
-    for protocol in PROTOCOLS:
+    for protocol in protocols():
         found = _table(manifest.results, protocol.path)
         values = _numbers(found, protocol.results, protocol.path)
         if not values:
@@ -220,7 +69,7 @@ def _figures(manifest: Manifest) -> Iterator[Figure]:
         tables = [_table(run, protocol.path) for run in runs]
         numbers = [_numbers(each, protocol.results, protocol.path) for each in tables]
         own = {measure.key for measure in protocol.results + protocol.baselines}
-        yield Figure(
+        yield Published(
             protocol=protocol,
             values=values,
             baselines=_numbers(found, protocol.baselines, protocol.path),

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from statistics import mean, stdev
 
-from fmae_zoo.card.figures import CHOSEN, Figure, Measure, Setting, figures_of, unpublished
+from fmae_zoo.card.figures import CHOSEN, Published, Setting, figures_of, unpublished
 from fmae_zoo.card.markup import bullets, enumeration, inline, table
 from fmae_zoo.card.metadata import data_name
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
+from fmae_zoo.evaluation import Measure
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 
 NOTHING = "-"
@@ -39,7 +40,7 @@ def results_section(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _data(manifest: Manifest, figures: Sequence[Figure]) -> str:
+def _data(manifest: Manifest, figures: Sequence[Published]) -> str:
     names = dict.fromkeys(data_name(manifest, figure.data_digest) for figure in figures)
     text = f"On the test images of {' and '.join(map(inline, names))}."
     if all(figure.data_digest == FASHION_MNIST_DIGEST for figure in figures):
@@ -50,7 +51,7 @@ def _data(manifest: Manifest, figures: Sequence[Figure]) -> str:
     return text
 
 
-def _table(manifest: Manifest, figures: Sequence[Figure]) -> Iterator[str]:
+def _table(manifest: Manifest, figures: Sequence[Published]) -> Iterator[str]:
     rows = [row for figure in figures for row in _rows(figure)]
     notes = {
         _SPREAD: (
@@ -70,7 +71,7 @@ def _table(manifest: Manifest, figures: Sequence[Figure]) -> Iterator[str]:
     )
 
 
-def _rows(figure: Figure) -> Iterator[dict[str, str]]:
+def _rows(figure: Published) -> Iterator[dict[str, str]]:
     """Give the cells of each row of a figure, by the title of their column."""
     sizes = [figure.settings[key] for key in _READ if key in figure.settings]
     for measure in figure.protocol.measures + figure.protocol.baselines:
@@ -104,7 +105,7 @@ def _spread(measure: Measure, runs: Sequence[int | float]) -> str:
     return f"{average} ± {deviation} ({len(runs)})"
 
 
-def _how(figure: Figure) -> str:
+def _how(figure: Published) -> str:
     recorded = (
         f"{inline(key.replace('_', ' '))} {_shown(value)}"
         for key, value in figure.settings.items()
@@ -123,7 +124,7 @@ def _how(figure: Figure) -> str:
     return text
 
 
-def _environments(manifest: Manifest, figures: Sequence[Figure]) -> str:
+def _environments(manifest: Manifest, figures: Sequence[Published]) -> str:
     """Say with which versions the figures were measured, and which with which, if they differ."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(figure.protocol.path[0] for figure in figures):

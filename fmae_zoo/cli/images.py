@@ -21,6 +21,7 @@ from fmae_zoo.cli.output import (
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import ImageFiles, as_images
 from fmae_zoo.precision import PRECISIONS
+from fmae_zoo.samplers import PRIOR, SAMPLERS
 
 MAX_PICTURES = 12
 
@@ -95,14 +96,26 @@ def embed_command(
     _finish(output, facts, as_json)
 
 
+label_option = click.option(
+    "--label",
+    help="For a model whose decoder is told the class of an image: its name or number.",
+)
+
+
 @click.command("reconstruct")
 @click.argument("name")
 @files_argument
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
+@label_option
 @data_option
 @json_option
 def reconstruct_command(
-    name: str, files: tuple[Path, ...], output: Path, data_source: str | None, as_json: bool
+    name: str,
+    files: tuple[Path, ...],
+    output: Path,
+    label: str | None,
+    data_source: str | None,
+    as_json: bool,
 ) -> None:
     """Draw the first 12 images over their reconstructions: of files, or of the test set of --data.
 
@@ -116,12 +129,17 @@ def reconstruct_command(
     _check_source(files, data_source)
     model = _autoencoder(name)
     source = ImageFiles(list(files), model.spec.shape, MAX_PICTURES)
+    told: Any = _class_of(name, model, label)
+    if model.spec.classes is not None and told is None and not data_source:
+        raise click.UsageError(f"{name} has to be told the class of the images: --label")
     if data_source:
-        test = fmae_zoo.load_data(data_source).test_images
-        images = as_images(test[:MAX_PICTURES], model.spec.shape)
+        data = fmae_zoo.load_data(data_source)
+        images = as_images(data.test_images[:MAX_PICTURES], model.spec.shape)
+        if model.spec.classes is not None and told is None:
+            told = data.labels[1][: len(images)]
     else:
         images = _first(source)
-    pairs = model.reconstruct(images)
+    pairs = model.reconstruct(images, label=told)
     mse = float(np.mean((images - pairs) ** 2))
     plot_reconstructions(images, pairs, output, title=f"{name}: MSE {mse:.4f}")
     _finish(output, {"images": len(images), "mse": mse, "unreadable": source.unreadable}, as_json)
@@ -132,11 +150,11 @@ def reconstruct_command(
 @click.option("--count", "-n", type=click.IntRange(1, 10_000), default=64, show_default=True)
 @click.option(
     "--sampler",
-    type=click.Choice(("mixture", "prior")),
-    default="mixture",
-    show_default=True,
-    help="mixture: fitted to the codes of training images, for any model; prior: a VAE's own.",
+    type=click.Choice((PRIOR, *SAMPLERS)),
+    help="prior: a VAE's own; mixture: of Gaussians, fitted to the codes of training images. "
+    "[the one that was chosen for the model, else mixture]",
 )
+@label_option
 @seed_option
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
 @data_option
@@ -144,7 +162,8 @@ def reconstruct_command(
 def generate_command(
     name: str,
     count: int,
-    sampler: str,
+    sampler: str | None,
+    label: str | None,
     seed: int,
     output: Path,
     data_source: str | None,
@@ -159,13 +178,17 @@ def generate_command(
     from fmae_zoo.plots import plot_grid
 
     model = _autoencoder(name)
-    if sampler == "prior":
-        images = model.generate(count, seed)
-    else:
+    told = _class_of(name, model, label)
+    sampler = sampler or (model.sampler if model.fitted else "mixture")
+    if sampler in SAMPLERS and sampler not in model.fitted:
         data = data_for(data_source, name)
         if data.is_sample:
-            note("The mixture is fitted to the small sample, not to Fashion-MNIST.")
-        images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(count, seed)
+            note(f"The {sampler} is fitted to the small sample, not to Fashion-MNIST.")
+        images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(
+            count, seed, label=told
+        )
+    else:
+        images = model.generate(count, seed, sampler=sampler, label=told)
     plot_grid(images, output, title=f"{name}: {sampler}, seed {seed}")
     _finish(output, {"images": count, "sampler": sampler, "seed": seed}, as_json)
 
@@ -192,6 +215,29 @@ def _autoencoder(name: str) -> Any:
     if not isinstance(model, fmae_zoo.Autoencoder):
         raise ArgumentError(f"{name} is a classifier: it has no decoder, and gives no images")
     return model
+
+
+def _class_of(name: str, model: Any, label: str | None) -> int | None:
+    """Return the number of a class that is given by its name or number.
+
+    Raises:
+        ArgumentError: the model's decoder is told no class, or there is none of that name.
+    """
+    from fmae_zoo.registry import find_entry
+
+    if label is None:
+        return None
+    classes = model.spec.classes
+    if classes is None:
+        raise ArgumentError(f"--label: the decoder of {name} is told no class")
+    training = find_entry(name).manifest.training
+    known = [*((training and training.class_names) or ())]
+    if label in known:
+        return known.index(label)
+    if label.isdecimal() and int(label) < classes:
+        return int(label)
+    names = f", or one of {', '.join(known)}" if known else ""
+    raise ArgumentError(f"--label is {label!r}; expected a number in 0..{classes - 1}{names}")
 
 
 def _first(source: ImageFiles) -> np.ndarray:

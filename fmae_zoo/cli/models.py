@@ -18,10 +18,11 @@ from fmae_zoo.cli.output import (
 )
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError, NoWeightsError, SpecError, WeightsError
+from fmae_zoo.evaluation import columns
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.summary import summary_of
 
-SORT_KEYS = ("name", "mse", "linear_probe", "knn", "frozen_head", "fine_tuned", "parameters")
+SORT_KEYS = ("name", "parameters", *columns())
 
 
 @click.command("list")
@@ -46,7 +47,7 @@ def list_command(
             rows.append(summary_of(registry.find_entry(name)))
         except FmaeError as error:
             note(str(error))
-    smallest_first = sort in ("name", "mse", "parameters")
+    smallest_first = sort in ("name", "parameters") or columns()[sort].less_is_better
     rows.sort(
         key=lambda row: (row[sort] is None, row[sort] if smallest_first else -(row[sort] or 0))
     )
@@ -56,8 +57,7 @@ def list_command(
     if not rows:
         note(f"no model matches {pattern!r}")
         return
-    columns = list(rows[0])
-    emit_table(columns, [[row[column] for column in columns] for row in rows])
+    emit_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 @click.command("info")

@@ -160,3 +160,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return _CONTROL.sub("", str(value))
+
+
+def about(name: str, data: Any) -> dict[str, Any]:
+    """Return what figures in JSON are of."""
+    return {"name": name, "data": data.name, "sample": data.is_sample}
+
+
+def note_sample(data: Any) -> None:
+    """Say that figures are of the small sample, if they are."""
+    if data.is_sample:
+        note("These figures are of the small sample, not of Fashion-MNIST.")

@@ -11,6 +11,7 @@ import click
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.cli.output import (
     UserPath,
+    about,
     data_for,
     data_option,
     emit_json,
@@ -18,15 +19,20 @@ from fmae_zoo.cli.output import (
     flat_figures,
     json_option,
     note,
+    note_sample,
     seed_option,
 )
+from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.precision import PRECISIONS
-
-FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tuned", "elbo")
+from fmae_zoo.registry import find_entry
 
 
 @click.command("train")
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--all", "everything", is_flag=True, help="All registered models, a process each.")
+@click.option("--missing", is_flag=True, help="With --all: those without weights.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=1, help="With --all: so many seeds.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=1, help="With --all: at a time.")
 @click.option("--epochs", type=click.IntRange(min=1))
 @click.option("--batch-size", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
@@ -37,13 +43,17 @@ FIGURE_NAMES = ("reconstruction", "linear_probe", "knn", "frozen_head", "fine_tu
     "--output",
     "-o",
     type=UserPath(),
-    help="Folder for checkpoints and the model. [runs/NAME-seedN]",
+    help="Folder for checkpoints and the model, or with --all of such. [runs/NAME-seedN]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @data_option
 @json_option
 def train_command(
-    name: str,
+    name: str | None,
+    everything: bool,
+    missing: bool,
+    seeds: int,
+    jobs: int,
     seed: int,
     output: str | None,
     resume: bool,
@@ -56,7 +66,24 @@ def train_command(
     \b
     Example: fmae train dense-ae --epochs 20 --seed 1 -o runs/mine
     Stopped? fmae train dense-ae --epochs 20 --seed 1 -o runs/mine --resume
+    The zoo: fmae train --all --missing
     """
+    if everything == (name is not None):
+        raise click.UsageError("Expected a name, or --all; not both, and not neither.")
+    if everything:
+        _train_all(
+            missing,
+            range(seed, seed + seeds),
+            jobs,
+            Path(output or "runs"),
+            data_source,
+            as_json,
+            recipe,
+        )
+        return
+    if missing or seeds > 1 or jobs > 1:
+        raise click.UsageError("--missing, --seeds and --jobs are for --all.")
+    assert name is not None
     import fmae_zoo
     from fmae_zoo.datasets import load_named
     from fmae_zoo.progress import RichProgress
@@ -86,6 +113,43 @@ def train_command(
     note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
 
 
+def _train_all(
+    missing: bool,
+    seeds: range,
+    at_once: int,
+    folder: Path,
+    data_source: str | None,
+    as_json: bool,
+    recipe: dict[str, Any],
+) -> None:
+    """Train all registered models that have no weights of these seeds in the folder."""
+    from fmae_zoo.progress import JobsProgress
+    from fmae_zoo.registry import list_models
+    from fmae_zoo.training.many import LOG_FILE, jobs_of, train_all
+
+    words = [
+        f"--{key.replace('_', '-')}={value}" for key, value in recipe.items() if value is not None
+    ]
+    words += ["--data", data_source] if data_source else []
+    names = [name for name in list_models() if not find_entry(name).is_classifier]
+    jobs = jobs_of(names, seeds, folder, missing)
+    try:
+        with JobsProgress() as view:
+            train_all(jobs, at_once, words, view)
+    except KeyboardInterrupt:
+        raise click.Abort("Stopped. The same command goes on with what was begun.") from None
+    if as_json:
+        emit_json([{"name": job.name, "seed": job.seed, "state": job.state} for job in jobs])
+    failed = [job for job in jobs if job.state == "failed"]
+    for job in failed:
+        note(
+            f"{job.name}, seed {job.seed}: {job.last_words()} (all of it: {job.folder}/{LOG_FILE})"
+        )
+    note(f"{len(jobs) - len(failed)} of {len(jobs)} are trained, in {folder}")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
 def _how_to_resume(
     name: str, folder: Path, seed: int, recipe: dict[str, Any], data_source: str | None
 ) -> str:
@@ -108,7 +172,7 @@ def _how_to_resume(
 @click.option(
     "--figure",
     "figures",
-    type=click.Choice(FIGURE_NAMES),
+    type=click.Choice(tuple(FIGURES)),
     multiple=True,
     help="Only this figure; may be repeated.",
 )
@@ -153,12 +217,12 @@ def evaluate_command(
         done=keep,
     )
     if as_json:
-        emit_json({**_about(name, data), "figures": results})
+        emit_json({**about(name, data), "figures": results})
     else:
         emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
     for figure in set(figures) - set(results):
         note(f"{figure} does not apply to {name}.")
-    _note_sample(data)
+    note_sample(data)
 
 
 @click.command("classify")
@@ -236,7 +300,7 @@ def classify_command(
         trained = train_by(tuning_plan(both).lasting(tune_epochs), both, data, seed, rows)
         reports["fine_tuned"] = trained.classifier.report(data.test_images, test_labels)
     if as_json:
-        emit_json({**_about(name, data), "reports": reports})
+        emit_json({**about(name, data), "reports": reports})
     else:
         for stage, report in reports.items():
             figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
@@ -245,7 +309,7 @@ def classify_command(
                 _class_rows(report, names),
                 title=f"{name}, {stage}: {figures}",
             )
-    _note_sample(data)
+    note_sample(data)
     if folder is not None:
         own = None if encoder.spec.takes_fashion_mnist else data.test_images
         fmae_zoo.save(trained.classifier, folder, images=own)
@@ -257,16 +321,6 @@ def classify_command(
 
 def _note_epoch(epoch: int, logs: dict[str, float]) -> None:
     note(f"epoch {epoch + 1}: " + "  ".join(f"{name} {value:.4f}" for name, value in logs.items()))
-
-
-def _about(name: str, data: Any) -> dict[str, Any]:
-    """Return what figures in JSON are of."""
-    return {"name": name, "data": data.name, "sample": data.is_sample}
-
-
-def _note_sample(data: Any) -> None:
-    if data.is_sample:
-        note("These figures are of the small sample, not of Fashion-MNIST.")
 
 
 def _class_rows(

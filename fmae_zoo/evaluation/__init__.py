@@ -1,38 +1,61 @@
 """`evaluate`: the figures of a model, each by its own protocol.
 
-To add a figure: a file with a function from a `Subject` to a dictionary, and its line in
-`FIGURES`.
+To add a figure: a file with a `Figure`, and its line in `FIGURES`.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.arguments import check_seed
-from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
-from fmae_zoo.evaluation.elbo import elbo
-from fmae_zoo.evaluation.head import fine_tuned, frozen_head
-from fmae_zoo.evaluation.knn import knn
-from fmae_zoo.evaluation.linear_probe import linear_probe
-from fmae_zoo.evaluation.reconstruction import reconstruction
+from fmae_zoo.evaluation import (
+    code_use,
+    denoising,
+    elbo,
+    fine_tuned,
+    frozen_head,
+    generation,
+    knn,
+    linear_probe,
+    reconstruction,
+)
+from fmae_zoo.evaluation.figure import Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 
-FIGURES: dict[str, Callable[[Subject], dict[str, Any] | None]] = {
-    "reconstruction": reconstruction,
-    "linear_probe": linear_probe,
-    "knn": knn,
-    "frozen_head": frozen_head,
-    "fine_tuned": fine_tuned,
-    "elbo": elbo,
-}
-"""Every figure by name; a function returns None where the figure does not apply."""
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
 
-NEED_LABELS = {"linear_probe", "knn", "frozen_head", "fine_tuned"}
+FIGURES: dict[str, Figure] = {
+    module.FIGURE.name: module.FIGURE
+    for module in (
+        reconstruction,
+        linear_probe,
+        knn,
+        frozen_head,
+        fine_tuned,
+        elbo,
+        denoising,
+        code_use,
+        generation,
+    )
+}
+"""Every figure by name, in the order in which they are measured and shown."""
+
+
+def protocols() -> list[Protocol]:
+    """Return how all figures are measured."""
+    return [protocol for figure in FIGURES.values() for protocol in figure.protocols]
+
+
+def columns() -> dict[str, Measure]:
+    """Return the numbers that lists of models show, by the key of their column."""
+    shown = [measure for each in protocols() for measure in each.results if measure.column]
+    return {measure.column_key: measure for measure in shown}
 
 
 def evaluate(
-    model: Autoencoder,
+    model: "Autoencoder",
     figures: str | Iterable[str] | None = None,
     *,
     data: Dataset | None = None,
@@ -53,7 +76,7 @@ def evaluate(
 
     Returns:
         For each figure that applies a dictionary of numbers: MSE over pixels of [0, 1]
-        images, PSNR in dB, accuracies in [0, 1], ELBO terms in nats.
+        images, PSNR in dB, accuracies in [0, 1], ELBO terms and KL in nats.
 
     Raises:
         UnknownModelError: there is no figure of a name.
@@ -62,6 +85,8 @@ def evaluate(
         DataError: there are fewer than two training images, or no test images; or a figure is
             named that needs labels, and there are none.
     """
+    from fmae_zoo.autoencoder import Autoencoder
+
     if not isinstance(model, Autoencoder):
         raise ArgumentError(
             f"Expected an Autoencoder, as fmae_zoo.load(NAME, pretrained=True) gives it; "
@@ -81,15 +106,15 @@ def evaluate(
     if not len(subject.data.test_images):
         raise DataError(f"{subject.data.name}: no test images to measure on")
     if figures is None and subject.data.train_labels is None:
-        names = [name for name in names if name not in NEED_LABELS]
+        names = [name for name in names if not FIGURES[name].needs_labels]
     results: dict[str, Any] = {}
     for name in names:
         progress(name)
-        figure = FIGURES[name](subject)
-        if figure is not None:
-            results[name] = figure
-            done(name, figure)
+        result = FIGURES[name].measure(subject)
+        if result is not None:
+            results[name] = result
+            done(name, result)
     return results
 
 
-__all__ = ["FIGURES", "Subject", "evaluate"]
+__all__ = ["FIGURES", "Figure", "Measure", "Protocol", "Subject", "columns", "evaluate"]

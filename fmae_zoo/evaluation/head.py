@@ -61,28 +61,6 @@ class Trained:
     validation_accuracy: float
 
 
-def frozen_head(subject: Subject) -> dict[str, Any]:
-    """Return the head's report on the latent and, where they are a map, on the features.
-
-    The epoch is chosen on validation; the head is trained on the other 50,000 images.
-    """
-    results = {"latent": _report(_trained_head(subject, None), subject)}
-    if features_layer(subject.model.encoder) is not None:
-        results["features"] = _report(_trained_head(subject, "features"), subject)
-    return results
-
-
-def fine_tuned(subject: Subject) -> dict[str, Any]:
-    """Return the report of a frozen head whose encoder was then trained too.
-
-    The head reads the features where the encoder is convolutional, else the latent. Images
-    are augmented in training; the epoch is chosen on validation.
-    """
-    head = _trained_head(subject, features_layer(subject.model.encoder)).classifier
-    classifier = tunable(head, subject.model.spec.recipe)
-    return _report(_train(classifier, tuning_plan(classifier), subject), subject)
-
-
 def tunable(head: Classifier, recipe: Recipe) -> Classifier:
     """Return a classifier with a trained head whose encoder is trained too.
 
@@ -99,16 +77,18 @@ def features_layer(encoder: Any) -> str | None:
     return "features" if len(features.shape) == 4 and not is_code else None
 
 
-def _trained_head(subject: Subject, layer: str | None) -> Trained:
+def trained_head(subject: Subject, layer: str | None) -> Trained:
+    """Return a head on the frozen output of a layer; it is trained once."""
     if layer not in subject.heads:
         classifier = Classifier(
             subject.model.encoder, subject.data.num_classes, layer=layer, seed=subject.seed
         )
-        subject.heads[layer] = _train(classifier, head_plan(classifier), subject)
+        subject.heads[layer] = trained(classifier, head_plan(classifier), subject)
     return subject.heads[layer]
 
 
-def _train(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
+def trained(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
+    """Return a classifier trained by a plan on the data of a subject."""
     return train_by(plan, classifier, subject.data, subject.seed)
 
 
@@ -139,7 +119,8 @@ def results_of(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:
     return {"frozen_head": {encoder.output_names[0]: figure}}
 
 
-def _report(trained: Trained, subject: Subject) -> dict[str, Any]:
+def report_of(trained: Trained, subject: Subject) -> dict[str, Any]:
+    """Return the report on the test images, and how the classifier was trained."""
     data = subject.data
     return _described(trained, trained.classifier.report(data.test_images, data.labels[1]))
 

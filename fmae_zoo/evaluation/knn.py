@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
 NEIGHBOURS = (1, 3, 5, 10, 15, 20)
@@ -44,3 +45,19 @@ def _accuracy(neighbours: np.ndarray, labels: np.ndarray, k: int) -> float:
     classes = int(max(neighbours.max(), labels.max())) + 1
     votes = np.stack([(neighbours[:, :k] == c).sum(axis=1) for c in range(classes)], axis=1)
     return float((votes.argmax(axis=1) == labels).mean())
+
+
+FIGURE = Figure(
+    knn,
+    (
+        Protocol(
+            ("knn",),
+            "k nearest neighbours of the latent mean",
+            "Euclidean neighbours among the latent means of all training images; k chosen on "
+            "validation",
+            CLASSIFICATION,
+            (Measure("accuracy", "accuracy", column="kNN", in_seeds=True),),
+        ),
+    ),
+    needs_labels=True,
+)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.errors import DataError
+from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -49,3 +50,19 @@ def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
 
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=300, tol=1e-3))
     return probe.fit(codes, labels)
+
+
+FIGURE = Figure(
+    linear_probe,
+    (
+        Protocol(
+            ("linear_probe",),
+            "linear probe on the latent mean",
+            "multinomial logistic regression on standardised latent means; C chosen on validation, "
+            "then fitted to all training images",
+            CLASSIFICATION,
+            (Measure("accuracy", "accuracy", column="linear probe", in_seeds=True),),
+        ),
+    ),
+    needs_labels=True,
+)

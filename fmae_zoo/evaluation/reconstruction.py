@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from fmae_zoo.datasets import Dataset
+from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images, shape_of
 
@@ -21,7 +22,7 @@ def reconstruction(subject: Subject) -> dict[str, Any]:
     None where the code has as many values as the image, or more.
     """
     images = as_images(subject.data.test_images, subject.model.spec.shape)
-    decoded = subject.model.decode(subject.test_codes)
+    decoded = subject.model.decode(subject.test_codes, label=subject.test_labels)
     mse = float(np.mean(np.square(images - decoded), dtype=np.float64))
     return {
         "mse": mse,
@@ -82,3 +83,37 @@ def pca_mse(data: Dataset, size: int) -> float | None:
     pca = PCA(size, svd_solver=solver, random_state=0).fit(train)
     restored = pca.inverse_transform(pca.transform(test))
     return float(np.mean(np.square(test - restored), dtype=np.float64))
+
+
+FIGURE = Figure(
+    reconstruction,
+    (
+        Protocol(
+            ("reconstruction",),
+            "reconstruction from the latent mean",
+            "images in [0, 1] against what is decoded from their latent means; SSIM has a Gaussian "
+            "window (Wang et al. 2004)",
+            RECONSTRUCTION,
+            (
+                Measure(
+                    "mse",
+                    "MSE, mean over pixels",
+                    "{:.5f}",
+                    column="MSE",
+                    less_is_better=True,
+                    in_seeds=True,
+                ),
+                Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB"),
+                Measure("ssim", "SSIM", "{:.3f}", column="SSIM"),
+            ),
+            baselines=(
+                Measure(
+                    "pca_mse",
+                    "MSE of PCA with as many values, fitted to training images",
+                    "{:.5f}",
+                ),
+            ),
+        ),
+    ),
+    is_quick=True,
+)

@@ -1,13 +1,18 @@
 """Writing measured figures into an entry's manifest."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.datasets import Dataset
-from fmae_zoo.entry import Entry
+from fmae_zoo.entry import SAMPLERS_FILE, Entry, record_files
 from fmae_zoo.errors import ArgumentError, DataError
 from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
+from fmae_zoo.samplers import tensors_of
+from fmae_zoo.weights import save_tensors
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
 
 
 def record_results(
@@ -49,6 +54,26 @@ def record_seed(
     _update(entry, seeds={**entry.manifest.seeds, str(training.seed): record})
 
 
+def record_samplers(source: str | Path, model: "Autoencoder") -> None:
+    """Write the samplers of a model into its entry, and which of them is its default.
+
+    Raises:
+        NoWeightsError: the entry was never trained.
+        ArgumentError: the entry lies on the Hub.
+        OSError: the folder cannot be written.
+    """
+    entry = find_entry(source)
+    _check_writable(entry)
+    assert entry.folder is not None
+    manifest = entry.manifest.model_copy(update={"sampler": model.sampler or ""})
+    path = entry.folder / SAMPLERS_FILE
+    if model.fitted:
+        save_tensors(tensors_of(model.fitted), path)
+    else:
+        path.unlink(missing_ok=True)
+    record_files(entry.folder, manifest).write(entry.folder)
+
+
 def check_data(entry: Entry, data: Dataset) -> None:
     """Refuse data whose figures do not belong into an entry's manifest.
 
@@ -56,11 +81,7 @@ def check_data(entry: Entry, data: Dataset) -> None:
         DataError, NoWeightsError: as `record_results`.
         ArgumentError: the entry lies on the Hub.
     """
-    if entry.read_only:
-        raise ArgumentError(
-            f"{entry.folder}: a copy of what is on the Hub; nothing is written into it. Get one of "
-            "your own with: fmae pull hf://NAMESPACE/NAME -o FOLDER"
-        )
+    _check_writable(entry)
     if data.is_sample:
         raise DataError("figures of the sample are not written into a manifest")
     training = entry.manifest.training
@@ -68,6 +89,14 @@ def check_data(entry: Entry, data: Dataset) -> None:
         raise DataError(
             f"{entry.spec.full_name} was trained on {training.data_source}; figures of "
             f"{data.source} are not written into its manifest"
+        )
+
+
+def _check_writable(entry: Entry) -> None:
+    if entry.read_only:
+        raise ArgumentError(
+            f"{entry.folder}: a copy of what is on the Hub; nothing is written into it. Get one of "
+            "your own with: fmae pull hf://NAMESPACE/NAME -o FOLDER"
         )
 
 

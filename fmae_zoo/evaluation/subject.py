@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.datasets import Dataset
+from fmae_zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
 
 MAX_PROBE_WIDTH = 1024
 """Wider codes are not probed: logistic regression and neighbours are not made for them, and a
@@ -25,7 +28,7 @@ class Subject:
         heads: what a protocol has trained on the frozen encoder, by layer.
     """
 
-    model: Autoencoder
+    model: "Autoencoder"
     data: Dataset
     seed: int = 0
     heads: dict[str | None, Any] = field(default_factory=dict)
@@ -44,3 +47,20 @@ class Subject:
     def test_codes(self) -> np.ndarray:
         """Latent means of the test images: `(m, latent size)`."""
         return self.model.encode(self.data.test_images)
+
+    @property
+    def test_labels(self) -> np.ndarray | None:
+        """Labels of the test images where the decoder is told them, else None.
+
+        Raises:
+            DataError: it is, and the data have none, or more classes than it knows.
+        """
+        classes = self.model.spec.classes
+        if classes is None:
+            return None
+        labels = self.data.labels[1]
+        if len(labels) and labels.max() >= classes:
+            raise DataError(
+                f"{self.data.source}: a label of {labels.max()}; the spec has {classes} classes"
+            )
+        return labels

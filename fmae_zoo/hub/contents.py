@@ -16,6 +16,7 @@ from fmae_zoo.entry import (
     RECONSTRUCTIONS_FILE,
     RECORDED_FILES,
     REPORT_FILES,
+    SAMPLERS_FILE,
     TRAINING_FILES,
     Entry,
     record_files,
@@ -84,7 +85,7 @@ def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
         )
     assert entry.folder is not None
     if entry.folder != folder:
-        for name in (SPEC_FILE, CARD_FILE, HEAD_FILE, *needed, *TRAINING_FILES):
+        for name in (SPEC_FILE, CARD_FILE, HEAD_FILE, SAMPLERS_FILE, *needed, *TRAINING_FILES):
             if (entry.folder / name).is_file() and (name in manifest.files or name in _UNRECORDED):
                 shutil.copy(entry.folder / name, folder / name)
     if isinstance(model, Classifier):
@@ -190,11 +191,12 @@ def _draw(model: Autoencoder, folder: Path) -> None:
     from fmae_zoo.datasets import load_sample
     from fmae_zoo.plots import plot_reconstructions
 
+    golden = read_tensors(folder / GOLDEN_FILE)
+    images, labels = golden["images"], golden.get("labels")
     if model.spec.takes_fashion_mnist:
         sample = load_sample()
-        labels = sample.test_labels
-        firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(_PICTURED)]
-        images = sample.test_images[firsts]
-    else:
-        images = read_tensors(folder / GOLDEN_FILE)["images"]
-    plot_reconstructions(images, model.reconstruct(images), folder / RECONSTRUCTIONS_FILE)
+        of_each = [int(np.argmax(sample.labels[1] == label)) for label in range(_PICTURED)]
+        images = sample.test_images[of_each]
+        labels = None if labels is None else sample.labels[1][of_each]
+    pairs = model.reconstruct(images, label=labels)
+    plot_reconstructions(images, pairs, folder / RECONSTRUCTIONS_FILE)

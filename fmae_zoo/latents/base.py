@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+import numpy as np
+
 from fmae_zoo.component import Component, Width
 
 if TYPE_CHECKING:
@@ -52,6 +54,11 @@ class LatentComponent(Component):
         return 0
 
     @property
+    def draw_noise_size(self) -> int:
+        """Standard normal numbers that `draw` makes a code of an image of."""
+        return self.size
+
+    @property
     def has_prior(self) -> bool:
         """Whether codes can be drawn without an image."""
         return self.noise_size > 0
@@ -69,6 +76,20 @@ class LatentComponent(Component):
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
         """Create what the latent learns besides, as layers or weights of a layer."""
+
+    def prepare(self, layer: "LatentLayer", images: np.ndarray, seed: int) -> None:
+        """Take what the latent needs of the training images, before the first step: nothing.
+
+        What it takes it keeps in weights of the layer that are not trained, so that it is saved
+        and resumed. `train` calls it; for a model that is trained by `fit`, call
+        `ae.latent.prepare`.
+
+        Args:
+            layer: which owns the weights.
+            images: float32 in [0, 1], or uint8 in 0..255, `(n, height, width, channels)`, or grey
+                ones `(n, height, width)`.
+            seed: of anything random.
+        """
 
     def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
         """Return the deterministic code `(n, size)`, by stock layers and `keras.ops` alone.
@@ -92,7 +113,8 @@ class LatentComponent(Component):
             layer: which owns the weights, and the generator of noise.
             samples: codes of each image.
             training: whether noise is drawn also for a single code, and statistics are moved.
-            noise: standard normal numbers `(n, samples, size)` to take in the place of drawn ones.
+            noise: standard normal numbers `(n, samples, draw_noise_size)` to take in the place of
+                drawn ones.
         """
         from keras import ops
 

@@ -19,16 +19,22 @@ class DeterministicLatent(LatentComponent):
         return {"mean": projected(features, self.size, "latent", seeds)}
 
 
+def flattened(features: Any) -> Any:
+    """Return features of any rank as `(n, values)`."""
+    from keras import layers
+
+    if len(features.shape) == 2:
+        return features
+    return layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
+
+
 def projected(
     features: Any, size: int, name: str, seeds: "Seeds", activation: str = "linear"
 ) -> Any:
     """Connect features of any rank to `(n, size)` by a dense layer, in float32."""
-    from keras import layers
-
     from fmae_zoo.layers import family
 
-    if len(features.shape) > 2:
-        features = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
+    features = flattened(features)
     dense = family().Dense(
         size,
         activation=activation,

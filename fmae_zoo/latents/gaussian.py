@@ -1,10 +1,10 @@
 """A diagonal Gaussian posterior (Kingma and Welling 2013, arXiv 1312.6114)."""
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from fmae_zoo.component import LAYOUT
 from fmae_zoo.latents.base import Draw, LatentComponent
-from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.latents.deterministic import flattened, projected
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -26,22 +26,8 @@ class GaussianLatent(LatentComponent):
         return self.size
 
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
-        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`.
-
-        The log-variance is kept within +-10 by a scaled tanh, so that no early step
-        can overflow the KL term.
-        """
-        from keras import layers
-
-        if len(features.shape) > 2:
-            features = layers.Flatten(data_format=LAYOUT, name="flat_features")(features)
-        scaled = layers.Rescaling(10.0, name="log_variance", dtype="float32")
-        bounded = projected(features, self.size, "latent_log_variance", seeds, activation="tanh")
-        log_variance = scaled(bounded)
-        return {
-            "mean": projected(features, self.size, "latent", seeds),
-            "log_variance": log_variance,
-        }
+        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
+        return gaussian_parameters(features, self.size, seeds)
 
     def draw(
         self,
@@ -65,3 +51,26 @@ class GaussianLatent(LatentComponent):
         # The halves of log(2 pi) of the two densities cancel.
         log_ratio = 0.5 * ops.sum(ops.square(code) - ops.square(noise) - spread, axis=-1)
         return Draw(code, log_ratio, kl, dict(parameters))
+
+
+def gaussian_parameters(features: Any, size: int, seeds: "Seeds") -> dict[str, Any]:
+    """Connect features of any rank to `{"mean": (n, size), "log_variance": (n, size)}`.
+
+    The log-variance is kept within +-10 by a scaled tanh, so that no early step
+    can overflow the KL term.
+    """
+    from keras import layers
+
+    features = flattened(features)
+    scaled = layers.Rescaling(10.0, name="log_variance", dtype="float32")
+    bounded = projected(features, size, "latent_log_variance", seeds, activation="tanh")
+    log_variance = scaled(bounded)
+    return {"mean": projected(features, size, "latent", seeds), "log_variance": log_variance}
+
+
+def log_density(code: Any, mean: Any, log_variance: Any) -> Any:
+    """Return the log-density of diagonal Gaussians in nats, summed over the last axis."""
+    from keras import ops
+
+    squares = ops.square(code - mean) * ops.exp(-log_variance)
+    return -0.5 * ops.sum(squares + log_variance + math.log(2.0 * math.pi), axis=-1)

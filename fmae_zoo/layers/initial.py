@@ -56,5 +56,9 @@ class Seeds:
         """Return an initializer for kernels of linear layers (Glorot and Bengio 2010)."""
         return keras.initializers.GlorotUniform(seed=self._next())
 
+    def normal(self, stddev: float = 0.02) -> Any:
+        """Return an initializer of normal numbers; small, as for places (Dosovitskiy 2020)."""
+        return keras.initializers.RandomNormal(stddev=stddev, seed=self._next())
+
     def _next(self) -> int:
         return self._random.randint(1, 10**9)

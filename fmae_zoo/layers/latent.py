@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from fmae_zoo.component import Shape
@@ -45,6 +46,14 @@ class LatentLayer(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(spaced(seed))
         latent.build(self, seeds)
         self.built = True
+
+    def add_weight(self, *args: Any, **options: Any) -> Any:
+        """Create a weight as Keras does; read as float32 by a model of mixed precision too."""
+        return super().add_weight(*args, **{"autocast": False, **options})
+
+    def prepare(self, images: np.ndarray, seed: int = 0) -> None:
+        """Take what the latent needs of the training images, as `LatentComponent.prepare` says."""
+        self.latent.prepare(self, images, seed)
 
     def code(self, parameters: dict[str, Any]) -> Any:
         """Return the deterministic code `(n, size)`."""

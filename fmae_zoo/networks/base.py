@@ -18,7 +18,15 @@ class NetworkComponent(Component):
     suits_xla: ClassVar[bool] = False
     """Whether TensorFlow on a CPU trains it faster when XLA compiles the step."""
 
+    hidden: ClassVar[float] = 0.0
+    """What a pixel that is hidden by a mask is at the input."""
+
     type: str
+
+    @property
+    def hidden_patch(self) -> int:
+        """Height and width, in pixels, of what is hidden as a whole; 1 where pixels are."""
+        return 1
 
     def check(self, shape: Shape) -> None:
         """Refuse images of a shape that the network cannot take.

@@ -6,7 +6,9 @@ from pydantic import Field
 
 from fmae_zoo.component import Width
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+from fmae_zoo.objectives.critic import dense_critic
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.objectives.stateless import call_fixed
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -40,22 +42,7 @@ class Adversarial(ObjectiveComponent):
 
     def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
         """Return the critic: codes `(n, size)` to logits `(n, 1)`, high for the prior's."""
-        import keras
-
-        from fmae_zoo.layers import family
-
-        def dense(width: int, name: str, activation: str, initial: Any) -> Any:
-            return family().Dense(
-                width, activation, kernel_initializer=initial, name=name, dtype="float32"
-            )
-
-        hidden = [
-            dense(width, f"hidden{number}", "relu", seeds.he_normal())
-            for number, width in enumerate(self.units, 1)
-        ]
-        logits = dense(1, "logits", "linear", seeds.glorot_uniform())
-        code = keras.Input((spec.latent.size,), name="code")
-        return keras.Sequential([code, *hidden, logits], name="critic")
+        return dense_critic(spec.latent.size, self.units, seeds)
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
@@ -67,11 +54,7 @@ class Adversarial(ObjectiveComponent):
         noise = model.latent.noise((ops.shape(code)[0], model.spec.latent.noise_size))
         of_prior = critic(model.latent.prior(noise))
         of_codes = critic(ops.stop_gradient(code))
-        fixed = [
-            [ops.stop_gradient(ops.convert_to_tensor(each)) for each in variables]
-            for variables in (critic.trainable_variables, critic.non_trainable_variables)
-        ]
-        taken_for_prior, _ = critic.stateless_call(*fixed, code)
+        taken_for_prior = call_fixed(critic, code)
         return {
             "reconstruction": squared_error(batch["target"], logits[:, 0]),
             "adversary": ops.softplus(-taken_for_prior[:, 0]),

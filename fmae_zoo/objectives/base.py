@@ -17,7 +17,9 @@ Annotations: TypeAlias = dict[str, np.ndarray]
 """Arrays `(n, ...)` by name: what is known of each of n images."""
 
 Batch: TypeAlias = dict[str, Any]
-"""Tensors `(n, ...)` by name: the `image` that is read, the `target`, and annotations."""
+"""Tensors `(n, ...)` by name: the `image` that is read, the `target`, and annotations.
+
+In training, and there alone, also `step`: a float, the number of steps before this one."""
 
 
 class ObjectiveComponent(Component):
@@ -41,6 +43,10 @@ class ObjectiveComponent(Component):
 
     of_batches: ClassVar[bool] = False
     """Whether a term is a statistic of a batch: validation has batches as large as training."""
+
+    reads_mask: ClassVar[bool] = False
+    """Whether a term asks for `mask` in the batch, uint8 `(n, height, width)`: 1 where the recipe
+    hid a pixel. Validation images are then masked too."""
 
     term_names: ClassVar[tuple[str, ...]] = ("reconstruction",)
     """Names of the terms, in the order they are reported."""

@@ -15,39 +15,78 @@ if TYPE_CHECKING:
 class ELBO(LikelihoodObjective):
     """Negative ELBO: expected negative log-likelihood plus the KL to the prior.
 
+    With a capacity C the KL term is `beta * |KL - C|`, where the KL is the mean of the batch, as
+    in the expectation over the data of Burgess et al.: images may differ in what they take of it.
+    The term is then called `capacity_gap`, and `kl` is reported beside it with weight 0.
+
     Source: Kingma and Welling 2013, arXiv 1312.6114; the KL warm-up is Sonderby et al.
     2016, arXiv 1602.02282; a fixed Gaussian likelihood is discussed in Rybkin et al.
-    2021, arXiv 2006.13202.
+    2021, arXiv 2006.13202; another beta than 1 is Higgins et al. 2017, "beta-VAE: Learning Basic
+    Visual Concepts with a Constrained Variational Framework", ICLR; the capacity is Burgess et
+    al. 2018, "Understanding disentangling in beta-VAE", arXiv 1804.03599.
 
     Attributes:
         beta: weight of the KL term; 1 is the ELBO.
         kl_warmup_steps: training steps over which the weight of the KL rises linearly from zero.
+        capacity: nats that the KL is drawn to; with 0 it is drawn to the prior.
+        capacity_steps: training steps over which the capacity rises linearly from zero; in
+            validation it has risen.
     """
 
-    term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "kl")
     loss_label: ClassVar[str] = "negative ELBO, nats"
 
     type: Literal["elbo"]
     beta: float = Field(default=1.0, gt=0.0, le=1e6)
     kl_warmup_steps: int = Field(default=0, ge=0, le=10**9)
+    capacity: float = Field(default=0.0, ge=0.0, le=1e6)
+    capacity_steps: int = Field(default=0, ge=0, le=10**9)
+
+    @property
+    def term_names(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the terms, in the order they are reported."""
+        names = ("reconstruction", "kl")
+        return (*names, "capacity_gap") if self.capacity else names
+
+    @property
+    def of_batches(self) -> bool:  # type: ignore[override]
+        """Whether a term is a statistic of a batch: the distance of a mean KL is."""
+        return self.capacity > 0
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
     ) -> dict[str, Any]:
-        """Return the reconstruction and the KL of each image, `(n,)`, in nats."""
-        return {
+        """Return the reconstruction and the KL of each image, `(n,)`, in nats.
+
+        With a capacity also `capacity_gap`, how far the mean KL is from it, a scalar.
+        """
+        from keras import ops
+
+        terms = {
             "reconstruction": self.negative_log_likelihood(batch["target"], logits[:, 0]),
             "kl": draw.kl,
         }
+        if self.capacity:
+            capacity = self.capacity_after(batch.get("step"))
+            terms["capacity_gap"] = ops.abs(ops.mean(draw.kl) - capacity)
+        return terms
+
+    def capacity_after(self, step: Any = None) -> Any:
+        """Return the capacity in nats after `step` (a float tensor) training steps."""
+        return self.capacity * _risen(step, self.capacity_steps)
 
     def weights(self, step: Any = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
         Without a step, as in validation, those of the objective itself: no warm-up.
         """
-        from keras import ops
+        weight = self.beta * _risen(step, self.kl_warmup_steps)
+        if self.capacity:
+            return {"reconstruction": 1.0, "kl": 0.0, "capacity_gap": weight}
+        return {"reconstruction": 1.0, "kl": weight}
 
-        if step is None or not self.kl_warmup_steps:
-            return {"reconstruction": 1.0, "kl": self.beta}
-        ramp = ops.minimum(step / self.kl_warmup_steps, 1.0)
-        return {"reconstruction": 1.0, "kl": self.beta * ramp}
+
+def _risen(step: Any, steps: int) -> Any:
+    """Return the share, in [0, 1], to which something has risen that takes so many steps."""
+    from keras import ops
+
+    return 1.0 if step is None or not steps else ops.minimum(step / steps, 1.0)

@@ -31,7 +31,7 @@ class Epochs(keras.utils.PyDataset):
 
     def _begin(self, epoch: int) -> None:
         self.epoch, self._arrays = epoch, self.make(epoch)
-        self._count = len(self._arrays[0])
+        self._count = len(tree.flatten(self._arrays[0])[0])
         self._order = np.random.permutation(self._count) if self.shuffle else None
 
     def __len__(self) -> int:
@@ -120,11 +120,14 @@ def _are_arrays(data: tuple[Any, Any, Any], batch_size: Any) -> bool:
         return False
     arrays = tree.flatten([each for each in data if each is not None])
     whole = isinstance(batch_size, int | np.integer) and batch_size > 0
-    plain = isinstance(data[0], np.ndarray) and all(
+    plain = isinstance(data[0], np.ndarray | dict) and all(
         isinstance(array, np.ndarray) and array.ndim and array.dtype.kind in "biuf"
         for array in arrays
     )
-    return bool(whole and plain) and {len(array) for array in arrays} == {len(data[0])} != {0}
+    if not (whole and plain):
+        return False
+    lengths = {len(array) for array in arrays}
+    return len(lengths) == 1 and lengths != {0}
 
 
 def _trimmed(data: tuple[Any, Any, Any]) -> tuple[Any, ...]:

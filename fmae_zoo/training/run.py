@@ -15,19 +15,17 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fmae_zoo.arguments import check_folder, check_seed
-from fmae_zoo.augmentation import mirrored
+from fmae_zoo.augmentation import epoch_of, masked, patch_mask
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.component import Shape
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
 from fmae_zoo.entry import check_folder_for, save
-from fmae_zoo.errors import ArgumentError, TrainingError
+from fmae_zoo.errors import ArgumentError, DataError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
-from fmae_zoo.images import as_images, shape_of
+from fmae_zoo.images import as_images
 from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.manifest import TrainingRecord, environment
 from fmae_zoo.objectives.base import Annotations
 from fmae_zoo.precision import resolve
-from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import DEFAULT_TAG, ModelSpec
 from fmae_zoo.training.checkpoint import (
@@ -47,6 +45,8 @@ from fmae_zoo.weights import assign_tensors, is_finite
 
 HISTORY_FILE = "history.csv"
 LOCK_FILE = ".lock"
+VALIDATION_MASKS = 1_000_003
+"""In the place of an epoch: the validation images have the same masks in all of them."""
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look waits for the device."""
 
@@ -135,7 +135,8 @@ def _for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
     same = data.tag == spec.data and data.shape == spec.shape
     if same and (own or spec.data in (DEFAULT, spec.tag)):
         return spec
-    return spec.for_data(data.tag, data.shape, spec.tag if own else None)
+    classes = None if data.train_labels is None else data.num_classes
+    return spec.for_data(data.tag, data.shape, spec.tag if own else None, classes)
 
 
 def _with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
@@ -161,24 +162,51 @@ class _Run:
         }
         self.precision = resolve(self.recipe.precision)
         self.environment = environment() | {"precision": self.precision}
+        self.known: Annotations = {}
         self.annotations: Annotations = {}
         self.check_interrupt: Callable[[], None] = lambda: None
 
     def __call__(self, resume: bool) -> History:
         with self._alone(resume):
             annotate = self.spec.objective.annotations
-            known, of_others = (self._known(rows) for rows in self.data.split)
-            self.annotations, others = annotate(known, of_others, self.seed)
+            self.known, of_others = (self._known(rows) for rows in self.data.split)
+            self.annotations, others = annotate(self.known, of_others, self.seed)
             validation = {"image": as_images(self.validation, self.spec.shape), **others}
+            inputs = validation["image"]
+            if self.spec.objective.reads_mask:
+                assert self.recipe.mask is not None
+                rng = np.random.default_rng([self.seed, VALIDATION_MASKS])
+                mask = patch_mask(len(inputs), self.spec.shape, self.recipe.mask, rng)
+                validation["mask"] = mask
+                inputs = masked(inputs, mask, self.spec.network.hidden)
+            inputs = self._told(inputs, of_others)
             with deferred_interrupts() as check:
                 self.check_interrupt = check
-                return self._train(resume, validation)
+                return self._train(resume, (inputs, validation))
 
     def _known(self, rows: np.ndarray) -> Annotations:
         """Return what the data say of some of the training images."""
         labels = self.data.train_labels
         known = {"image": self.data.train_images[rows]}
         return known if labels is None else known | {"label": labels[rows].astype(np.int32)}
+
+    def _told(self, images: np.ndarray, known: Annotations, order: Any = slice(None)) -> Any:
+        """Return what the model reads: images, and labels where its decoder is told them.
+
+        Raises:
+            DataError: the data have no labels, or more classes than the decoder knows.
+        """
+        classes = self.spec.classes
+        if classes is None:
+            return images
+        if "label" not in known:
+            raise DataError(f"{self.data.source}: no labels, and the decoder is told the class")
+        labels = known["label"][order]
+        if len(labels) and labels.max() >= classes:
+            raise DataError(
+                f"{self.data.source}: a label of {labels.max()}; the spec has {classes} classes"
+            )
+        return {"image": images, "label": labels}
 
     @contextmanager
     def _alone(self, resume: bool) -> Iterator[None]:
@@ -205,7 +233,7 @@ class _Run:
         finally:
             lock.release()
 
-    def _train(self, resume: bool, validation: dict[str, np.ndarray]) -> History:
+    def _train(self, resume: bool, validation: tuple[Any, Annotations]) -> History:
         model = self._compiled_model()
         progress = Progress(self.fingerprint)
         best: dict[str, np.ndarray] = {}
@@ -247,6 +275,7 @@ class _Run:
 
     def _compiled_model(self) -> Autoencoder:
         model = Autoencoder(self.spec, seed=self.seed, dtype=self.precision)
+        model.latent.prepare(self.images, self.seed)
         steps = math.ceil(len(self.images) / self.recipe.batch_size)
         model.compile(optimizer=make_optimizer(self.recipe, steps))
         model.optimizer.build(model.trainable_variables)
@@ -276,12 +305,18 @@ class _Run:
         return progress.epoch >= self.recipe.epochs or (stopped and progress.epoch > 0)
 
     def _epoch(
-        self, model: Autoencoder, progress: Progress, validation: dict[str, np.ndarray]
+        self, model: Autoencoder, progress: Progress, validation: tuple[Any, Annotations]
     ) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, progress.epoch])
         order = rng.permutation(len(self.images))
-        inputs, targets = epoch_of(self.images[order], self.recipe, rng, progress.epoch)
+        hidden = self.spec.network.hidden
+        inputs, targets, mask = epoch_of(
+            self.images[order], self.recipe, rng, progress.epoch, hidden
+        )
         annotations = {name: values[order] for name, values in self.annotations.items()}
+        if self.spec.objective.reads_mask:
+            assert mask is not None
+            annotations["mask"] = mask
         watch = _Watch(
             model, self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs
         )
@@ -289,7 +324,7 @@ class _Run:
         # These images were checked when they came.
         logs = Trainable.fit(
             model,
-            inputs,
+            self._told(inputs, self.known, order),
             {"image": targets, **annotations},
             batch_size=self.recipe.batch_size,
             shuffle=False,
@@ -299,7 +334,7 @@ class _Run:
         self._check_finite(model, progress)
         size = self.recipe.batch_size if self.spec.objective.of_batches else 500
         checks = Trainable.evaluate(
-            model, validation["image"], validation, batch_size=size, verbose=0, return_dict=True
+            model, *validation, batch_size=size, verbose=0, return_dict=True
         )
         seconds = time.perf_counter() - began
         progress.seconds += seconds
@@ -362,14 +397,20 @@ class _Run:
                     label=self.spec.objective.loss_label,
                     kept=progress.best_epoch,
                 )
-                save(model, self.folder, training=record, images=self._golden_images())
+                images, labels = self._golden_images()
+                save(model, self.folder, training=record, images=images, labels=labels)
         return history
 
-    def _golden_images(self) -> np.ndarray | None:
-        """Return images of the data for the goldens; None where the package has some."""
+    def _golden_images(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return images of the data for the goldens, and labels; None where the package has some.
+
+        Without labels, those of each class in turn.
+        """
         if self.spec.takes_fashion_mnist:
-            return None
-        return self.data.test_images if len(self.data.test_images) else self.validation
+            return None, None
+        if len(self.data.test_images):
+            return self.data.test_images, self.data.test_labels
+        return self.validation, None
 
 
 def _steps_of(model: Autoencoder) -> int:
@@ -382,40 +423,6 @@ def _weights_of(model: Autoencoder) -> dict[str, Any]:
         for part, variables in model.parts().items()
         for key, variable in variables.items()
     }
-
-
-def epoch_of(
-    images: np.ndarray, recipe: Recipe, rng: np.random.Generator, epoch: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return one epoch's inputs and targets: mirrored, binarised and masked by the recipe.
-
-    Args:
-        images: uint8 `(n, height, width)`, or in colour `(n, height, width, 3)`, in the order of
-            the epoch.
-        recipe: of the training.
-        rng: numpy's, so that an epoch is the same on every backend.
-        epoch: from 0; masks end with `recipe.mask.until`.
-    """
-    if recipe.augment:
-        images = mirrored(images, rng)
-    if recipe.binarise:
-        images = np.where(rng.integers(0, 255, images.shape) < images, np.uint8(255), np.uint8(0))
-    shape = shape_of(images)
-    targets = as_images(images, shape)
-    if recipe.mask is None or epoch >= recipe.mask.until * recipe.epochs:
-        return targets, targets
-    keep = patch_mask(len(images), shape, recipe.mask, rng)
-    return targets * keep[..., np.newaxis], targets
-
-
-def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
-    """Return uint8 `(count, height, width)`: 0 where a patch is blanked, 1 elsewhere."""
-    height, width, _ = shape
-    rows, columns = (-(-side // mask.patch) for side in (height, width))
-    blank = rng.random((count, rows, columns)) < mask.probability
-    blank &= rng.random((count, 1, 1)) < mask.images
-    keep = np.logical_not(blank).astype(np.uint8)
-    return keep.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)[:, :height, :width]
 
 
 def history_csv(rows: list[dict[str, float]]) -> str:

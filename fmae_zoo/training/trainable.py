@@ -86,9 +86,12 @@ class Trainable(_Mixin):
         Its input is float images `(n, height, width, channels)` in [0, 1], if no other signature is
         given.
         """
-        if input_signature is None:
-            input_signature = [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
-        return super().export(filepath, *args, input_signature=input_signature, **options)
+        signature = self.input_signature() if input_signature is None else input_signature
+        return super().export(filepath, *args, input_signature=signature, **options)
+
+    def input_signature(self) -> list[Any]:
+        """Return the inputs that an exported model has, if nothing else is said."""
+        return [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
         """Train as `keras.Model.fit` does."""

@@ -1,0 +1,54 @@
+"""`fmae samplers`."""
+
+import click
+
+from fmae_zoo.cli.output import (
+    about,
+    data_for,
+    data_option,
+    emit_json,
+    emit_table,
+    json_option,
+    note_sample,
+    seed_option,
+)
+from fmae_zoo.errors import ArgumentError
+from fmae_zoo.registry import find_entry
+
+
+@click.command("samplers")
+@click.argument("name")
+@seed_option
+@click.option("--write", is_flag=True, help="Keep them with the model, and the best as default.")
+@data_option
+@json_option
+def samplers_command(
+    name: str, seed: int, write: bool, data_source: str | None, as_json: bool
+) -> None:
+    """Fit samplers to the codes of training images; say which gives images nearest to real ones.
+
+    \b
+    Example: fmae samplers local:runs/mine --write
+             fmae generate local:runs/mine -o new.png
+    """
+    import fmae_zoo
+    from fmae_zoo.evaluation.record import check_data, record_samplers
+
+    data = data_for(data_source, name)
+    if write:
+        check_data(find_entry(name), data)
+    model = fmae_zoo.load(name, pretrained=True)
+    if not isinstance(model, fmae_zoo.Autoencoder):
+        raise ArgumentError(f"{name} is a classifier: it gives no images")
+    distances = fmae_zoo.fit_samplers(model, data, seed)
+    if write:
+        record_samplers(name, model)
+    if as_json:
+        emit_json({**about(name, data), "frechet": distances, "default": model.sampler})
+    else:
+        rows = [
+            (each, distances.get(each), "default" if each == model.sampler else "")
+            for each in model.samplers
+        ]
+        emit_table(("sampler", "Frechet to validation images", ""), rows, title=name)
+    note_sample(data)

@@ -1,0 +1,57 @@
+"""Reconstruction of the test images from noisy ones."""
+
+from typing import Any
+
+import numpy as np
+
+from fmae_zoo.augmentation import noisy
+from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.images import as_images
+
+NOISE_SEED = 778
+
+
+def denoising(subject: Subject) -> dict[str, Any] | None:
+    """Return MSE and PSNR (dB) of what is decoded from noisy images, against the clean ones.
+
+    The noise is the recipe's, drawn once and for all by numpy; `noisy_mse` is the MSE of the
+    noisy images themselves. None where the recipe has no noise.
+    """
+    noise = subject.model.spec.recipe.noise
+    if noise is None:
+        return None
+    clean = as_images(subject.data.test_images, subject.model.spec.shape)
+    inputs = noisy(clean, noise, np.random.default_rng(NOISE_SEED))
+    decoded = subject.model.reconstruct(inputs, label=subject.test_labels)
+    mse, noisy_mse = (
+        float(np.mean(np.square(clean - each), dtype=np.float64)) for each in (decoded, inputs)
+    )
+    return {
+        "mse": mse,
+        "psnr": float(-10.0 * np.log10(mse)),
+        "noisy_mse": noisy_mse,
+        "noise": noise.type,
+        "amount": noise.amount,
+        "latent_size": subject.latent_size,
+    }
+
+
+FIGURE = Figure(
+    denoising,
+    (
+        Protocol(
+            ("denoising",),
+            "reconstruction of noisy images",
+            "clean images in [0, 1] against what is decoded from the latent means of noisy ones, "
+            "with the noise of the recipe",
+            RECONSTRUCTION,
+            (
+                Measure("mse", "MSE to the clean images, mean over pixels", "{:.5f}"),
+                Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB"),
+            ),
+            baselines=(Measure("noisy_mse", "MSE of the noisy images", "{:.5f}"),),
+        ),
+    ),
+    is_quick=True,
+)

@@ -1,0 +1,167 @@
+"""A posterior of categorical variables, relaxed in training."""
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fmae_zoo.latents.base import Draw, LatentComponent
+from fmae_zoo.latents.deterministic import projected
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+
+class CategoricalLatent(LatentComponent):
+    """`size` values: independent variables of `categories` each, one hot; the prior is uniform.
+
+    In training a draw is relaxed: the softmax of `(log-probabilities + Gumbel noise) /
+    temperature`, which is one hot where the temperature is near 0. Outside training a draw is
+    one hot, and the code that is drawn without noise is of the likeliest categories. The
+    gradient of that code is the probabilities'.
+
+    Source: Jang et al. 2016, "Categorical Reparameterization with Gumbel-Softmax",
+    arXiv 1611.01144; Maddison et al. 2016, "The Concrete Distribution", arXiv 1611.00712.
+
+    Attributes:
+        categories: of a variable; `size` is a multiple of it.
+        temperature: of relaxed draws, at the beginning.
+        final_temperature: to which it falls exponentially; `temperature` by default.
+        temperature_steps: training steps in which it falls.
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset(
+        {"mean", "log_probabilities", "index", "kl", "log_ratio", "prior"}
+    )
+
+    type: Literal["categorical"]
+    categories: int = Field(default=8, ge=2, le=65_536)
+    temperature: float = Field(default=1.0, ge=0.01, le=100.0)
+    final_temperature: float | None = Field(default=None, ge=0.01, le=100.0)
+    temperature_steps: int = Field(default=10_000, ge=1, le=10**7)
+
+    @model_validator(mode="after")
+    def _variables_are_whole(self) -> Self:
+        if self.size % self.categories:
+            raise ValueError(f"size: {self.size} is no multiple of categories, {self.categories}")
+        return self
+
+    @property
+    def variables(self) -> int:
+        """Number of categorical variables."""
+        return self.size // self.categories
+
+    @property
+    def noise_size(self) -> int:
+        """A normal number for each category."""
+        return self.size
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `log_probabilities` and `mean`, the probabilities: `(n, size)`."""
+        from keras import ops
+
+        logits = self._by_variable(projected(features, self.size, "latent", seeds))
+        log_probabilities = ops.reshape(ops.log_softmax(logits, axis=-1), (-1, self.size))
+        return {"mean": ops.exp(log_probabilities), "log_probabilities": log_probabilities}
+
+    def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
+        """Create the count of training steps, where the temperature falls with it."""
+        import keras
+
+        layer.named = keras.layers.Identity(name="code", dtype="float32")
+        if self.final_temperature is not None:
+            # Not cast: a bfloat16 counts no further than to 256.
+            options = {"initializer": "zeros", "trainable": False}
+            layer.steps = layer.add_weight(shape=(), name="steps", **options)
+
+    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+        """Return the likeliest category of each variable, one hot: `(n, size)`."""
+        from keras import ops
+
+        likeliest = self._one_hot(self._by_variable(parameters["log_probabilities"]))
+        passed = parameters["mean"] - ops.stop_gradient(parameters["mean"])
+        return layer.named(ops.reshape(likeliest, (-1, self.size)) + passed)
+
+    def draw(
+        self,
+        parameters: dict[str, Any],
+        layer: "LatentLayer",
+        samples: int = 1,
+        training: bool = False,
+        noise: Any = None,
+    ) -> Draw:
+        """Return one code without noise, relaxed draws in training, or draws that are one hot.
+
+        `kl` is exact, of the categories. `log_ratio` is of their probabilities; for a relaxed
+        draw it is of the densities of posterior and prior, both relaxed by the temperature, which
+        then cancels (Maddison et al. 2016). `index` are the likeliest categories,
+        `(n, variables)`.
+        """
+        from keras import ops
+
+        uniform = math.log(self.categories)
+        flat = parameters["log_probabilities"]
+        log_p = self._by_variable(flat)
+        kl = ops.sum(parameters["mean"] * (flat + uniform), axis=-1)
+        shape = (-1, samples, self.variables, self.categories)
+        if noise is None and (training or samples > 1):
+            noise = layer.noise((ops.shape(flat)[0], samples, self.size))
+        log_p = log_p[:, None]
+        if noise is None:
+            code = ops.reshape(self.code(parameters, layer), shape)
+            log_ratio = ops.sum(code * (log_p + uniform), axis=(2, 3))
+        else:
+            gumbel = gumbel_of(ops.reshape(noise, shape))
+            if training:
+                code = ops.softmax((log_p + gumbel) / self._temperature(layer), axis=-1)
+                of_prior = ops.logsumexp(-gumbel - log_p, axis=-1)
+                of_posterior = ops.logsumexp(-gumbel, axis=-1)
+                each = ops.sum(log_p, axis=-1) + self.categories * (of_prior - of_posterior)
+                log_ratio = ops.sum(each, axis=-1)
+            else:
+                code = self._one_hot(log_p + gumbel)
+                log_ratio = ops.sum(code * (log_p + uniform), axis=(2, 3))
+        index = ops.argmax(self._by_variable(flat), axis=-1)
+        codes = ops.reshape(code, (-1, samples, self.size))
+        return Draw(codes, log_ratio, kl, {**parameters, "index": index})
+
+    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+        """Return one-hot codes `(n, size)` of standard normal noise of the same shape.
+
+        The category of the greatest of independent numbers is uniform, by symmetry.
+        """
+        from keras import ops
+
+        return ops.reshape(self._one_hot(self._by_variable(noise)), (-1, self.size))
+
+    def _by_variable(self, values: Any) -> Any:
+        from keras import ops
+
+        return ops.reshape(values, (-1, self.variables, self.categories))
+
+    def _one_hot(self, scores: Any) -> Any:
+        from keras import ops
+
+        return ops.one_hot(ops.argmax(scores, axis=-1), self.categories, dtype="float32")
+
+    def _temperature(self, layer: "LatentLayer") -> Any:
+        """Return the temperature of this training step, and count it."""
+        from keras import ops
+
+        if self.final_temperature is None:
+            return self.temperature
+        share = ops.minimum(layer.steps / float(self.temperature_steps), 1.0)
+        layer.steps.assign_add(1.0)
+        fall = math.log(self.final_temperature / self.temperature)
+        return self.temperature * ops.exp(share * fall)
+
+
+def gumbel_of(normal: Any) -> Any:
+    """Return standard Gumbel numbers of standard normal ones: by their quantiles."""
+    from keras import ops
+
+    uniform = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2.0)))
+    # So far from 0 and 1 that float32 has two logarithms of it.
+    uniform = ops.clip(uniform, 2.0**-23, 1.0 - 2.0**-23)
+    return -ops.log(-ops.log(uniform))

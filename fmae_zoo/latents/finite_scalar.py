@@ -1,0 +1,117 @@
+"""Codes whose values are rounded to a few levels each: a codebook that is not learned."""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from fmae_zoo.latents.base import Draw, LatentComponent
+from fmae_zoo.latents.deterministic import projected
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+MARGIN = 1e-3
+"""Share by which the bound stays inside the outermost levels, so that it rounds to no other."""
+
+MAX_CODES = 2**24
+"""Of a group: the most numbers that float32 tells apart."""
+
+
+class FiniteScalarLatent(LatentComponent):
+    """`size` values in groups; value `i` of a group is rounded to one of `levels[i]` levels.
+
+    A value z is bounded by `tanh(z + shift) * half - offset`, which lies among the levels'
+    integers and is 0 at 0, then rounded, then divided so that it is in [-1, 1]. The offset is a
+    half for an even number of levels, which so has one level more below 0 than above. The
+    gradient passes the rounding as if it were none.
+
+    Source: Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple",
+    arXiv 2309.15505. The shift there is a tangent, to third order the same as the inverse
+    hyperbolic tangent here, by which 0 gives 0.
+
+    Attributes:
+        levels: of each value of a group; `size` is a multiple of their number.
+    """
+
+    gives: ClassVar[frozenset[str]] = frozenset({"mean", "index"})
+
+    type: Literal["finite_scalar"]
+    levels: tuple[Annotated[int, Field(ge=3, le=1024)], ...] = Field(
+        default=(8, 5, 5, 5), min_length=1, max_length=16
+    )
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        if self.size % len(self.levels):
+            raise ValueError(
+                f"size: {self.size} is no multiple of the number of levels, {len(self.levels)}"
+            )
+        if math.prod(self.levels) > MAX_CODES:
+            raise ValueError(
+                f"levels: {math.prod(self.levels):,} codes of a group; expected at most "
+                f"{MAX_CODES:,}"
+            )
+        return self
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size)}`, before bound and rounding."""
+        return {"mean": projected(features, self.size, "latent", seeds)}
+
+    def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
+        """Create the layer that names the code; there is nothing to learn."""
+        import keras
+
+        layer.named = keras.layers.Identity(name="code", dtype="float32")
+
+    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+        """Return the rounded values, scaled to [-1, 1]: `(n, size)`."""
+        from keras import ops
+
+        bounded = self._bounded(parameters["mean"])
+        passed = bounded - ops.stop_gradient(bounded)
+        rounded = ops.stop_gradient(ops.round(bounded)) + passed
+        scaled = ops.divide(rounded, self._middles("float32"))
+        return layer.named(ops.reshape(scaled, (-1, self.size)))
+
+    def draw(
+        self,
+        parameters: dict[str, Any],
+        layer: "LatentLayer",
+        samples: int = 1,
+        training: bool = False,
+        noise: Any = None,
+    ) -> Draw:
+        """Return the code, and `index`, the number of each group's code, `(n, groups)`.
+
+        The levels of a group are the digits of its number, the first value's the lowest.
+        """
+        from keras import ops
+
+        draw = super().draw(parameters, layer, samples, training, noise)
+        rounded = ops.cast(ops.round(self._bounded(parameters["mean"])), "int32")
+        places = np.cumprod((1, *self.levels[:-1])).astype("int32")
+        digits = ops.add(rounded, self._middles("int32"))
+        index = ops.sum(ops.multiply(digits, places), axis=-1)
+        return draw._replace(extra={**draw.extra, "index": index})
+
+    def _bounded(self, mean: Any) -> Any:
+        """Return values `(n, groups, levels)` that round to a level."""
+        from keras import ops
+
+        levels = np.array(self.levels)
+        half = (levels - 1) * (1.0 - MARGIN) / 2.0
+        offset = np.where(levels % 2, 0.0, 0.5)
+        shift, half, offset = (
+            each.astype("float32") for each in (np.arctanh(offset / half), half, offset)
+        )
+        groups = ops.reshape(mean, (-1, self.size // len(levels), len(levels)))
+        # By name, for an operator of a torch tensor and an array is NumPy's.
+        bounded = ops.tanh(ops.add(groups, shift))
+        return ops.subtract(ops.multiply(bounded, half), offset)
+
+    def _middles(self, dtype: str) -> np.ndarray:
+        """Return how many levels of each value of a group are below 0."""
+        return np.array(self.levels).astype(dtype) // 2

@@ -1,0 +1,170 @@
+"""Two layers of Gaussians, the lower one under the upper one."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fmae_zoo.component import Width
+from fmae_zoo.latents.base import Draw
+from fmae_zoo.latents.gaussian import gaussian_parameters, log_density
+from fmae_zoo.latents.sampled import SampledLatent
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+
+class HierarchicalLatent(SampledLatent):
+    """A code is `(z1, z2)`: the prior is `p(z2) p(z1|z2)`, the posterior `q(z2|x) q(z1|x, z2)`.
+
+    `p(z2)` is standard normal, and a small network makes the Gaussian `p(z1|z2)`. The encoder's
+    Gaussian of z1 and that one, weighted by their precisions, make `q(z1|x, z2)`: where the image
+    says nothing, the posterior is the prior.
+
+    Source: Sonderby et al. 2016, Ladder Variational Autoencoders, arXiv 1602.02282; the free bits
+    are Kingma et al. 2016, arXiv 1606.04934.
+
+    Attributes:
+        top: values of z2; z1 has the others of `size`.
+        units: width of the network's hidden layer.
+        free_bits: nats; in training the KL of a layer counts for no less than this, as a mean of
+            the batch, so that less of it is not rewarded. 0 is the bound itself.
+    """
+
+    gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"kl_top", "kl_bottom"}
+
+    type: Literal["hierarchical"]
+    top: Width = 8
+    units: Width = 128
+    free_bits: float = Field(default=0.0, ge=0.0, le=1e6)
+
+    @model_validator(mode="after")
+    def _both_layers_have_values(self) -> Self:
+        if self.top >= self.size:
+            raise ValueError(f"top: {self.top}, but both layers together have size = {self.size}")
+        return self
+
+    @property
+    def bottom(self) -> int:
+        """Number of values of z1."""
+        return self.size - self.top
+
+    @property
+    def noise_size(self) -> int:
+        """A number for each value."""
+        return self.size
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `mean` and `log_variance`, `(n, size)`: z1 from below, then z2."""
+        return gaussian_parameters(features, self.size, seeds)
+
+    def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
+        """Create the network of `p(z1|z2)`, which begins close to a standard normal."""
+        from fmae_zoo.layers import family
+
+        def dense(inputs: int, units: int, name: str, activation: str, initial: Any) -> Any:
+            made = family().Dense(
+                units, activation, kernel_initializer=initial, name=name, dtype="float32"
+            )
+            made.build((None, inputs))
+            return made
+
+        layer.hidden = dense(self.top, self.units, "prior_hidden", "relu", seeds.he_normal())
+        sizes = (self.units, self.bottom)
+        layer.prior_mean = dense(*sizes, "prior_mean", "linear", seeds.normal())
+        layer.prior_spread = dense(*sizes, "prior_log_variance", "tanh", seeds.normal())
+
+    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+        """Return the means: of z2, and of z1 given that, `(n, size)`."""
+        from keras import ops
+
+        top = parameters["mean"][:, self.bottom :]
+        posterior, _ = self._below(parameters, top, layer)
+        return ops.concatenate([posterior[0], top], axis=-1)
+
+    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+        """Return z1 and z2, each its mean and its standard deviation times noise.
+
+        The KL of z2 is exact, and so is that of z1 given z2. `kl_top` and `kl_bottom` are the two,
+        `(n,)`.
+        """
+        from keras import ops
+
+        wide = {name: values[:, None] for name, values in parameters.items()}
+        top_mean = wide["mean"][..., self.bottom :]
+        top_spread = wide["log_variance"][..., self.bottom :]
+        top = top_mean + ops.exp(0.5 * top_spread) * noise[..., self.bottom :]
+        (mean, spread), (prior_mean, prior_spread) = self._below(wide, top, layer)
+        low = mean + ops.exp(0.5 * spread) * noise[..., : self.bottom]
+        nothing = ops.zeros_like(top_mean)
+        log_ratio = (
+            log_density(top, top_mean, top_spread)
+            - log_density(top, nothing, nothing)
+            + log_density(low, mean, spread)
+            - log_density(low, prior_mean, prior_spread)
+        )
+        kl_top = _divergence(top_mean, top_spread, nothing, nothing)[:, 0]
+        kl_bottom = ops.mean(_divergence(mean, spread, prior_mean, prior_spread), axis=1)
+        extra = {"mean": parameters["mean"], "kl_top": kl_top, "kl_bottom": kl_bottom}
+        code = ops.concatenate([low, top], axis=-1)
+        return Draw(code, log_ratio, kl_top + kl_bottom, extra)
+
+    def draw(
+        self,
+        parameters: dict[str, Any],
+        layer: "LatentLayer",
+        samples: int = 1,
+        training: bool = False,
+        noise: Any = None,
+    ) -> Draw:
+        """Return codes as `LatentComponent.draw` says; in training, with the free bits."""
+        draw = super().draw(parameters, layer, samples, training, noise)
+        if not training or not self.free_bits:
+            return draw
+        layers = (draw.extra["kl_top"], draw.extra["kl_bottom"])
+        return draw._replace(kl=sum(_at_least(self.free_bits, each) for each in layers))
+
+    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+        """Return z1 given z2: the last `top` numbers of noise are z2."""
+        from keras import ops
+
+        top = noise[:, self.bottom :]
+        mean, spread = self._of_prior(top, layer)
+        low = mean + ops.exp(0.5 * spread) * noise[:, : self.bottom]
+        return ops.concatenate([low, top], axis=-1)
+
+    def _of_prior(self, top: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+        """Return mean and log-variance of `p(z1|z2)`, of z2 `(..., top)`."""
+        hidden = layer.hidden(top)
+        return layer.prior_mean(hidden), 10.0 * layer.prior_spread(hidden)
+
+    def _below(
+        self, parameters: dict[str, Any], top: Any, layer: "LatentLayer"
+    ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Return mean and log-variance of `q(z1|x, z2)`, and of `p(z1|z2)`."""
+        from keras import ops
+
+        own_mean, own_spread = (
+            parameters[name][..., : self.bottom] for name in ("mean", "log_variance")
+        )
+        prior_mean, prior_spread = self._of_prior(top, layer)
+        share = ops.sigmoid(prior_spread - own_spread)
+        mean = share * own_mean + (1.0 - share) * prior_mean
+        spread = own_spread - ops.softplus(own_spread - prior_spread)
+        return (mean, spread), (prior_mean, prior_spread)
+
+
+def _divergence(mean: Any, spread: Any, prior_mean: Any, prior_spread: Any) -> Any:
+    """Return the KL of diagonal Gaussians by their means and log-variances, in nats."""
+    from keras import ops
+
+    squares = ops.square(mean - prior_mean) * ops.exp(-prior_spread)
+    change = spread - prior_spread
+    return 0.5 * ops.sum(ops.exp(change) + squares - 1.0 - change, axis=-1)
+
+
+def _at_least(least: float, values: Any) -> Any:
+    """Return values `(n,)`; in their place `least`, where their mean is below."""
+    from keras import ops
+
+    return ops.where(ops.mean(values) < least, least * ops.ones_like(values), values)

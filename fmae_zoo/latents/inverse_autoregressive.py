@@ -1,0 +1,154 @@
+"""A Gaussian posterior that autoregressive networks transform."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from fmae_zoo.component import Width
+from fmae_zoo.latents.base import Draw
+from fmae_zoo.latents.deterministic import flattened, projected
+from fmae_zoo.latents.gaussian import gaussian_parameters
+from fmae_zoo.latents.sampled import SampledLatent
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+OPEN_GATE = 2.0
+"""Added to each `s`, so that a step begins near the identity (Kingma et al. 2016, section 4)."""
+
+
+class InverseAutoregressiveLatent(SampledLatent):
+    """`size` values of a Gaussian, changed by steps `z' = sigmoid(s) z + (1 - sigmoid(s)) m`.
+
+    `m` and `s` of a value depend on those before it, in an order that is reversed from step to
+    step, and on a context of the image: `log q` falls by the sum of `log sigmoid(s)`. The prior
+    is standard normal. The code of `encode` is what becomes of the Gaussian's mean.
+
+    Source: Kingma et al. 2016, Improving Variational Inference with Inverse Autoregressive Flow,
+    arXiv 1606.04934; the masks are those of Germain et al. 2015, MADE, arXiv 1502.03509.
+
+    Attributes:
+        flows: steps.
+        units: width of the hidden layer of each step.
+        context: values that each step is told of the image.
+    """
+
+    type: Literal["inverse_autoregressive"]
+    flows: int = Field(default=2, ge=1, le=64)
+    units: Width = 128
+    context: Width = 64
+
+    @property
+    def noise_size(self) -> int:
+        """The prior's codes are the noise itself."""
+        return self.size
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to the Gaussian's `mean` and `log_variance`, and the `context`."""
+        features = flattened(features)
+        context = projected(features, self.context, "latent_context", seeds, activation="relu")
+        return {**gaussian_parameters(features, self.size, seeds), "context": context}
+
+    def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
+        """Create for each step the kernels of its two layers, and what the context adds to them.
+
+        The rows of a kernel are an `Embedding`'s, so that plain Keras has them as a part of the
+        encoder's graph, where they are multiplied by the masks.
+        """
+        from keras import layers
+
+        from fmae_zoo.layers import family
+
+        def kernel(rows: int, columns: int, name: str) -> Any:
+            initial = seeds.glorot_uniform()
+            made = layers.Embedding(rows, columns, initial, name=name, dtype="float32")
+            made.build()
+            return made
+
+        def of_context(units: int, name: str) -> Any:
+            initial = seeds.glorot_uniform()
+            made = family().Dense(units, kernel_initializer=initial, name=name, dtype="float32")
+            made.build((None, self.context))
+            return made
+
+        layer.flows = {}
+        for flow in self._flows():
+            sizes = {"hidden": (self.size, self.units), "output": (self.units, 2 * self.size)}
+            for part, (rows, columns) in sizes.items():
+                name = f"{flow}_{part}"
+                layer.flows[name] = kernel(rows, columns, name)
+                layer.flows[f"{name}_context"] = of_context(columns, f"{name}_context")
+
+    def _flows(self) -> list[str]:
+        return [f"flow{number}" for number in range(1, self.flows + 1)]
+
+    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+        """Return what the steps make of the Gaussian's mean, `(n, size)`."""
+        code, _ = self.transformed(parameters["mean"][:, None], parameters["context"], layer)
+        return code[:, 0]
+
+    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+        """Return what the steps make of `mean + exp(log_variance / 2) * noise`."""
+        from keras import ops
+
+        mean, log_variance = parameters["mean"][:, None], parameters["log_variance"][:, None]
+        start = mean + ops.exp(0.5 * log_variance) * noise
+        code, log_determinant = self.transformed(start, parameters["context"], layer)
+        # The halves of log(2 pi) of the two densities cancel.
+        change = ops.square(code) - ops.square(noise) - log_variance
+        log_ratio = 0.5 * ops.sum(change, axis=-1) - log_determinant
+        extra = {"mean": parameters["mean"]}
+        return Draw(code, log_ratio, ops.mean(log_ratio, axis=1), extra)
+
+    def transformed(self, code: Any, context: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+        """Return what the steps make of codes, and the log-determinant of the change.
+
+        Args:
+            code: `(n, K, size)`.
+            context: `(n, context)`.
+            layer: which owns the networks.
+
+        Returns:
+            Codes `(n, K, size)`, and `log |det d code' / d code|` of each in nats, `(n, K)`.
+        """
+        from keras import ops
+
+        log_determinant = ops.zeros_like(code[..., 0])
+        for flow in self._flows():
+            mean, gate = self._step(flow, code, context, layer)
+            share = ops.sigmoid(gate)
+            code = ops.flip(share * code + (1.0 - share) * mean, axis=-1)
+            log_determinant = log_determinant - ops.sum(ops.softplus(-gate), axis=-1)
+        return code, log_determinant
+
+    def _step(self, flow: str, code: Any, context: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+        """Return `m` and `s`, each `(n, K, size)`: of a value, by those before it."""
+        import numpy as np
+        from keras import ops
+
+        def dense(part: str, inputs: Any, needs: Any, allows: Any) -> Any:
+            kernel = _masked(layer.flows[f"{flow}_{part}"], inputs, needs, allows)
+            of_context = layer.flows[f"{flow}_{part}_context"](context)
+            return ops.matmul(inputs, kernel) + ops.expand_dims(of_context, 1)
+
+        places = np.arange(1, self.size + 1, dtype="int32")
+        # How many of the values a hidden unit may read, the first ones.
+        reads = (np.arange(self.units) % max(1, self.size - 1) + 1).astype("int32")
+        hidden = ops.relu(dense("hidden", code, places, reads))
+        output = dense("output", hidden, reads + 1, np.tile(places, 2))
+        return output[..., : self.size], output[..., self.size :] + OPEN_GATE
+
+
+def _masked(rows: Any, code: Any, needs: Any, allows: Any) -> Any:
+    """Return a kernel: a row counts for the columns that allow at least what it needs.
+
+    It is made of a tensor of the graph, so that the graph of an encoder has the layer as a part.
+    """
+    import numpy as np
+    from keras import ops
+
+    nothing = ops.cast(ops.zeros_like(code[:1, :1, 0]), "int32")
+    kernel = rows(nothing + np.arange(len(needs), dtype="int32"))
+    mask = ops.greater_equal(allows, ops.expand_dims(nothing + needs, -1))
+    return ops.sum(kernel * ops.cast(mask, "float32"), axis=0)

@@ -1,0 +1,60 @@
+"""Squared error, and how much a code moves with its image."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+from fmae_zoo.objectives.jacobian import squared_jacobian
+from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.objectives.stateless import call_again
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+
+
+class Contractive(ObjectiveComponent):
+    """Squared error, plus the squared Frobenius norm of the derivative of the code by the image.
+
+    The code then follows only what the reconstruction needs of the image. The norm is estimated
+    by a finite difference along one random direction, in the encoder as it is in training; its
+    moving statistics stay untouched.
+
+    The paper ties the decoder's weights to the encoder's. Here they are free, and a part of the
+    contraction is no more than a smaller scale of the code.
+
+    Source: Rifai et al. 2011, Contractive Auto-Encoders: Explicit Invariance During Feature
+    Extraction, ICML.
+
+    Attributes:
+        contraction_weight: of the squared norm.
+        step: of the finite difference in each value of the image, in units of intensity.
+    """
+
+    term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "contraction")
+    loss_label: ClassVar[str] = "squared error, summed over pixels, and contraction"
+
+    type: Literal["contractive"]
+    contraction_weight: float = Field(default=0.01, gt=0.0, le=1e6)
+    step: float = Field(default=0.05, ge=1e-4, le=1.0)
+
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return the two terms of each image, `(n,)`."""
+        from keras import ops
+
+        def mean(images: Any) -> Any:
+            return ops.cast(call_again(model.posterior, images)["mean"], "float32")
+
+        image = ops.reshape(batch["image"], (-1, *model.spec.shape))
+        noise = model.latent.noise(ops.shape(image))
+        return {
+            "reconstruction": squared_error(batch["target"], logits[:, 0]),
+            "contraction": squared_jacobian(mean, image, noise, self.step),
+        }
+
+    def weights(self, step: Any = None) -> dict[str, Any]:
+        """Return the weight of each term."""
+        return {"reconstruction": 1.0, "contraction": self.contraction_weight}

@@ -1,0 +1,69 @@
+"""The ELBO, and a covariance of the codes that is the identity."""
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from fmae_zoo.objectives.base import Batch
+from fmae_zoo.objectives.likelihood import LikelihoodObjective
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+
+
+class DIP(LikelihoodObjective):
+    """Negative ELBO, plus the squared distance of the codes' covariance from the identity.
+
+    The covariance is that of the posteriors' means in variant `i`; in `ii` it is that of the
+    codes: the covariance of the means plus the mean of the posteriors' covariances. It is that of
+    the batch, whose squares are summed: `off_diagonal` of the covariances, `diagonal` of the
+    variances minus 1.
+
+    A posterior begins with variances of up to e^10, whose squares variant `ii` has in the loss:
+    it is for a recipe with a `clip_norm`.
+
+    Source: Kumar et al. 2018, Variational Inference of Disentangled Latent Concepts from
+    Unlabeled Observations, arXiv 1711.00848.
+
+    Attributes:
+        variant: which covariance.
+        lambda_od: weight of the off-diagonal part.
+        lambda_d: weight of the diagonal part; the paper has 10 times `lambda_od` for variant
+            `i`, and as much for `ii`.
+    """
+
+    needs: ClassVar[frozenset[str]] = frozenset({"kl", "log_variance"})
+    of_batches: ClassVar[bool] = True
+    term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "kl", "off_diagonal", "diagonal")
+    loss_label: ClassVar[str] = "negative ELBO, nats, and covariance of the codes"
+
+    type: Literal["dip"]
+    variant: Literal["i", "ii"] = "i"
+    lambda_od: float = Field(default=10.0, ge=0.0, le=1e6)
+    lambda_d: float = Field(default=100.0, ge=0.0, le=1e6)
+
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return reconstruction and KL of each image, `(n,)`, in nats, and two scalars."""
+        from keras import ops
+
+        mean = draw.extra["mean"]
+        centred = mean - ops.mean(mean, axis=0)
+        count = ops.cast(ops.shape(mean)[0], "float32")
+        covariance = ops.matmul(ops.transpose(centred), centred) / count
+        identity = ops.eye(mean.shape[-1], dtype="float32")
+        if self.variant == "ii":
+            covariance += identity * ops.mean(ops.exp(draw.extra["log_variance"]), axis=0)
+        distance = ops.square(covariance - identity)
+        return {
+            "reconstruction": self.negative_log_likelihood(batch["target"], logits[:, 0]),
+            "kl": draw.kl,
+            "off_diagonal": ops.sum((1.0 - identity) * distance),
+            "diagonal": ops.sum(identity * distance),
+        }
+
+    def weights(self, step: Any = None) -> dict[str, Any]:
+        """Return the weight of each term."""
+        return dict(zip(self.term_names, (1.0, 1.0, self.lambda_od, self.lambda_d)))

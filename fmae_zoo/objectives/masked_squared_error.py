@@ -1,0 +1,37 @@
+"""Squared error of what was hidden."""
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+
+if TYPE_CHECKING:
+    from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.latents import Draw
+
+
+class MaskedSquaredError(ObjectiveComponent):
+    """The mean squared error of the hidden pixels, times the pixels of an image.
+
+    So a number is comparable with the squared error of the whole image. Where nothing is hidden
+    it is 0.
+
+    Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377.
+    """
+
+    reads_mask: ClassVar[bool] = True
+    loss_label: ClassVar[str] = "squared error of hidden pixels, for a whole image"
+
+    type: Literal["masked_squared_error"]
+
+    def terms(
+        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
+    ) -> dict[str, Any]:
+        """Return the reconstruction term of each image, `(n,)`."""
+        from keras import ops
+
+        hidden = ops.cast(batch["mask"], "float32")
+        error = ops.square(ops.sigmoid(logits[:, 0]) - batch["target"])
+        of_hidden = ops.sum(ops.sum(error, axis=-1) * hidden, axis=(1, 2))
+        count = ops.maximum(ops.sum(hidden, axis=(1, 2)), 1.0)
+        return {"reconstruction": of_hidden / count * math.prod(logits.shape[2:4])}

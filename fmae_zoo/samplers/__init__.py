@@ -1,0 +1,65 @@
+"""Samplers: where new codes come from, beside a latent's own prior.
+
+To add one: a file with a `Sampler`, whose docstring says what it must have, and its line in
+`SAMPLERS`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from fmae_zoo.errors import WeightsError
+from fmae_zoo.samplers.base import Sampler
+from fmae_zoo.samplers.mixture import Mixture
+
+PRIOR = "prior"
+"""The name of the latent's own prior among samplers."""
+
+SAMPLERS: dict[str, type[Sampler]] = {each.name: each for each in (Mixture,)}
+"""Every sampler that is fitted after the training, by name."""
+
+
+def tensors_of(samplers: Mapping[str, Sampler]) -> dict[str, np.ndarray]:
+    """Return the tensors of samplers by name, `mixture.means` for example."""
+    return {
+        f"{name}.{key}": tensor
+        for name, sampler in samplers.items()
+        for key, tensor in sampler.tensors().items()
+    }
+
+
+def samplers_of(tensors: dict[str, np.ndarray], size: int) -> dict[str, Sampler]:
+    """Return the samplers of codes of `size` values whose tensors `tensors_of` returned.
+
+    Raises:
+        WeightsError: they are of something else.
+    """
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for key, tensor in tensors.items():
+        name, _, rest = key.partition(".")
+        parts.setdefault(name, {})[rest] = tensor
+    unknown = sorted(parts.keys() - SAMPLERS.keys())
+    if unknown:
+        raise WeightsError(f"there is no sampler {', '.join(unknown)}")
+    try:
+        return {name: SAMPLERS[name].of(part, size) for name, part in parts.items()}
+    except ValueError as error:
+        raise WeightsError(f"a sampler: {error}") from None
+
+
+def read_samplers(path: Path, digest: str | None, size: int) -> dict[str, Sampler]:
+    """Read samplers of codes of `size` values from a file.
+
+    Raises:
+        WeightsError: it is damaged, has another digest, or holds something else.
+    """
+    from fmae_zoo.weights import read_tensors
+
+    try:
+        return samplers_of(read_tensors(path, digest), size)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+
+
+__all__ = ["PRIOR", "SAMPLERS", "Mixture", "Sampler", "read_samplers", "samplers_of", "tensors_of"]

@@ -1,0 +1,131 @@
+"""New images from an autoencoder: codes of a sampler, decoded."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmae_zoo.arguments import check_integer
+from fmae_zoo.errors import ArgumentError, FmaeError
+from fmae_zoo.samplers import PRIOR, Sampler, samplers_of, tensors_of
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.latent import LatentLayer
+    from fmae_zoo.spec import ModelSpec
+
+PREDICT_BATCH = 500
+"""Images in one call of a network, if nothing else is said."""
+
+_Mixin: Any = object
+
+
+class Generating(_Mixin):
+    """Mixed into an autoencoder: its samplers, and the images that they give."""
+
+    spec: "ModelSpec"
+    latent: "LatentLayer"
+    decode: Any
+
+    @property
+    def fitted(self) -> Mapping[str, Sampler]:
+        """Samplers that were fitted to the codes after the training, by name."""
+        return self._fitted
+
+    @fitted.setter
+    def fitted(self, samplers: Mapping[str, Sampler]) -> None:
+        # No dictionary, for TensorFlow makes one of its own of each.
+        self._fitted = MappingProxyType(dict(samplers))
+
+    def forget_samplers(self) -> None:
+        """Drop what was fitted to the codes: a training changes these."""
+        if self.fitted:
+            self.fitted, self.sampler = {}, None
+
+    @property
+    def samplers(self) -> tuple[str, ...]:
+        """Names of the samplers: `prior` where the latent has one, and those that were fitted."""
+        return (*((PRIOR,) if self.spec.latent.has_prior else ()), *self.fitted)
+
+    @property
+    def sampler(self) -> str | None:
+        """The name of the sampler that `generate` takes by default: its first, if none is set."""
+        return self._sampler or next(iter(self.samplers), None)
+
+    @sampler.setter
+    def sampler(self, name: str | None) -> None:
+        if name is not None and name not in self.samplers:
+            raise ArgumentError(
+                f"{self.spec.name}: sampler is {name!r}; expected one of "
+                f"{', '.join(self.samplers) or 'none, for it has none'}"
+            )
+        self._sampler = name
+
+    def generate(
+        self,
+        count: int,
+        seed: int = 0,
+        batch_size: int = PREDICT_BATCH,
+        *,
+        sampler: str | None = None,
+        label: Any = None,
+    ) -> np.ndarray:
+        """Return images decoded from codes that a sampler draws.
+
+        They are float32 `(count, height, width, channels)` in [0, 1]. The draws are numpy's, so
+        the same seed gives the same codes on every backend.
+
+        Args:
+            count: of images.
+            seed: of the draws.
+            batch_size: images in one call of the network.
+            sampler: one of `samplers`; by default the model's own `sampler`, which for a published
+                model is the one that its manifest names.
+            label: where the spec has classes, that of all images, or of each: integers
+                `(count,)`; drawn evenly by default.
+
+        Raises:
+            FmaeError: there is no sampler: the latent has no prior, and none was fitted.
+            ArgumentError: there is none of that name; count or seed is no integer of 0 or more; or
+                as `decode`.
+        """
+        check_integer("count", count, 0)
+        check_integer("seed", seed, 0)
+        name = self.sampler if sampler is None else sampler
+        if name is None or (name == PRIOR and PRIOR not in self.samplers):
+            raise FmaeError(
+                f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
+                "draw from. Fit a sampler: fmae_zoo.fit_samplers(model, data); or take a "
+                "variational entry: fmae list '*vae*'"
+            )
+        if name not in self.samplers:
+            raise ArgumentError(
+                f"{self.spec.name}: sampler is {name!r}; expected one of {', '.join(self.samplers)}"
+            )
+        rng = np.random.default_rng(seed)
+        if name == PRIOR:
+            shape = (count, self.spec.latent.noise_size)
+            codes = self.latent.prior(rng.standard_normal(shape).astype(np.float32))
+        else:
+            codes = self.fitted[name].codes(count, rng)
+        if label is None and self.spec.classes is not None:
+            label = rng.integers(0, self.spec.classes, count)
+        return self.decode(codes, batch_size, label=label)
+
+    def save_own_variables(self, store: Any) -> None:
+        """Write the counters and the samplers into a file of Keras."""
+        super().save_own_variables(store)
+        for name, tensor in tensors_of(self.fitted).items():
+            store[f"samplers.{name}"] = tensor
+        if self._sampler:
+            store[f"default_sampler.{self._sampler}"] = np.zeros(1)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Read what `save_own_variables` wrote."""
+        arrays = {name: store[name] for name in list(store.keys())}
+        own = {name: arrays.pop(name) for name in [*arrays] if name.isdecimal()}
+        super().load_own_variables(own)
+        parted = [(*name.partition(".")[::2], array) for name, array in arrays.items()]
+        tensors = {key: np.array(array) for what, key, array in parted if what == "samplers"}
+        self.fitted = samplers_of(tensors, self.spec.latent.size)
+        self.sampler = next((key for what, key, _ in parted if what == "default_sampler"), None)

@@ -1,0 +1,108 @@
+"""Many trainings by one command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import fmae_zoo
+from fmae_zoo import registry
+from fmae_zoo.entry import Entry, spec_toml
+from fmae_zoo.training.many import Job, jobs_of, train_all
+from tests.conftest import ROOT, tiny_spec
+
+SHORT = {"epochs": 2, "batch_size": 64}
+
+
+@pytest.fixture
+def specs(tmp_path):
+    """Folders of two specs: the second one's training fails."""
+    folders = []
+    for name, recipe in (("good-ae", SHORT), ("bad-ae", SHORT | {"learning_rate": 1e30})):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "spec.toml").write_text(spec_toml(tiny_spec(name=name, recipe=recipe)))
+        folders.append(str(folder))
+    return folders
+
+
+def test_each_is_trained_and_a_failure_ends_no_other(specs, idx, tmp_path, fmae, monkeypatch):
+    monkeypatch.setattr(registry, "list_models", lambda: specs)
+    words = ("train", "--all", "--data", idx, "-o", tmp_path / "runs", "--json")
+    code, out, err = fmae(*words)
+    assert code == 1
+    good, bad = specs
+    states = {each["name"]: each["state"] for each in json.loads(out)}
+    assert states == {good: "done", bad: "failed"}
+    assert "learning rate" in " ".join(err.split())
+    trained = Entry.read(tmp_path / "runs" / "good-ae-seed0")
+    assert trained.manifest.training.epochs == 2
+    manifest = (tmp_path / "runs" / "good-ae-seed0" / "manifest.json").stat()
+    monkeypatch.setattr(registry, "list_models", lambda: [good])
+    code, out, _ = fmae(*words)
+    assert (code, json.loads(out)[0]["state"]) == (0, "done")
+    assert (trained.folder / "manifest.json").stat().st_mtime_ns == manifest.st_mtime_ns
+
+
+def test_missing_leaves_out_what_has_weights(specs, tmp_path):
+    fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(name="good-ae", recipe=SHORT)), specs[0])
+    assert [job.name for job in jobs_of(specs, [0], tmp_path, missing=True)] == [specs[1]]
+    names = [job.name for job in jobs_of(specs, [0, 1], tmp_path)]
+    assert names == [specs[1], specs[0]] * 2
+
+
+def test_a_run_of_another_spec_is_not_taken_for_done(specs, few, tmp_path):
+    [job] = jobs_of(specs[:1], [0], tmp_path / "runs")
+    fmae_zoo.train(job.spec, data=few, output=job.folder)
+    assert job.is_done
+    assert job.epochs == 2
+    other = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 3})
+    assert not Job(job.name, 0, job.folder, other).is_done
+    assert not Job(job.name, 1, job.folder, job.spec).is_done
+
+
+def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
+    long = tmp_path / "good-ae" / "spec.toml"
+    spec = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 50_000})
+    long.write_text(spec_toml(spec))
+    code = (
+        "import sys; from fmae_zoo.training.many import *; from pathlib import Path\n"
+        "train_all(jobs_of([sys.argv[1]], [0], Path(sys.argv[2])), words=['--data', sys.argv[3]])"
+    )
+    words = [sys.executable, "-c", code, specs[0], str(tmp_path / "runs"), str(idx)]
+    process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    [job] = jobs_of(specs[:1], [0], tmp_path / "runs")
+    deadline = time.monotonic() + 120
+    while job.epochs < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=60)
+    stopped = job.epochs
+    assert 2 <= stopped < 50_000
+    time.sleep(0.5)
+    assert job.epochs == stopped, "the training went on"
+    rows = (job.folder / "history.csv").read_bytes().split(b"\n")[: stopped + 1]
+    seen = []
+
+    def report(jobs):
+        seen.append(jobs[0].epochs)
+        if seen[-1] > stopped:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_all([job], words=["--data", str(idx)], report=report)
+    assert (job.folder / "history.csv").read_bytes().split(b"\n")[: stopped + 1] == rows
+    assert np.all(np.diff(seen) >= 0)
+
+
+def test_wrong_usage_is_told(fmae):
+    assert fmae("train")[0] == 2
+    assert fmae("train", "dense-ae", "--all")[0] == 2
+    code, _, err = fmae("train", "dense-ae", "--missing")
+    assert code == 2
+    assert "for --all" in err
