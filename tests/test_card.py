@@ -665,3 +665,10 @@ def test_a_card_that_says_something_else_is_refused(vae, old, new, message):
 def test_a_card_without_metadata_is_refused(text):
     with pytest.raises(SpecError, match="no metadata"):
         check_card(text)
+
+
+def test_a_prior_that_gives_no_images_is_named():
+    words = "It is not for draws of its own prior"
+    assert f"{words}: they are 25.2 times as far" in card_of(find_entry("conv-vae-bn"), REPO)
+    assert words not in card_of(find_entry("dense-vae"), REPO)
+    assert words not in card_of(find_entry("dense-ae"), REPO)

@@ -688,7 +688,7 @@ def test_the_whole_circle(hub, tmp_path):
         table[entry.spec.full_name] = Entry.read(copy)
     names = registry.list_models(pretrained=True)
     names = [name for name in names if not registry.find_entry(name).is_classifier]
-    assert len(names) == 5
+    assert len(names) >= 5
     pushed = fmae_zoo.publish(org="zoo", token="hf_writer")
     assert set(pushed) == {*names, "conv-ae-bn.fmnist-classifier"}
     assert all(one.changed for one in pushed.values())

@@ -45,6 +45,9 @@ _PICTURE_WORDS = {
     _CURVES_FILE: "Loss of {} over the epochs",
 }
 INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
+FAR = 2.0
+"""Times as far from real images as reconstructions: draws of a prior that are farther are named."""
+
 NOT_RECORDED = "The manifest does not record how these weights were trained, nor on what data."
 _TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
 
@@ -199,10 +202,22 @@ def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
             "It can decode draws of its prior, but the codes of images need not fill the prior: "
             "such draws may look like nothing in the data."
         )
+    elif manifest.sampler:
+        yield (
+            "It has no prior: new images are decoded from draws of a density that was fitted to "
+            "codes of training images. A code does not say how certain it is."
+        )
     else:
         yield (
             "It is no generative model: there is no prior to draw codes from, and a code that is "
             "not an image's may decode to nothing sensible. A code does not say how certain it is."
+        )
+    generated = manifest.results.get("generation", {})
+    of_prior, best = (generated.get(f"frechet_{each}") for each in ("prior", "reconstructions"))
+    if of_prior and best and of_prior > FAR * best:
+        yield (
+            f"It is not for draws of its own prior: they are {of_prior / best:.1f} times as far "
+            "from test images as its reconstructions are."
         )
     values = math.prod(spec.shape)
     if spec.latent.size >= values:
