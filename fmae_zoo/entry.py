@@ -34,7 +34,9 @@ CLASSIFIER_FILE = "classifier.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 GOLDEN_IMAGES = 8
 PARTS = ("encoder", "decoder")
-TRAINING_FILES = ("history.csv", "curves.png")
+HISTORY_FILE = "history.csv"
+CURVES_FILE = "curves.png"
+TRAINING_FILES = (HISTORY_FILE, CURVES_FILE)
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
 """The encoder, or the classifier, in Keras' own format, which `push` adds."""
 RECONSTRUCTIONS_FILE = "reconstructions.png"

@@ -94,8 +94,5 @@ class CodeMixture:
         """
         check_integer("count", count, 0)
         check_seed(seed)
-        rng, classes = np.random.default_rng(seed), self.model.spec.classes
-        codes = self._mixture.codes(count, rng)
-        if label is None and classes is not None:
-            label = rng.integers(0, classes, count)
-        return self.model.decode(codes, label=label)
+        rng = np.random.default_rng(seed)
+        return self.model.decode_draws(self._mixture.codes(count, rng), rng, label)

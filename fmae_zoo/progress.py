@@ -18,7 +18,25 @@ if TYPE_CHECKING:
     from fmae_zoo.training.many import Job
 
 
-class RichProgress:
+class _Shown:
+    """Shown inside `with`."""
+
+    _progress: Progress
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+class RichProgress(_Shown):
     """Shows one bar over all steps of a training run: `train(..., progress=bar)` inside `with`."""
 
     def __init__(self, title: str) -> None:
@@ -49,20 +67,8 @@ class RichProgress:
             loss=f"{loss:.4g}",
         )
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-
-class JobsProgress:
+class JobsProgress(_Shown):
     """Shows a bar for each of many trainings, and one over all: `train_all(..., report=view)`."""
 
     def __init__(self) -> None:
@@ -97,15 +103,3 @@ class JobsProgress:
         self._progress.update(self._tasks[title], completed=completed, state=state)
         if state in ("done", "failed"):
             self._progress.stop_task(self._tasks[title])
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()

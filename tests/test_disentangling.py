@@ -18,6 +18,7 @@ from fmae_zoo.objectives.dip import DIP
 from fmae_zoo.objectives.elbo import ELBO
 from fmae_zoo.objectives.factor import Factor, permuted
 from tests.conftest import TINY_CONV, tiny_spec
+from tests.test_variants import moved_by_a_step
 
 GAUSSIAN = {"type": "gaussian", "size": 3}
 OBJECTIVES = {
@@ -311,14 +312,7 @@ def test_steps_down_these_terms_take_the_covariance_to_the_identity(variant):
 def test_each_term_moves_its_own_side_alone(term, moves):
     model = model_with(alone(Factor, (term,), units=(8,)))
     model.compile(keras.optimizers.SGD(1.0))
-    before = {name: [array(v) for v in part.values()] for name, part in model.parts().items()}
-    model.train_on_batch(pictures(8))
-    moved = {
-        name
-        for name, part in model.parts().items()
-        if any(not np.array_equal(array(v), b) for v, b in zip(part.values(), before[name]))
-    }
-    assert moved == moves
+    assert moved_by_a_step(model, pictures(8)) == moves
 
 
 def test_permuted_codes_have_the_same_values_in_other_company():

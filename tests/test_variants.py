@@ -31,6 +31,17 @@ def pictures(count, seed=0):
     return np.random.default_rng(seed).random((count, 28, 28, 1), dtype="float32")
 
 
+def moved_by_a_step(model, images):
+    """Train a model on a batch; return the names of its parts that have other values then."""
+    before = {name: [array(v) for v in part.values()] for name, part in model.parts().items()}
+    model.train_on_batch(images)
+    return {
+        name
+        for name, part in model.parts().items()
+        if any(not np.array_equal(array(v), b) for v, b in zip(part.values(), before[name]))
+    }
+
+
 # The importance-weighted bound.
 
 
@@ -208,14 +219,7 @@ def test_each_term_moves_its_own_side_alone(term, moves):
         spec.model_copy(update={"objective": Alone(type="adversarial", units=(8,))})
     )
     model.compile(keras.optimizers.SGD(1.0))
-    before = {name: [array(v) for v in part.values()] for name, part in model.parts().items()}
-    model.train_on_batch(pictures(8))
-    moved = {
-        name
-        for name, part in model.parts().items()
-        if any(not np.array_equal(array(v), b) for v, b in zip(part.values(), before[name]))
-    }
-    assert moved == moves
+    assert moved_by_a_step(model, pictures(8)) == moves
 
 
 def test_a_critic_learns_to_tell_codes_from_the_prior():

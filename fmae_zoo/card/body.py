@@ -13,9 +13,11 @@ from fmae_zoo.card.results import environment_words, results_section
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
 from fmae_zoo.entry import (
     CRITIC_FILE,
+    CURVES_FILE,
     DECODER_FILE,
     ENCODER_FILE,
     GOLDEN_FILE,
+    HISTORY_FILE,
     KERAS_FILES,
     RECONSTRUCTIONS_FILE,
     SAMPLERS_FILE,
@@ -28,21 +30,20 @@ from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
 from fmae_zoo.samplers import PRIOR
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 
-_HISTORY_FILE, _CURVES_FILE = TRAINING_FILES
 _FILE_WORDS = {
     ENCODER_FILE: "weights of the encoder",
     DECODER_FILE: "weights of the decoder",
     CRITIC_FILE: "weights of the objective's critic",
     SAMPLERS_FILE: "samplers that were fitted to the codes of training images",
     GOLDEN_FILE: "images, with the codes and reconstructions that every backend must give",
-    _HISTORY_FILE: "loss and its terms, epoch by epoch",
-    _CURVES_FILE: "the loss as a picture",
+    HISTORY_FILE: "loss and its terms, epoch by epoch",
+    CURVES_FILE: "the loss as a picture",
     RECONSTRUCTIONS_FILE: "images and their reconstructions",
     **dict.fromkeys(KERAS_FILES, "the encoder in Keras' own format"),
 }
 _PICTURE_WORDS = {
     RECONSTRUCTIONS_FILE: "Images over their reconstructions by {}",
-    _CURVES_FILE: "Loss of {} over the epochs",
+    CURVES_FILE: "Loss of {} over the epochs",
 }
 INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
 FAR = 2.0

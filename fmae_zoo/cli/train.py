@@ -198,7 +198,6 @@ def evaluate_command(
     model = fmae_zoo.load(name, pretrained=True)
     # It imports Keras, so only after load, which explains a backend that is missing.
     from fmae_zoo.evaluation.record import check_data, record_results
-    from fmae_zoo.registry import find_entry
 
     data = data_for(data_source, name)
     if write:

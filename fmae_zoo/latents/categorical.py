@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.latents.sampled import quantiles
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -71,7 +72,6 @@ class CategoricalLatent(LatentComponent):
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
         if self.final_temperature is not None:
-            # Not cast: a bfloat16 counts no further than to 256.
             options = {"initializer": "zeros", "trainable": False}
             layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
@@ -161,7 +161,6 @@ def gumbel_of(normal: Any) -> Any:
     """Return standard Gumbel numbers of standard normal ones: by their quantiles."""
     from keras import ops
 
-    uniform = 0.5 * (1.0 + ops.erf(normal / math.sqrt(2.0)))
     # So far from 0 and 1 that float32 has two logarithms of it.
-    uniform = ops.clip(uniform, 2.0**-23, 1.0 - 2.0**-23)
+    uniform = ops.clip(quantiles(normal), 2.0**-23, 1.0 - 2.0**-23)
     return -ops.log(-ops.log(uniform))

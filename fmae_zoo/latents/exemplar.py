@@ -1,21 +1,18 @@
 """A Gaussian posterior, and a prior around the codes of training images."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from fmae_zoo.latents.base import Draw
-from fmae_zoo.latents.gaussian import gaussian_parameters
-from fmae_zoo.latents.sampled import SampledLatent
-from fmae_zoo.latents.vamp import gaussian_draw, mixture_draw, some_of
+from fmae_zoo.latents.mixture_prior import MixturePriorLatent, some_of
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
     from fmae_zoo.layers.latent import LatentLayer
 
 
-class ExemplarLatent(SampledLatent):
+class ExemplarLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k N(mean(x_k), variance)`.
 
     The exemplars `x_k` are training images, drawn once before the first step; their means are the
@@ -31,19 +28,8 @@ class ExemplarLatent(SampledLatent):
         exemplars: number of training images; all of them pass the encoder at each step.
     """
 
-    gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"log_variance"}
-
     type: Literal["exemplar"]
     exemplars: int = Field(default=256, ge=1, le=65_536)
-
-    @property
-    def noise_size(self) -> int:
-        """One number chooses the exemplar, the others are the draw around its mean."""
-        return self.size + 1
-
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
-        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
-        return gaussian_parameters(features, self.size, seeds)
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
         """Create the exemplars, black until `prepare`, and their log-variance."""
@@ -59,15 +45,7 @@ class ExemplarLatent(SampledLatent):
         """Draw the exemplars among the training images."""
         layer.exemplars.assign(some_of(images, self.exemplars, layer, seed))
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
-        """Return `mean + exp(log_variance / 2) * noise`."""
-        return gaussian_draw(parameters, noise, *self._components(layer))
-
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
-        """Return draws around the exemplars that the last number of `noise` chooses."""
-        return mixture_draw(noise, *self._components(layer))
-
-    def _components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
         """Return means and log-variances `(exemplars, size)`; the latter within +-10."""
         from keras import ops
 

@@ -1,5 +1,6 @@
 """What latents have in common whose divergence from the prior is known by draws alone."""
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fmae_zoo.latents.base import Draw, LatentComponent
@@ -41,3 +42,10 @@ class SampledLatent(LatentComponent):
             return drawn
         still = self.at(parameters, layer, ops.zeros_like(noise))
         return still._replace(kl=drawn.kl, extra=drawn.extra)
+
+
+def quantiles(normal: Any) -> Any:
+    """Return of standard normal numbers their quantiles, which are uniform in [0, 1]."""
+    from keras import ops
+
+    return 0.5 * (1.0 + ops.erf(normal / math.sqrt(2.0)))

@@ -1,21 +1,18 @@
 """A Gaussian posterior, and a prior made of the posteriors of learned images."""
 
-import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from fmae_zoo.latents.base import Draw
-from fmae_zoo.latents.gaussian import gaussian_parameters, log_density
-from fmae_zoo.latents.sampled import SampledLatent
+from fmae_zoo.latents.mixture_prior import MixturePriorLatent, some_of
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
     from fmae_zoo.layers.latent import LatentLayer
 
 
-class VampLatent(SampledLatent):
+class VampLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k q(z | u_k)`.
 
     The pseudo-inputs `u_k` are images, the sigmoid of what is learned, and begin as some of the
@@ -29,19 +26,8 @@ class VampLatent(SampledLatent):
         pseudo_inputs: number of learned images; all of them pass the encoder at each step.
     """
 
-    gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"log_variance"}
-
     type: Literal["vamp"]
     pseudo_inputs: int = Field(default=128, ge=1, le=65_536)
-
-    @property
-    def noise_size(self) -> int:
-        """One number chooses the component, the others are the draw from it."""
-        return self.size + 1
-
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
-        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
-        return gaussian_parameters(features, self.size, seeds)
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
         """Create the logits of the pseudo-inputs, `(pseudo_inputs, height, width, channels)`."""
@@ -56,60 +42,9 @@ class VampLatent(SampledLatent):
         begun = np.clip(some_of(images, self.pseudo_inputs, layer, seed), 0.02, 0.98)
         layer.pseudo_inputs.assign(np.log(begun / (1.0 - begun)))
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
-        """Return `mean + exp(log_variance / 2) * noise`."""
-        return gaussian_draw(parameters, noise, *self._components(layer))
-
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
-        """Return draws of components that the last number of `noise` chooses."""
-        return mixture_draw(noise, *self._components(layer))
-
-    def _components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
         """Return means and log-variances `(pseudo_inputs, size)`."""
         from keras import ops
 
         found = layer.parameters_of(ops.sigmoid(ops.convert_to_tensor(layer.pseudo_inputs)))
         return found["mean"], found["log_variance"]
-
-
-def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> np.ndarray:
-    """Return so many of the images at random, float32 in [0, 1]; some twice where there are few."""
-    from fmae_zoo.images import as_images
-
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(images), count, replace=len(images) < count)
-    return as_images(images[chosen], layer.image_shape)
-
-
-def gaussian_draw(parameters: dict[str, Any], noise: Any, mean: Any, log_variance: Any) -> Draw:
-    """Return codes of Gaussian posteriors, whose prior is an equal mixture of Gaussians.
-
-    Args:
-        parameters: `mean` and `log_variance` of the posteriors, `(n, size)`.
-        noise: standard normal numbers `(n, K, size)`.
-        mean: of the components, `(m, size)`.
-        log_variance: of the components, `(m, size)`.
-    """
-    from keras import ops
-
-    own_mean, own_log_variance = (parameters[name][:, None] for name in ("mean", "log_variance"))
-    code = own_mean + ops.exp(0.5 * own_log_variance) * noise
-    components = log_density(code[:, :, None], mean, log_variance)
-    log_prior = ops.logsumexp(components, axis=-1) - math.log(mean.shape[0])
-    log_ratio = log_density(code, own_mean, own_log_variance) - log_prior
-    return Draw(code, log_ratio, ops.mean(log_ratio, axis=1), dict(parameters))
-
-
-def mixture_draw(noise: Any, mean: Any, log_variance: Any) -> Any:
-    """Return codes `(n, size)` of an equal mixture of Gaussians.
-
-    The quantile of the last number of `noise`, `(n, size + 1)`, chooses the component; the
-    others are the draw from it.
-    """
-    from keras import ops
-
-    count = mean.shape[0]
-    quantile = 0.5 * (1.0 + ops.erf(noise[:, -1] / math.sqrt(2.0)))
-    index = ops.minimum(ops.cast(ops.floor(quantile * count), "int32"), count - 1)
-    spread = ops.exp(0.5 * ops.take(log_variance, index, axis=0))
-    return ops.take(mean, index, axis=0) + spread * noise[:, :-1]

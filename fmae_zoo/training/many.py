@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fmae_zoo.entry import Entry
+from fmae_zoo.entry import HISTORY_FILE, Entry
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry, short_name
 from fmae_zoo.spec import ModelSpec
 
-HISTORY_FILE = "history.csv"
 LOG_FILE = "training.log"
 COMPARED = ("name", "latent", "objective", "recipe")
 """What of two specs must be the same for a training to be done."""

@@ -18,7 +18,7 @@ from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.augmentation import epoch_of, masked, patch_mask
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
-from fmae_zoo.entry import check_folder_for, save
+from fmae_zoo.entry import CURVES_FILE, HISTORY_FILE, check_folder_for, save
 from fmae_zoo.errors import ArgumentError, DataError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
@@ -43,7 +43,6 @@ from fmae_zoo.training.optimizer import make_optimizer
 from fmae_zoo.training.trainable import Trainable
 from fmae_zoo.weights import assign_tensors, is_finite
 
-HISTORY_FILE = "history.csv"
 LOCK_FILE = ".lock"
 VALIDATION_MASKS = 1_000_003
 """In the place of an epoch: the validation images have the same masks in all of them."""
@@ -392,7 +391,7 @@ class _Run:
             with writing(self.folder, kept=progress.epoch):
                 plot_curves(
                     progress.rows,
-                    self.folder / "curves.png",
+                    self.folder / CURVES_FILE,
                     title=self.spec.name,
                     label=self.spec.objective.loss_label,
                     kept=progress.best_epoch,

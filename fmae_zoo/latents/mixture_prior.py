@@ -1,0 +1,86 @@
+"""What latents have in common whose prior is a mixture around the codes of images."""
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fmae_zoo.latents.base import Draw
+from fmae_zoo.latents.gaussian import gaussian_parameters, log_density
+from fmae_zoo.latents.sampled import SampledLatent, quantiles
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.initial import Seeds
+    from fmae_zoo.layers.latent import LatentLayer
+
+
+class MixturePriorLatent(SampledLatent):
+    """Base of latents of `size` independent Gaussians under an equal mixture of Gaussians.
+
+    A subclass overrides `components`.
+    """
+
+    gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"log_variance"}
+
+    @property
+    def noise_size(self) -> int:
+        """One number chooses the component, the others are the draw from it."""
+        return self.size + 1
+
+    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+        """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
+        return gaussian_parameters(features, self.size, seeds)
+
+    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+        """Return `mean + exp(log_variance / 2) * noise`."""
+        return gaussian_draw(parameters, noise, *self.components(layer))
+
+    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+        """Return draws of components that the last number of `noise` chooses."""
+        return mixture_draw(noise, *self.components(layer))
+
+    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+        """Return means and log-variances of the mixture, `(components, size)`."""
+        raise NotImplementedError
+
+
+def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> np.ndarray:
+    """Return so many of the images at random, float32 in [0, 1]; some twice where there are few."""
+    from fmae_zoo.images import as_images
+
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(images), count, replace=len(images) < count)
+    return as_images(images[chosen], layer.image_shape)
+
+
+def gaussian_draw(parameters: dict[str, Any], noise: Any, mean: Any, log_variance: Any) -> Draw:
+    """Return codes of Gaussian posteriors, whose prior is an equal mixture of Gaussians.
+
+    Args:
+        parameters: `mean` and `log_variance` of the posteriors, `(n, size)`.
+        noise: standard normal numbers `(n, K, size)`.
+        mean: of the components, `(m, size)`.
+        log_variance: of the components, `(m, size)`.
+    """
+    from keras import ops
+
+    own_mean, own_log_variance = (parameters[name][:, None] for name in ("mean", "log_variance"))
+    code = own_mean + ops.exp(0.5 * own_log_variance) * noise
+    components = log_density(code[:, :, None], mean, log_variance)
+    log_prior = ops.logsumexp(components, axis=-1) - math.log(mean.shape[0])
+    log_ratio = log_density(code, own_mean, own_log_variance) - log_prior
+    return Draw(code, log_ratio, ops.mean(log_ratio, axis=1), dict(parameters))
+
+
+def mixture_draw(noise: Any, mean: Any, log_variance: Any) -> Any:
+    """Return codes `(n, size)` of an equal mixture of Gaussians.
+
+    The quantile of the last number of `noise`, `(n, size + 1)`, chooses the component; the
+    others are the draw from it.
+    """
+    from keras import ops
+
+    count = mean.shape[0]
+    index = ops.minimum(ops.cast(ops.floor(quantiles(noise[:, -1]) * count), "int32"), count - 1)
+    spread = ops.exp(0.5 * ops.take(log_variance, index, axis=0))
+    return ops.take(mean, index, axis=0) + spread * noise[:, :-1]
