@@ -18,9 +18,9 @@ help:
 	@echo "make demo [BACKEND=jax]   load, measure, classify, train, draw: pictures in demo/"
 	@echo "make test [BACKEND=...]   the tests, on every backend or on one"
 	@echo "make test-older-keras     a part of them with the minor release of Keras before"
-	@echo "make check                ruff, mypy, and that the README's table is up to date"
+	@echo "make check                ruff, mypy, and that README and results are up to date"
 	@echo "make wheel                build the wheel and use it in an empty environment"
-	@echo "make readme               write the README's table and picture from the manifests"
+	@echo "make readme               write the README's tables and pictures, RESULTS.md and results.csv"
 
 demo: $(VENV)/.with-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(BIN)/python -m fmae_zoo.demo

@@ -19,7 +19,6 @@ _MODULES = {
     "BackendError": "errors",
     "CacheError": "errors",
     "Classifier": "classifier",
-    "CodeMixture": "mixture",
     "DataError": "errors",
     "Dataset": "datasets",
     "DigestError": "errors",
@@ -66,7 +65,6 @@ _MODULES = {
 _NEED_KERAS = {
     "Autoencoder",
     "Classifier",
-    "CodeMixture",
     "evaluate",
     "fit_samplers",
     "publish",
@@ -119,7 +117,6 @@ if TYPE_CHECKING:
     from fmae_zoo.hub.search import search as search
     from fmae_zoo.layers import stock as stock
     from fmae_zoo.loading import load as load
-    from fmae_zoo.mixture import CodeMixture as CodeMixture
     from fmae_zoo.registry import list_models as list_models
     from fmae_zoo.registry import register as register
     from fmae_zoo.samplers.fitting import fit_samplers as fit_samplers

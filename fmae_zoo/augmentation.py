@@ -8,6 +8,7 @@ from fmae_zoo.component import Shape
 from fmae_zoo.images import as_images, shape_of
 from fmae_zoo.recipe import Noise, PatchMask, Recipe
 
+BINARISATION_SEED = 777
 SHIFT = 14
 """An image is shifted by up to one in so many pixels of its shorter side, at least by one."""
 
@@ -117,6 +118,17 @@ def epoch_of(
         return EpochImages(inputs, targets, None)
     mask = patch_mask(len(images), shape, recipe.mask, rng)
     return EpochImages(masked(inputs, mask, hidden), targets, mask)
+
+
+def held_out_binarised(validation: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return images that no model is trained on, in [0, 1], binarised once and for all.
+
+    They are float32, 0 or 1, by numpy's old generator and a fixed seed, validation first: so the
+    literature on binarised images has them.
+    """
+    rng = np.random.RandomState(BINARISATION_SEED)
+    first, second = (rng.binomial(1, each).astype(np.float32) for each in (validation, test))
+    return first, second
 
 
 def noisy(images: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:

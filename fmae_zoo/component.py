@@ -25,6 +25,9 @@ Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 Shape: TypeAlias = tuple[int, int, int]
 """Height, width and channels of an image."""
 
+Affine: TypeAlias = Literal["pixels", "logits"]
+"""What of an image a decoder makes by one affine map of the code."""
+
 LAYOUT = "channels_last"
 """Keras' `data_format` of every layer in the zoo, whatever the user's keras.json says."""
 

@@ -40,6 +40,11 @@ TRAINING_FILES = (HISTORY_FILE, CURVES_FILE)
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
 """The encoder, or the classifier, in Keras' own format, which `push` adds."""
 RECONSTRUCTIONS_FILE = "reconstructions.png"
+DRAWS_FILE = "draws.png"
+INTERPOLATIONS_FILE = "interpolations.png"
+TRAVERSALS_FILE = "traversals.png"
+PICTURE_FILES = (RECONSTRUCTIONS_FILE, DRAWS_FILE, INTERPOLATIONS_FILE, TRAVERSALS_FILE)
+"""Of the model's images, which `push` draws for the card."""
 REPORT_FILES = ("report.json", "confusion-frozen.png", "confusion-fine-tuned.png")
 """What `fmae classify` writes beside a classifier."""
 CARD_FILE = "README.md"
@@ -53,7 +58,7 @@ RECORDED_FILES = (
     GOLDEN_FILE,
     *TRAINING_FILES,
     *KERAS_FILES,
-    RECONSTRUCTIONS_FILE,
+    *PICTURE_FILES,
 )
 """The files whose digests the manifest holds, where they are there."""
 
@@ -397,12 +402,14 @@ def save(
 def prepared(folder: Path) -> Iterator[Path]:
     """Give an empty folder for the files of an entry; on success move them into `folder`.
 
-    The old manifest goes first and the new one comes last: a stop in between leaves none.
+    The old manifest goes first and the new one comes last: a stop in between leaves none. Samplers
+    that were there go too, for they are of the codes of other weights.
     """
     with tempfile.TemporaryDirectory(prefix=SAVING, dir=folder) as temporary:
         new = Path(temporary)
         yield new
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)
+        for name in (MANIFEST_FILE, SAMPLERS_FILE):
+            (folder / name).unlink(missing_ok=True)
         for name in (SPEC_FILE, *RECORDED_FILES, CARD_FILE, MANIFEST_FILE):
             if (new / name).is_file():
                 os.replace(new / name, folder / name)

@@ -50,7 +50,7 @@ def predicted(
     weights = [[ops.convert_to_tensor(each, dtype) for each in own] for dtype, own in arrays]
     in_parts = is_on_cpu() and any(isinstance(step.layer, layers.Conv2D) for step in steps)
     size = min(batch_size, CHUNK) if in_parts else batch_size
-    call, found = _call_of(model, steps, activation, compiled=finite), []
+    call, found = _call_of(model, steps, activation, is_compiled=finite), []
     for start in range(0, len(inputs), size):
         chunk = inputs[start : start + size]
         if keras.backend.backend() == "jax" and len(chunk) < size:
@@ -63,9 +63,9 @@ def predicted(
     return np.concatenate([*found[:-1], ops.convert_to_numpy(found[-1])])[: len(inputs)]
 
 
-def _call_of(model: Any, steps: list[Step], activation: str, compiled: bool) -> Any:
+def _call_of(model: Any, steps: list[Step], activation: str, is_compiled: bool) -> Any:
     """Return the function of weights and images that takes the steps, and activates."""
-    image, made_from = id(model.inputs[0]), (steps, activation, compiled)
+    image, made_from = id(model.inputs[0]), (steps, activation, is_compiled)
 
     def output_of(weights: Any, inputs: Any) -> Any:
         values = {image: inputs}
@@ -77,11 +77,12 @@ def _call_of(model: Any, steps: list[Step], activation: str, compiled: bool) -> 
     kept = _calls.get(model)
     if kept is None or kept[0] != made_from:
         # Operations that a framework fuses with a ReLU make zeros of NaN; single ones show it.
-        kept = _calls[model] = (made_from, _compiled(output_of) if compiled else output_of)
+        kept = _calls[model] = (made_from, compiled(output_of) if is_compiled else output_of)
     return kept[1]
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any) -> Any:
+    """Return a function of tensors that the backend compiles for inference: of no gradient."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -113,16 +113,19 @@ def plot_reconstructions(
         return _save(figure, path)
 
 
-def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
-    """Draw images in a grid with about as many rows as columns.
+def plot_grid(
+    images: np.ndarray, path: str | Path, title: str = "", columns: int | None = None
+) -> Path:
+    """Draw images in a grid, row by row.
 
     Args:
         images: `(n, height, width[, channels])` in [0, 1] or uint8.
         path: of the PNG.
         title: above the grid.
+        columns: of the grid; about as many as rows by default.
     """
     images = np.asarray(images)
-    columns = max(1, int(np.ceil(np.sqrt(len(images)))))
+    columns = columns or max(1, int(np.ceil(np.sqrt(len(images)))))
     rows = max(1, int(np.ceil(len(images) / columns)))
     height, width, channels = shape_of(images)
     cell = (height + 2 * MARGIN, width + 2 * MARGIN)
@@ -130,7 +133,7 @@ def plot_grid(images: np.ndarray, path: str | Path, title: str = "") -> Path:
     for index, image in enumerate(images):
         row, column = divmod(index, columns)
         top, left = cell[0] * row + MARGIN, cell[1] * column + MARGIN
-        canvas[top : top + height, left : left + width] = _on_paper(image)
+        canvas[top : top + height, left : left + width] = on_paper(image)
     with matplotlib.rc_context(STYLE):
         inches = (min(columns * 0.75, 20.0), min(rows * 0.75 * cell[0] / cell[1], 20.0))
         size = (max(inches[0] + 0.2, _width_of(title)), inches[1] + 0.5)
@@ -266,14 +269,14 @@ def _apart(boxes: np.ndarray) -> np.ndarray:
 
 
 def _picture(axis: Any, image: np.ndarray) -> None:
-    axis.imshow(_on_paper(image), cmap="gray", vmin=0, vmax=1)
+    axis.imshow(on_paper(image), cmap="gray", vmin=0, vmax=1)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.spines[:].set_visible(False)
     axis.grid(visible=False)
 
 
-def _on_paper(image: Any) -> np.ndarray:
+def on_paper(image: Any) -> np.ndarray:
     """Return an image `(height, width, channels)` in [0, 1]; a grey one dark on white."""
     image = np.asarray(image)
     scale = 255.0 if image.dtype == np.uint8 else 1.0

@@ -68,6 +68,35 @@ class RichProgress(_Shown):
         )
 
 
+class ImagesProgress(_Shown):
+    """Shows a bar over the images of a figure: `evaluate(..., advance=bar)` inside `with`."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("images"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        """Show nothing before the first report: most figures have none."""
+        return self
+
+    def __call__(self, done: int, count: int) -> None:
+        """Report that `done` of `count` images are done."""
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task("", total=count)
+        self._progress.update(self._task, completed=done)
+        if done == count:
+            self._progress.stop()
+
+
 class JobsProgress(_Shown):
     """Shows a bar for each of many trainings, and one over all: `train_all(..., report=view)`."""
 

@@ -67,7 +67,8 @@ class Recipe(Component):
     Attributes:
         optimizer: the Keras optimizer of that name. `muon` (Jordan 2024; Liu et al. 2025,
             arXiv 2502.16982) orthogonalises the updates of dense and convolution kernels and
-            gives every other variable Adam's.
+            gives every other variable Adam's. `none` takes no steps: the objective itself finds the
+            weights, anew in each epoch.
         momentum: of `rmsprop` and `sgd`.
         learning_rate: at its highest, up to a restart, which has its own.
         schedule: `constant`, or `cosine` down to zero over all epochs.
@@ -85,7 +86,7 @@ class Recipe(Component):
         noise: at the input, below the patches.
     """
 
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon"] = "adam"
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon", "none"] = "adam"
     learning_rate: PositiveFloat = Field(default=1e-3, le=1e38)
     momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
     schedule: Literal["constant", "cosine"] = "cosine"

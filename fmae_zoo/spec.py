@@ -86,12 +86,38 @@ class ModelSpec(Component):
         return self
 
     @model_validator(mode="after")
+    def _weights_are_found(self) -> Self:
+        objective, optimizer = self.objective, self.recipe.optimizer
+        if (objective.solves is None) == (optimizer == "none"):
+            how, expected = "by gradient steps", "an optimizer"
+            if objective.solves is not None:
+                how, expected = "without gradient steps", "'none'"
+            raise ValueError(
+                f"recipe.optimizer: {optimizer!r}, but objective {objective.type} finds weights "
+                f"{how}: expected {expected}"
+            )
+        if objective.solves is None:
+            return self
+        if self.network.affine != objective.solves:
+            raise ValueError(
+                f"network: objective {objective.type} finds the weights of a network without "
+                f"hidden layers: expected type = 'linear', output = {objective.solves!r}"
+            )
+        if self.classes is not None:
+            raise ValueError(
+                f"classes: {self.classes}, but objective {objective.type} finds the weights of a "
+                "decoder that is told none"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if math.prod(self.shape) > MAX_MAP:
             raise ValueError(
                 f"shape: {math.prod(self.shape):,} values; expected at most {MAX_MAP:,}"
             )
         self.network.check(self.shape)
+        self.objective.check(self)
         mask = self.recipe.mask
         if mask is not None and mask.patch > min(self.shape[:2]):
             raise ValueError(

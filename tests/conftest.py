@@ -48,8 +48,11 @@ def sample() -> Dataset:
 
 @pytest.fixture(scope="session")
 def few(sample: Dataset) -> Dataset:
-    """A few dozen images of each kind: enough to run, not to learn."""
-    order = np.random.default_rng(0).permutation(len(sample.train_images))[:240]
+    """A few dozen images of each kind: enough to run, not to learn.
+
+    192 are trained on, in whole batches of 32 or less: JAX compiles each size of a batch.
+    """
+    order = np.random.default_rng(0).permutation(len(sample.train_images))[:230]
     return replace(
         sample,
         train_images=sample.train_images[order],
@@ -139,6 +142,31 @@ def idx(few, tmp_path):
     for name, array in arrays.items():
         write_idx(folder / name, array)
     return folder
+
+
+@pytest.fixture
+def eager():
+    """On TensorFlow functions run as they are: to compile them takes longer than a few steps do.
+
+    For tests of what is computed; that it compiles, test_stability.py says of each component.
+    """
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def compiled(eager):
+    """As users have it, in a file whose other tests are eager."""
+    if os.environ["KERAS_BACKEND"] == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture

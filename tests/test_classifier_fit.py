@@ -10,6 +10,8 @@ from fmae_zoo.layers import plain_keras
 from tests.conftest import TINY_CONV, tiny_spec
 from tests.fits import IMAGES, adam
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 COUNT = 40
 PICTURES, LABELS = IMAGES[:COUNT], np.arange(COUNT) % 3
 

@@ -8,13 +8,15 @@ from keras import ops
 import fmae_zoo
 from fmae_zoo.errors import ArgumentError, DataError, FmaeError, SpecError
 from fmae_zoo.latents import Draw
-from fmae_zoo.latents.gaussian import GaussianLatent
+from fmae_zoo.latents.gaussian import GaussianLatent, bounded
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer, spaced
 from fmae_zoo.objectives.clustered_squared_error import ClusteredSquaredError
 from fmae_zoo.objectives.elbo import ELBO
 from fmae_zoo.objectives.squared_error import SquaredError
 from tests.conftest import tiny_spec
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 VAE = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
 
@@ -312,3 +314,13 @@ def test_building_a_model_leaves_the_global_random_state_alone():
     fmae_zoo.Autoencoder(tiny_spec())
     np.testing.assert_array_equal(np.random.random(3), expected)
     assert keras.config.dtype_policy().name == "float32"
+
+
+def test_the_slope_of_a_bounded_log_variance_does_not_vanish():
+    raw = np.array([-1e4, -100.0, -5.0, 0.0, 5.0, 100.0, 1e4], dtype="float32")
+    found = ops.convert_to_numpy(bounded(raw))
+    np.testing.assert_allclose(found, raw / (1 + np.abs(raw) / 10), rtol=1e-4, atol=1e-6)
+    assert np.abs(found).max() < 10
+    step = 1.0
+    slope = ops.convert_to_numpy(bounded(raw + step) - bounded(raw))[1:-1] / step
+    assert slope.min() > 1e-3

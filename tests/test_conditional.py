@@ -10,6 +10,8 @@ from fmae_zoo import Autoencoder
 from fmae_zoo.errors import ArgumentError, DataError, ImagesError, SpecError
 from tests.conftest import TINY_CONV, run_python, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 GAUSSIAN = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
 
 
@@ -159,8 +161,9 @@ def test_images_of_a_class_are_generated(few):
     noise = np.random.default_rng(2).standard_normal((6, 4)).astype("float32")
     expected = model.decode(noise, label=[0, 1, 2, 3, 4, 5])
     np.testing.assert_allclose(model.generate(6, 2, label=np.arange(6)), expected, atol=1e-6)
-    mixture = fmae_zoo.CodeMixture.fit(model, few.train_images, components=2)
-    assert mixture.generate(4).shape == mixture.generate(4, label=1).shape == (4, 28, 28, 1)
+    fmae_zoo.fit_samplers(model, few, names=["mixture"])
+    for told in ({}, {"label": 1}):
+        assert model.generate(4, sampler="mixture", **told).shape == (4, 28, 28, 1)
 
 
 def test_a_run_trains_with_the_labels_and_its_figures_use_them(few, tmp_path):

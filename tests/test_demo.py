@@ -1,13 +1,22 @@
 from pathlib import Path
 
+import pytest
+
 from fmae_zoo import datasets, demo
 from fmae_zoo.errors import FmaeError
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 PICTURES = {"confusion.png", "curves.png", "latent-map.png", "reconstructions.png"}
 
 
-def test_without_any_source_the_demo_runs_on_the_sample_and_says_so(tmp_path, monkeypatch, capsys):
+def test_without_any_source_the_demo_runs_on_the_sample_and_says_so(
+    tmp_path, monkeypatch, capsys, few
+):
     monkeypatch.setattr(demo, "find_data", lambda report: None)
+    monkeypatch.setattr(demo, "load_sample", lambda: few)
+    for name, value in {"HEAD_EPOCHS": 1, "SCRATCH_EPOCHS": 1, "MAP_IMAGES": 40}.items():
+        monkeypatch.setattr(demo, name, value)
     demo.main(tmp_path)
     captured = capsys.readouterr()
     assert "all figures below are of the sample" in " ".join(captured.err.split())

@@ -20,7 +20,9 @@ from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
 from fmae_zoo.objectives.sparse import Sparse
 from fmae_zoo.recipe import Noise, PatchMask, Recipe
-from tests.conftest import TINY_CONV, tiny_spec
+from tests.conftest import tiny_spec
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 FINITE = {"type": "finite_scalar", "size": 6, "levels": [8, 5, 3]}
 CATEGORICAL = {"type": "categorical", "size": 6, "categories": 3}
@@ -75,32 +77,6 @@ def gradient(function, values):
 # All of them.
 
 
-def assert_finite(model, *batches):
-    for images in batches:
-        assert np.isfinite(model.train_on_batch(images)).all()
-    assert all(np.isfinite(array(each)).all() for each in model.weights)
-
-
-@pytest.mark.parametrize("name", SPECS)
-def test_a_convolutional_model_of_colour_images_takes_steps_also_on_black_and_white(name):
-    network = TINY_CONV | {"base": [8, 8, 4]}
-    model = Autoencoder(tiny_spec(**SPECS[name], network=network, shape=[32, 32, 3]))
-    model.compile("sgd")
-    before = array(model.parts()["encoder"]["latent.kernel"])
-    images = np.random.default_rng(0).random((4, 32, 32, 3), dtype="float32")
-    assert_finite(model, images, np.zeros_like(images), np.ones_like(images))
-    assert not np.array_equal(before, array(model.parts()["encoder"]["latent.kernel"]))
-
-
-@pytest.mark.parametrize("name", [name for name in SPECS if name != "categorical_iwae"])
-def test_single_images_give_finite_numbers_in_mixed_precision(name):
-    network = {"type": "dense", "units": [8]}
-    model = Autoencoder(tiny_spec(**SPECS[name], network=network), dtype="mixed_bfloat16")
-    model.compile("sgd")
-    images = np.zeros((1, 28, 28, 1), "float32")
-    assert_finite(model, images, np.ones_like(images))
-
-
 def test_the_steps_of_a_temperature_are_counted_in_mixed_precision():
     network = {"type": "dense", "units": [8]}
     model = Autoencoder(tiny_spec(**SPECS["categorical"], network=network), dtype="mixed_bfloat16")
@@ -134,6 +110,24 @@ def test_plain_keras_reads_the_encoder(latent, tmp_path):
 def test_sizes_that_do_not_fit_are_refused(latent, words):
     with pytest.raises(SpecError, match=words):
         tiny_spec(latent=latent)
+
+
+VECTORS = {"type": "vector_quantized", "size": 6, "dimension": 3, "vectors": 11}
+
+
+@pytest.mark.parametrize("latent", [FINITE, CATEGORICAL, VECTORS], ids=lambda each: each["type"])
+def test_the_code_of_the_index_of_a_code_is_the_code(latent):
+    model = Autoencoder(tiny_spec(latent=latent))
+    rng = np.random.default_rng(0)
+    for variable in model.posterior.trainable_variables:
+        variable.assign(0.3 * rng.standard_normal(variable.shape).astype("float32"))
+    images = rng.random((40, 28, 28, 1), dtype="float32")
+    index = array(model(images)["index"])
+    assert len(np.unique(index)) > 2
+    assert index.max() < model.latent.kinds
+    codes = model.latent.code_of(index)
+    assert codes.dtype == np.float32
+    np.testing.assert_allclose(codes, model.encode(images), atol=1e-5)
 
 
 # Finite scalar quantization.

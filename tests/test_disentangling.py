@@ -17,18 +17,12 @@ from fmae_zoo.objectives.beta_tc import BetaTC
 from fmae_zoo.objectives.dip import DIP
 from fmae_zoo.objectives.elbo import ELBO
 from fmae_zoo.objectives.factor import Factor, permuted
-from tests.conftest import TINY_CONV, tiny_spec
+from tests.conftest import tiny_spec
 from tests.test_variants import moved_by_a_step
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 GAUSSIAN = {"type": "gaussian", "size": 3}
-OBJECTIVES = {
-    "capacity": {"type": "elbo", "beta": 4.0, "capacity": 5.0, "capacity_steps": 10},
-    "beta_tc": {"type": "beta_tc"},
-    "beta_tc_stratified": {"type": "beta_tc", "sampling": "stratified"},
-    "dip_i": {"type": "dip", "variant": "i"},
-    "dip_ii": {"type": "dip", "variant": "ii"},
-    "factor": {"type": "factor", "units": [8]},
-}
 
 
 def array(tensor):
@@ -90,49 +84,6 @@ def trained_on_one_batch(model, images, steps, rate=1e-3):
 # What holds for each of them.
 
 
-@pytest.mark.parametrize(
-    ("name", "policy"), zip(OBJECTIVES, ["float32", "mixed_bfloat16"] * 3, strict=True)
-)
-def test_a_convolutional_model_of_colour_images_takes_a_step_of_each_term(name, policy):
-    network = TINY_CONV | {"base": [8, 8, 4]}
-    spec = tiny_spec(
-        shape=[32, 32, 3], network=network, latent=GAUSSIAN, objective=OBJECTIVES[name]
-    )
-    model = Autoencoder(spec, dtype=policy)
-    before = [array(each) for each in model.trainable_variables]
-    model.compile(keras.optimizers.Adam(1e-2))
-    logs = model.train_on_batch(pictures(8, shape=(32, 32, 3)), return_dict=True)
-    assert set(logs) == {"loss", *spec.objective.term_names}
-    assert np.isfinite(list(logs.values())).all()
-    kernels = [
-        not np.array_equal(array(each), old)
-        for each, old in zip(model.trainable_variables, before)
-        if each.path.endswith("kernel")
-    ]
-    assert all(kernels)
-
-
-@pytest.mark.parametrize(
-    ("name", "policy"),
-    [
-        ("capacity", "float32"),
-        ("beta_tc_stratified", "mixed_bfloat16"),
-        ("dip_ii", "mixed_bfloat16"),
-        ("factor", "mixed_bfloat16"),
-    ],
-)
-def test_black_and_white_batches_and_a_single_image_give_finite_numbers(name, policy):
-    model = Autoencoder(tiny_spec(latent=GAUSSIAN, objective=OBJECTIVES[name]), dtype=policy)
-    model.compile(keras.optimizers.Adam(1e-2))
-    images = pictures(4)
-    for batch in (images, np.zeros_like(images), np.ones_like(images), images[:1], images[1:2]):
-        logs = model.train_on_batch(batch, return_dict=True)
-        assert np.isfinite(list(logs.values())).all(), logs
-    outputs = model(images, training=False)
-    assert np.isfinite(array(model.compute_loss(images, None, outputs, training=False)))
-    assert all(np.isfinite(array(each)).all() for each in model.trainable_variables)
-
-
 @pytest.mark.parametrize("kind", ["beta_tc", "dip", "factor"])
 def test_a_latent_without_a_posterior_is_refused(kind):
     with pytest.raises(SpecError, match=r"gives .*log_variance: latent.type = .*'gaussian'"):
@@ -178,7 +129,7 @@ def test_training_takes_the_kl_to_the_capacity():
     model.reset_metrics()
     second = model.train_on_batch(images, return_dict=True)
     assert second["capacity_gap"] == pytest.approx(abs(second["kl"] - 0.06), rel=1e-4)
-    trained_on_one_batch(model, images, 200)
+    trained_on_one_batch(model, images, 400)
     logs = model.evaluate(images, verbose=0, return_dict=True)
     assert logs["kl"] == pytest.approx(6.0, abs=0.5)
     assert logs["capacity_gap"] == pytest.approx(abs(logs["kl"] - 6.0), abs=1e-3)
@@ -290,6 +241,8 @@ def test_the_covariance_is_compared_with_the_identity(variant):
 def test_steps_down_these_terms_take_the_covariance_to_the_identity(variant):
     model = model_with(alone(DIP, ("off_diagonal", "diagonal"), variant=variant))
     images = pictures(32)
+    kernel = model.parts()["encoder"]["latent.kernel"]
+    kernel.assign(3.0 * kernel)
     before = covariance(model.posterior(images), variant)
     trained_on_one_batch(model, images, 150, rate=3e-3)
     after = covariance(model.posterior(images), variant)

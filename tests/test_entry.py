@@ -22,6 +22,9 @@ from fmae_zoo.files import sha256_of
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, tiny_spec
+from tests.entries import MEASURED
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture
@@ -171,8 +174,8 @@ def test_a_moved_folder_still_loads(folder, tmp_path, images):
 
 
 @pytest.mark.full_data
-@pytest.mark.parametrize("name", registry.list_models(pretrained=True))
-def test_published_figures_are_found_again(name, full_data):
+@pytest.mark.parametrize("name", MEASURED)
+def test_published_figures_are_found_again(name, full_data, compiled):
     checks = fmae_zoo.verify(name, data=full_data)
     assert [check for check in checks if not check.passed] == []
     expected = {"reconstruction mse", "golden codes"}

@@ -34,6 +34,8 @@ from fmae_zoo.manifest import HubRecord, Manifest
 from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, run_python, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 REPO = "me/classifier"
 ADDRESS = f"hf://{REPO}"
 WEIGHTS = "classifier.safetensors"

@@ -33,6 +33,8 @@ from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.manifest import HubRecord, Manifest
 from tests.conftest import ROOT, run_python, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 NEEDED = {"spec.toml", "manifest.json", "encoder.safetensors", "decoder.safetensors"}
 
 

@@ -29,10 +29,13 @@ from fmae_zoo.errors import (
 )
 from fmae_zoo.hub.contents import REPO_FILES
 from fmae_zoo.hub.publisher import Publisher
-from fmae_zoo.manifest import Manifest
+from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 from fmae_zoo.verification import GOLDEN_TOLERANCE, golden_differences
 from fmae_zoo.weights import save_tensors
 from tests.conftest import run_python, tiny_spec
+from tests.entries import FEW
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 REPO = "me/tiny"
 JSON = {"Content-Type": "application/json"}
@@ -109,10 +112,11 @@ def test_a_model_is_pushed_and_comes_back(push, model, images, tmp_path):
 def test_the_repo_holds_what_it_must(push, api, folder):
     commit = push(folder).commit
     there = files_in(api)
-    # The small model was not trained, so it has neither history nor curves.
+    # The small model was not trained, so it has neither history nor curves, and has no sampler.
     assert set(there) == set(REPO_FILES) - OF_A_CLASSIFIER - OF_A_CRITIC - SAMPLERS - {
         "history.csv",
         "curves.png",
+        "draws.png",
     }
     manifest = Manifest.read(fmae_zoo.pull(f"hf://{REPO}@{commit}"))
     for name, record in manifest.files.items():
@@ -681,19 +685,22 @@ def test_search_finds_the_zoos_models_and_no_others(push, hub, folder, repo_file
 
 
 def test_the_whole_circle(hub, tmp_path):
-    """Publish all entries, delete the local copies, load each by name: the goldens are equal."""
+    """Publish entries, delete the local copies, load each by name: the goldens are equal."""
     table = registry._table()
-    for entry in registry.bundled():
-        copy = shutil.copytree(entry.folder, tmp_path / entry.spec.name)
-        table[entry.spec.full_name] = Entry.read(copy)
+    originals = {}
+    for name, entry in list(table.items()):
+        if entry not in FEW and entry.spec.name != "conv-ae-bn":
+            del table[name]
+            continue
+        originals[entry.folder / MANIFEST_FILE] = (entry.folder / MANIFEST_FILE).read_bytes()
+        table[name] = Entry.read(shutil.copytree(entry.folder, tmp_path / name))
     names = registry.list_models(pretrained=True)
     names = [name for name in names if not registry.find_entry(name).is_classifier]
-    assert len(names) >= 5
     pushed = fmae_zoo.publish(org="zoo", token="hf_writer")
     assert set(pushed) == {*names, "conv-ae-bn.fmnist-classifier"}
     assert all(one.changed for one in pushed.values())
-    again = fmae_zoo.publish("dense-ae", org="zoo", token="hf_writer")["dense-ae"]
-    assert (again.changed, again.commit) == (False, pushed["dense-ae"].commit)
+    again = fmae_zoo.publish("conv-ae-bn", org="zoo", token="hf_writer")["conv-ae-bn"]
+    assert (again.changed, again.commit) == (False, pushed["conv-ae-bn"].commit)
     for name in names:
         entry = registry.find_entry(name)
         assert entry.manifest.hub.repo == f"zoo/{name}"
@@ -708,6 +715,8 @@ def test_the_whole_circle(hub, tmp_path):
         before = len(hub.log)
         fmae_zoo.load(name, pretrained=True)
         assert len(hub.log) == before
+    for path, content in originals.items():
+        assert path.read_bytes() == content
 
 
 @pytest.mark.failure

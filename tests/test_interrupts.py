@@ -9,6 +9,8 @@ from fmae_zoo import interrupts
 from fmae_zoo.interrupts import deferred_interrupts, insistent_interrupts
 from tests.conftest import tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture
 def python_s_own_handler():
@@ -65,7 +67,8 @@ def test_an_interrupt_that_is_lost_is_raised_again(python_s_own_handler, monkeyp
     @insistent_interrupts()
     def loses_one():
         Loses()
-        time.sleep(10)
+        for _ in range(1000):
+            time.sleep(0.01)  # A long sleep is interrupted at its end.
 
     with pytest.raises(KeyboardInterrupt):
         loses_one()

@@ -244,8 +244,8 @@ def test_a_setting_of_keras_changes_no_reconstruction_and_trains(setting, tmp_pa
     if (BACKEND, setting) == ("jax", "float64"):
         pytest.skip("JAX has no float64 unless it is asked for")
     expected = autoencoder(network=TINY_CONV)
-    np.savez(tmp_path / "in.npz", *expected.get_weights(), images=IMAGES[:20])
-    np.save(tmp_path / "out.npy", expected.reconstruct(IMAGES[:20]))
+    np.savez(tmp_path / "in.npz", *expected.get_weights(), images=IMAGES[:16])
+    np.save(tmp_path / "out.npy", expected.reconstruct(IMAGES[:16]))
     code = """
 import sys, keras, numpy as np
 if sys.argv[2] == "float64":

@@ -87,9 +87,9 @@ def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call, given):
 @pytest.mark.parametrize("given", [None, 5, object(), [1], "images", {"image": 1}])
 def test_what_is_no_array_of_images_is_refused(given):
     with pytest.raises(FmaeError, match=r"[Ee]xpected"):
-        fmae_zoo.CodeMixture.fit(fmae_zoo.Autoencoder(tiny_spec()), given)
+        fmae_zoo.Autoencoder(tiny_spec()).encode(given)
     with pytest.raises(ArgumentError, match="expected an Autoencoder"):
-        fmae_zoo.CodeMixture.fit(given, np.zeros((40, 28, 28), "uint8"))
+        fmae_zoo.fit_samplers(given)
 
 
 def test_a_path_need_not_be_of_pathlib(tmp_path):
@@ -134,13 +134,14 @@ def test_a_tilde_is_the_home_folder_to_every_command(home, fmae, idx, few):
     model = "local:~/run"
     data_folder = "--data=~/../data"
     home.mkdir()
-    (home / "spec.toml").write_text(spec_toml(tiny_spec()))
+    parts = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
+    (home / "spec.toml").write_text(spec_toml(tiny_spec(**parts)))
     np.save(home / "images.npy", few.test_images[:20])
     commands = {
         "run/manifest.json": ("train", "local:~", data_folder, "--epochs", 1, "-o", "~/run"),
         "codes.npz": ("embed", model, "~/images.npy", "-o", "~/codes.npz"),
         "pairs.png": ("reconstruct", model, "~/images.npy", "-o", "~/pairs.png"),
-        "new.png": ("generate", model, data_folder, "-n", 4, "-o", "~/new.png"),
+        "new.png": ("generate", model, "-n", 4, "-o", "~/new.png"),
         "copy/spec.toml": ("pull", model, "-o", "~/copy"),
         "report/report.json":
             ("classify", model, data_folder, "--epochs", 1, "-o", "~/report"),

@@ -24,7 +24,9 @@ from fmae_zoo.latents.sampled import SampledLatent
 from fmae_zoo.latents.vamp import VampLatent
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
-from tests.conftest import TINY_CONV, tiny_spec
+from tests.conftest import tiny_spec
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 LATENTS = {
     "vamp": {"type": "vamp", "size": 4, "pseudo_inputs": 3},
@@ -94,34 +96,6 @@ def log_normal(code, mean, log_variance):
 
 
 # What holds for each of them.
-
-
-@pytest.mark.parametrize("name", LATENTS)
-def test_a_step_moves_all_that_is_learned_and_black_and_white_images_give_numbers(name):
-    network, shape = {**TINY_CONV, "base": [8, 8, 4]}, (32, 32, 3)
-    model = model_of(name, network=network, shape=list(shape))
-    # TensorFlow compiles for longer than the steps take; the next test has them compiled.
-    eager = keras.backend.backend() == "tensorflow"
-    model.compile(keras.optimizers.Adam(1e-2), run_eagerly=eager)
-    learned = [*model.latent.trainable_variables, *model.posterior.trainable_variables]
-    before = [array(each) for each in learned]
-    assert np.isfinite(model.train_on_batch(pictures(4, shape))).all()
-    moved = [not np.array_equal(array(each), old) for each, old in zip(learned, before)]
-    assert all(moved)
-    black = np.zeros((4, *shape), "float32")
-    for images in (black, black + 1.0):
-        assert np.isfinite(model.train_on_batch(images)).all()
-    assert all(np.isfinite(array(each)).all() for each in learned)
-
-
-@pytest.mark.parametrize("name", LATENTS)
-def test_one_image_in_mixed_precision_gives_numbers(name):
-    model = model_of(name, dtype="mixed_bfloat16")
-    model.compile("adam")
-    black = np.zeros((1, 28, 28, 1), "float32")
-    for images in (pictures(1), black, black + 1.0):
-        assert np.isfinite(model.train_on_batch(images)).all()
-    assert all(array(each).dtype == "float32" for each in model.latent.trainable_variables)
 
 
 @pytest.mark.parametrize("name", LATENTS)
@@ -208,7 +182,7 @@ def components(name):
     found = model.posterior(images)
     mean, log_variance = array(found["mean"]), array(found["log_variance"])
     if name == "exemplar":
-        log_variance = np.full_like(mean, 10.0 * math.tanh(0.07))
+        log_variance = np.full_like(mean, 0.7 / 1.07)
     return model, mean, log_variance
 
 
@@ -471,7 +445,8 @@ def of_top(layer, top):
     """Return mean and log-variance of `p(z1|z2)`, by NumPy."""
     weights = [array(each) for each in layer.trainable_variables]
     hidden = np.maximum(top @ weights[0] + weights[1], 0.0)
-    return hidden @ weights[2] + weights[3], 10.0 * np.tanh(hidden @ weights[4] + weights[5])
+    spread = hidden @ weights[4] + weights[5]
+    return hidden @ weights[2] + weights[3], spread / (1.0 + np.abs(spread) / 10.0)
 
 
 def test_both_divergences_and_the_log_ratio_are_those_of_gaussians():

@@ -6,6 +6,8 @@ from fmae_zoo.augmentation import epoch_of
 from fmae_zoo.recipe import PatchMask, Recipe
 from fmae_zoo.training.optimizer import make_optimizer
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def test_the_cosine_schedule_warms_up_and_ends_at_zero():
     recipe = Recipe(learning_rate=0.1, epochs=10, warmup_epochs=1)

@@ -14,6 +14,8 @@ from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, DuplicateModelError, SpecError, UnknownModelError
 from tests.conftest import ROOT, run_python, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def test_wildcards_exclusions_and_keywords():
     for name in ("zz-one-ae", "zz-one-vae", "zz-two-ae"):

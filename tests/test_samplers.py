@@ -10,16 +10,30 @@ import fmae_zoo
 from fmae_zoo import Autoencoder
 from fmae_zoo.errors import ArgumentError, DataError, FmaeError, WeightsError
 from fmae_zoo.evaluation import Subject, generation
-from fmae_zoo.samplers import Mixture, samplers_of, tensors_of
-from tests.conftest import tiny_spec
+from fmae_zoo.latents.deterministic import DeterministicLatent
+from fmae_zoo.latents.finite_scalar import FiniteScalarLatent
+from fmae_zoo.layers.initial import Seeds
+from fmae_zoo.layers.latent import LatentLayer
+from fmae_zoo.samplers import SAMPLERS, Mixture, samplers_of, tensors_of, two_stage
+from tests.conftest import TINY_CONV, tiny_spec
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 GAUSSIAN = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
 
 
 def fitted(few, **changes):
     model = Autoencoder(tiny_spec(**changes), seed=1)
-    fmae_zoo.fit_samplers(model, few)
+    fmae_zoo.fit_samplers(model, few, names=["mixture"])
     return model
+
+
+def layer_of(latent):
+    return LatentLayer(latent, 0, Seeds(0), (28, 28, 1))
+
+
+CONTINUOUS = DeterministicLatent(type="deterministic", size=3)
+DISCRETE = FiniteScalarLatent(type="finite_scalar", size=10, levels=(4, 3))
 
 
 def assert_draws_alike(one, other):
@@ -34,10 +48,34 @@ def test_draws_of_a_mixture_have_the_moments_of_the_codes():
     rng = np.random.default_rng(0)
     factor = rng.standard_normal((3, 3))
     codes = (rng.standard_normal((4000, 3)) @ factor.T + [1, -2, 3]).astype("float32")
-    drawn = Mixture.fit(codes).codes(20_000, np.random.default_rng(1))
+    drawn = Mixture.fit(codes, layer_of(CONTINUOUS)).codes(20_000, np.random.default_rng(1))
     np.testing.assert_allclose(drawn.mean(0), codes.mean(0), atol=0.1)
     np.testing.assert_allclose(np.cov(drawn.T), np.cov(codes.T), atol=0.3)
-    assert Mixture.fit(np.zeros((30, 257), "float32")) is None
+    assert Mixture.fit(np.zeros((30, 257), "float32"), layer_of(CONTINUOUS)) is None
+    assert Mixture.fit(codes, layer_of(DISCRETE)) is None
+
+
+def test_codes_that_are_all_the_same_are_drawn_again():
+    codes = np.full((40, 3), 2.0, "float32")
+    drawn = Mixture.fit(codes, layer_of(CONTINUOUS)).codes(5, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn, 2.0, atol=1e-3)
+
+
+def test_codes_that_no_sampler_suits_are_said_to_be_so(few):
+    wide = TINY_CONV | {"base": [7, 7, 32], "encoder": [{"filters": [32], "pool": "max"}] * 2}
+    latent = {"type": "spatial", "size": 7 * 7 * 32}
+    model = Autoencoder(tiny_spec(network=wide, latent=latent))
+    with pytest.raises(ArgumentError, match="spatial codes of 1,568 values suit none"):
+        fmae_zoo.fit_samplers(model, few)
+
+
+def test_samplers_of_weights_that_are_gone_go_too(few, tmp_path):
+    model = fitted(few)
+    fmae_zoo.save(model, tmp_path / "saved")
+    model.forget_samplers()
+    fmae_zoo.save(model, tmp_path / "saved")
+    assert not (tmp_path / "saved" / "samplers.safetensors").exists()
+    assert fmae_zoo.load(f"local:{tmp_path / 'saved'}").samplers == ()
 
 
 def test_a_model_generates_by_the_sampler_that_is_named(few):
@@ -61,7 +99,9 @@ def test_a_sampler_that_is_not_there_is_refused(few):
         model.generate(2)
     with pytest.raises(ArgumentError, match="'prior'; expected one of none"):
         model.sampler = "prior"
-    fmae_zoo.fit_samplers(model, few)
+    with pytest.raises(ArgumentError, match="names: other; expected some of mixture"):
+        fmae_zoo.fit_samplers(model, few, names=["other"])
+    fmae_zoo.fit_samplers(model, few, names=["mixture"])
     with pytest.raises(ArgumentError, match="'other'; expected one of mixture"):
         model.generate(2, sampler="other")
     with pytest.raises(FmaeError, match="no prior"):
@@ -94,7 +134,7 @@ def test_a_folder_is_pushed_with_its_samplers(few, tmp_path, hub):
     fmae_zoo.push(f"local:{tmp_path / 'saved'}", "me/with-samplers", token="hf_writer")
     assert_draws_alike(model, fmae_zoo.load("hf://me/with-samplers"))
     card = (fmae_zoo.pull("hf://me/with-samplers", tmp_path / "pulled") / "README.md").read_text()
-    assert "decoded draws of the mixture" in card
+    assert "decoded draws of the sampler mixture" in card
 
 
 def test_what_samplers_cannot_be_fitted_to_is_refused(few):
@@ -140,7 +180,8 @@ def test_tensors_that_are_no_sampler_are_refused(few):
             samplers_of(tensors | {"mixture.means": damaged}, 4)
 
 
-def test_the_command_fits_keeps_and_says_so(few, tmp_path, fmae, idx):
+def test_the_command_fits_keeps_and_says_so(few, tmp_path, fmae, idx, monkeypatch):
+    monkeypatch.setattr(two_stage, "EPOCHS", 1)
     history = fmae_zoo.train(tiny_spec(**GAUSSIAN), data=few, epochs=1)
     folder = tmp_path / "mine"
     fmae_zoo.save(history.model, folder)
@@ -150,7 +191,7 @@ def test_the_command_fits_keeps_and_says_so(few, tmp_path, fmae, idx):
     assert json.loads(out)["default"] == "prior"
     assert not (folder / "samplers.safetensors").exists()
     assert fmae("samplers", source, "--data", idx, "--write")[0] == 0
-    assert fmae_zoo.load(source).samplers == ("prior", "mixture")
+    assert fmae_zoo.load(source).samplers == ("prior", "mixture", "two-stage")
     new = tmp_path / "new.png"
     code, out, _ = fmae("generate", source, "-n", 4, "-o", new, "--json")
     assert (code, json.loads(out)["sampler"]) == (0, "prior")
@@ -196,7 +237,7 @@ def test_the_figure_is_of_each_sampler_and_of_reconstructions(few, monkeypatch):
         generation, "features_of", lambda images: np.reshape(images, (len(images), -1))[:, ::100]
     )
     model = Autoencoder(tiny_spec(**GAUSSIAN), seed=1)
-    distances = fmae_zoo.fit_samplers(model, few)
+    distances = fmae_zoo.fit_samplers(model, few, names=["mixture"])
     assert distances.keys() == {"prior", "mixture"}
     assert model.sampler == min(distances, key=distances.get)
     figure = generation.generation(Subject(model, few))
@@ -209,6 +250,7 @@ def test_the_figure_is_of_each_sampler_and_of_reconstructions(few, monkeypatch):
     assert 0 <= figure["recall"] <= 1
     shown = {measure.key for measure in generation.FIGURE.protocols[0].results}
     assert {key for key in figure if key.startswith("frechet")} <= shown
+    assert {f"frechet_{name}" for name in SAMPLERS} <= shown
 
 
 def test_the_figure_does_not_apply_to_the_sample(few):

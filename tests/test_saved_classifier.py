@@ -22,6 +22,8 @@ from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import load_weights, read_tensors, save_tensors, tensors_of
 from tests.conftest import BACKENDS, TINY_CONV, run_python, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 WEIGHTS = "classifier.safetensors"
 
 SPECS = {
@@ -488,7 +490,7 @@ def test_labels_of_any_language_are_taken(labels, tmp_path):
 def test_what_measures_autoencoders_refuses_a_classifier(tuned, few):
     for act in (
         lambda: fmae_zoo.evaluate(tuned, data=few),
-        lambda: fmae_zoo.CodeMixture.fit(tuned, few.train_images),
+        lambda: fmae_zoo.fit_samplers(tuned, few),
     ):
         with pytest.raises(FmaeError, match="Autoencoder"):
             act()

@@ -12,6 +12,8 @@ from fmae_zoo import Autoencoder
 from fmae_zoo.weights import tensors_of
 from tests.conftest import TINY_CONV, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 NETWORKS = {"dense": {"type": "dense", "units": [32, 16]}, "conv": TINY_CONV}
 FIRST = {
     ("torch", "dense"): [0.765849, -0.105265, 0.040637, -0.346162, 0.315289, 0.073748],

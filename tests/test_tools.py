@@ -10,6 +10,8 @@ from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import NoWeightsError
 from tests.conftest import ROOT, tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture
 def tool(monkeypatch):

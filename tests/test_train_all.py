@@ -1,10 +1,6 @@
 """Many trainings by one command."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,7 +10,9 @@ import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.entry import Entry, spec_toml
 from fmae_zoo.training.many import Job, jobs_of, train_all
-from tests.conftest import ROOT, tiny_spec
+from tests.conftest import tiny_spec
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 SHORT = {"epochs": 2, "batch_size": 64}
 
@@ -70,18 +68,15 @@ def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
     long = tmp_path / "good-ae" / "spec.toml"
     spec = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 50_000})
     long.write_text(spec_toml(spec))
-    code = (
-        "import sys; from fmae_zoo.training.many import *; from pathlib import Path\n"
-        "train_all(jobs_of([sys.argv[1]], [0], Path(sys.argv[2])), words=['--data', sys.argv[3]])"
-    )
-    words = [sys.executable, "-c", code, specs[0], str(tmp_path / "runs"), str(idx)]
-    process = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)})
     [job] = jobs_of(specs[:1], [0], tmp_path / "runs")
-    deadline = time.monotonic() + 120
-    while job.epochs < 2 and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    process.wait(timeout=60)
+    words = ["--data", str(idx)]
+
+    def stop(jobs):
+        if jobs[0].epochs >= 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_all([job], words=words, report=stop)
     stopped = job.epochs
     assert 2 <= stopped < 50_000
     time.sleep(0.5)
@@ -95,7 +90,7 @@ def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_all([job], words=["--data", str(idx)], report=report)
+        train_all([job], words=words, report=report)
     assert (job.folder / "history.csv").read_bytes().split(b"\n")[: stopped + 1] == rows
     assert np.all(np.diff(seen) >= 0)
 

@@ -8,6 +8,8 @@ from fmae_zoo import Autoencoder
 from fmae_zoo.errors import ArgumentError, ImagesError
 from tests.conftest import tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def images_of(count):
     return np.random.default_rng(0).integers(0, 256, (count, 28, 28, 1), dtype=np.uint8)

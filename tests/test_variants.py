@@ -19,6 +19,8 @@ from fmae_zoo.objectives.adversarial import Adversarial
 from fmae_zoo.objectives.iwae import IWAE
 from tests.conftest import tiny_spec
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 GAUSSIAN = {"type": "gaussian", "size": 4}
 QUANTIZED = {"type": "vector_quantized", "size": 8, "dimension": 2, "vectors": 5}
 

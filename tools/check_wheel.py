@@ -11,6 +11,7 @@ USE = """
 import fmae_zoo, numpy as np
 from fmae_zoo.registry import BUNDLED
 assert "site-packages" in str(BUNDLED), BUNDLED
+assert {"RESULTS.md", "results.csv"} <= {path.name for path in BUNDLED.iterdir()}
 names = fmae_zoo.list_models(pretrained=True)
 assert names, "no pretrained entry in the wheel"
 for name in names:

@@ -15,13 +15,16 @@ from fmae_zoo.entry import (
     CRITIC_FILE,
     CURVES_FILE,
     DECODER_FILE,
+    DRAWS_FILE,
     ENCODER_FILE,
     GOLDEN_FILE,
     HISTORY_FILE,
+    INTERPOLATIONS_FILE,
     KERAS_FILES,
     RECONSTRUCTIONS_FILE,
     SAMPLERS_FILE,
     TRAINING_FILES,
+    TRAVERSALS_FILE,
 )
 from fmae_zoo.evaluation.figure import CLASSIFICATION
 from fmae_zoo.hub.address import HUB_PREFIX
@@ -39,10 +42,16 @@ _FILE_WORDS = {
     HISTORY_FILE: "loss and its terms, epoch by epoch",
     CURVES_FILE: "the loss as a picture",
     RECONSTRUCTIONS_FILE: "images and their reconstructions",
+    DRAWS_FILE: "images decoded from draws of the default sampler",
+    INTERPOLATIONS_FILE: "images decoded from codes between those of two images",
+    TRAVERSALS_FILE: "images decoded from a code of which one value is moved in each row",
     **dict.fromkeys(KERAS_FILES, "the encoder in Keras' own format"),
 }
 _PICTURE_WORDS = {
     RECONSTRUCTIONS_FILE: "Images over their reconstructions by {}",
+    DRAWS_FILE: "Draws of the default sampler, decoded by {}",
+    INTERPOLATIONS_FILE: "From one image to another, along straight lines in the codes of {}",
+    TRAVERSALS_FILE: "One code; in each row one of the most used values is moved, decoded by {}",
     CURVES_FILE: "Loss of {} over the epochs",
 }
 INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
@@ -104,7 +113,7 @@ def _use(spec: ModelSpec, manifest: Manifest, repo: str) -> Iterator[str]:
         draw, told = "16, label=0", ", label=labels"
         labels = f"labels = [0] * len(images)  # of each image, in 0..{spec.classes - 1}\n"
     sampler = manifest.sampler or (PRIOR if spec.latent.has_prior else "")
-    draw = f"new = ae.generate({draw})  # (16, {shape}): decoded draws of the {sampler}\n"
+    draw = f"new = ae.generate({draw})  # (16, {shape}): decoded draws of the sampler {sampler}\n"
     yield "## Use"
     yield fenced("bash", INSTALL)
     yield fenced(

@@ -10,7 +10,7 @@ from fmae_zoo.errors import SpecError
 from fmae_zoo.evaluation import Measure, Protocol, protocols
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 
-CHOSEN = ("C", "k", "likelihood", "noise", "amount")
+CHOSEN = ("C", "k", "likelihood", "sigma", "noise", "amount")
 """Settings without which a protocol's name does not say enough."""
 
 Setting = bool | int | float | str

@@ -23,6 +23,7 @@ COMMANDS = {
     "embed": "images",
     "reconstruct": "images",
     "generate": "images",
+    "show": "images",
     "samplers": "samplers",
     "benchmark": "benchmark",
     "push": "hub",

@@ -1,4 +1,4 @@
-"""`fmae embed`, `fmae reconstruct`, `fmae generate`."""
+"""`fmae embed`, `fmae reconstruct`, `fmae generate`, `fmae show`."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ import numpy as np
 
 from fmae_zoo.cli.output import (
     UserPath,
+    about,
     data_for,
     data_option,
     emit_json,
@@ -19,6 +20,7 @@ from fmae_zoo.cli.output import (
     seed_option,
 )
 from fmae_zoo.errors import ArgumentError, ImagesError
+from fmae_zoo.files import write_text
 from fmae_zoo.images import ImageFiles, as_images
 from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.samplers import PRIOR, SAMPLERS
@@ -151,13 +153,12 @@ def reconstruct_command(
 @click.option(
     "--sampler",
     type=click.Choice((PRIOR, *SAMPLERS)),
-    help="prior: a VAE's own; mixture: of Gaussians, fitted to the codes of training images. "
-    "[the one that was chosen for the model, else mixture]",
+    help="prior: a VAE's own; the others are fitted to codes by fmae samplers. "
+    "[the one that was chosen for the model]",
 )
 @label_option
 @seed_option
 @click.option("--output", "-o", required=True, type=Output(".png"), help=".png")
-@data_option
 @json_option
 def generate_command(
     name: str,
@@ -166,7 +167,6 @@ def generate_command(
     label: str | None,
     seed: int,
     output: Path,
-    data_source: str | None,
     as_json: bool,
 ) -> None:
     """Draw new images, decoded from draws of codes.
@@ -174,23 +174,49 @@ def generate_command(
     \b
     Example: fmae generate conv-vae-bn -n 64 -o samples.png
     """
-    import fmae_zoo
     from fmae_zoo.plots import plot_grid
 
     model = _autoencoder(name)
     told = _class_of(name, model, label)
-    sampler = sampler or (model.sampler if model.fitted else "mixture")
-    if sampler in SAMPLERS and sampler not in model.fitted:
-        data = data_for(data_source, name)
-        if data.is_sample:
-            note(f"The {sampler} is fitted to the small sample, not to Fashion-MNIST.")
-        images = fmae_zoo.CodeMixture.fit(model, data.train_images, seed=seed).generate(
-            count, seed, label=told
-        )
-    else:
-        images = model.generate(count, seed, sampler=sampler, label=told)
+    sampler = sampler or model.sampler
+    images = model.generate(count, seed, sampler=sampler, label=told)
     plot_grid(images, output, title=f"{name}: {sampler}, seed {seed}")
     _finish(output, {"images": count, "sampler": sampler, "seed": seed}, as_json)
+
+
+@click.command("show")
+@click.argument("name")
+@click.option("--output", "-o", type=Output(".html"), help=".html  [NAME.html]")
+@seed_option
+@data_option
+@json_option
+def show_command(
+    name: str, output: Path | None, seed: int, data_source: str | None, as_json: bool
+) -> None:
+    """Write a page of pictures: draws, reconstructions, and what the values of the code do.
+
+    It is one file, which loads nothing else.
+
+    \b
+    Example: fmae show conv-vae-bn -o conv-vae-bn.html
+    """
+    from fmae_zoo.registry import find_entry, short_name
+
+    model = _autoencoder(name)
+    from fmae_zoo.show import page_of
+
+    data, entry = data_for(data_source, name), find_entry(name)
+    page, shown, left_out = page_of(model, entry, data, seed)
+    output = output or Path(f"{short_name(entry)}.html")
+    write_text(output, page)
+    if data.is_sample:
+        note("The pictures are of the small sample, not of Fashion-MNIST.")
+    for title, reason in left_out.items():
+        note(f"left out {title}: {reason}")
+    facts = {**about(name, data), "seed": seed, "sections": shown, "left_out": left_out}
+    if not as_json:
+        facts = {"seed": seed, "sections": ", ".join(shown)}
+    _finish(output, facts, as_json)
 
 
 def _check_source(files: tuple[Path, ...], data_source: str | None) -> None:

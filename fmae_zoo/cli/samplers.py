@@ -14,16 +14,23 @@ from fmae_zoo.cli.output import (
 )
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.registry import find_entry
+from fmae_zoo.samplers import SAMPLERS
 
 
 @click.command("samplers")
 @click.argument("name")
+@click.option("--sampler", "names", type=click.Choice(list(SAMPLERS)), multiple=True, help="[all]")
 @seed_option
 @click.option("--write", is_flag=True, help="Keep them with the model, and the best as default.")
 @data_option
 @json_option
 def samplers_command(
-    name: str, seed: int, write: bool, data_source: str | None, as_json: bool
+    name: str,
+    names: tuple[str, ...],
+    seed: int,
+    write: bool,
+    data_source: str | None,
+    as_json: bool,
 ) -> None:
     """Fit samplers to the codes of training images; say which gives images nearest to real ones.
 
@@ -40,7 +47,7 @@ def samplers_command(
     model = fmae_zoo.load(name, pretrained=True)
     if not isinstance(model, fmae_zoo.Autoencoder):
         raise ArgumentError(f"{name} is a classifier: it gives no images")
-    distances = fmae_zoo.fit_samplers(model, data, seed)
+    distances = fmae_zoo.fit_samplers(model, data, seed, names or tuple(SAMPLERS))
     if write:
         record_samplers(name, model)
     if as_json:

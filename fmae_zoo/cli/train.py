@@ -26,6 +26,8 @@ from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.registry import find_entry
 
+_ON_REQUEST = ", ".join(name for name, figure in FIGURES.items() if figure.on_request)
+
 
 @click.command("train")
 @click.argument("name", required=False)
@@ -174,7 +176,7 @@ def _how_to_resume(
     "figures",
     type=click.Choice(tuple(FIGURES)),
     multiple=True,
-    help="Only this figure; may be repeated.",
+    help=f"Only this figure; may be repeated. {_ON_REQUEST}: only if named, for it takes long.",
 )
 @seed_option
 @click.option("--write", is_flag=True, help="Write the figures into the entry's manifest.")
@@ -198,6 +200,7 @@ def evaluate_command(
     model = fmae_zoo.load(name, pretrained=True)
     # It imports Keras, so only after load, which explains a backend that is missing.
     from fmae_zoo.evaluation.record import check_data, record_results
+    from fmae_zoo.progress import ImagesProgress
 
     data = data_for(data_source, name)
     if write:
@@ -207,14 +210,16 @@ def evaluate_command(
         if write:
             record_results(name, {figure: result}, data, seed)
 
-    results = fmae_zoo.evaluate(
-        model,
-        figures or None,
-        data=data,
-        seed=seed,
-        progress=lambda figure: note(f"measuring {figure}"),
-        done=keep,
-    )
+    with ImagesProgress() as bar:
+        results = fmae_zoo.evaluate(
+            model,
+            figures or None,
+            data=data,
+            seed=seed,
+            progress=lambda figure: note(f"measuring {figure}"),
+            done=keep,
+            advance=bar,
+        )
     if as_json:
         emit_json({**about(name, data), "figures": results})
     else:

@@ -18,6 +18,7 @@ from fmae_zoo.evaluation import (
     generation,
     knn,
     linear_probe,
+    nll,
     reconstruction,
 )
 from fmae_zoo.evaluation.figure import Figure, Measure, Protocol
@@ -35,6 +36,7 @@ FIGURES: dict[str, Figure] = {
         frozen_head,
         fine_tuned,
         elbo,
+        nll,
         denoising,
         code_use,
         generation,
@@ -62,17 +64,21 @@ def evaluate(
     seed: int = 0,
     progress: Callable[[str], None] = lambda figure: None,
     done: Callable[[str, dict[str, Any]], None] = lambda figure, result: None,
+    advance: Callable[[int, int], None] = lambda done, count: None,
 ) -> dict[str, Any]:
     """Measure a model on the test set, with every choice made on the validation split.
 
     Args:
         model: an autoencoder, as `load` returns it.
-        figures: names from `FIGURES`; all by default, or all that need no labels where the data
-            has none. `frozen_head` and `fine_tuned` train a classifier, which takes minutes.
+        figures: names from `FIGURES`; by default all but those that are measured `on_request`
+            alone (`nll`, which takes minutes for a dense decoder, and hours for a convolutional
+            one), and where the data has no labels all of these that need none. `frozen_head` and
+            `fine_tuned` train a classifier, which takes minutes.
         data: what the model's spec names by default.
         seed: of the heads, and of the posterior samples.
         progress: called with the name of each figure before it is measured.
         done: called with the name and the result of each figure that applies, once it is there.
+        advance: called by a figure that takes long with the images done, and with all of them.
 
     Returns:
         For each figure that applies a dictionary of numbers: MSE over pixels of [0, 1]
@@ -96,13 +102,16 @@ def evaluate(
     check_seed(seed)
     if figures is not None and not isinstance(figures, Iterable):
         raise ArgumentError(f"Expected names of figures; received {figures!r}")
-    names = [figures] if isinstance(figures, str) else list(FIGURES if figures is None else figures)
+    if figures is None:
+        names = [name for name, figure in FIGURES.items() if not figure.on_request]
+    else:
+        names = [figures] if isinstance(figures, str) else list(figures)
     for name in names:
         if not isinstance(name, str) or name not in FIGURES:
             raise UnknownModelError(
                 f"There is no figure {name!r}; expected some of {', '.join(FIGURES)}"
             )
-    subject = Subject(model, data or load_named(model.spec.data), seed)
+    subject = Subject(model, data or load_named(model.spec.data), seed, advance=advance)
     if not len(subject.data.test_images):
         raise DataError(f"{subject.data.name}: no test images to measure on")
     if figures is None and subject.data.train_labels is None:

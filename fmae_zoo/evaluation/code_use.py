@@ -8,6 +8,7 @@ from fmae_zoo.evaluation.elbo import ACTIVE_VARIANCE, BATCH
 from fmae_zoo.evaluation.figure import CODING, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images
+from fmae_zoo.looking import kl_of_values
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -29,17 +30,28 @@ def code_use(subject: Subject) -> dict[str, Any] | None:
     images = as_images(subject.data.test_images, model.spec.shape)
     parameters = model.posterior.predict(images, batch_size=BATCH, verbose=0)
     if "index" in gives:
-        index = np.concatenate([_index(model, parameters, i) for i in range(0, len(images), BATCH)])
-        uses = [np.unique(group, return_counts=True)[1] / len(index) for group in index.T]
-        result["perplexity"] = float(np.mean([np.exp(-np.sum(p * np.log(p))) for p in uses]))
-        result["codes_used"] = float(np.mean([len(p) for p in uses]))
+        uses = uses_of_groups(model, parameters)
+        result["perplexity"] = float(np.mean([perplexity(shares) for shares in uses]))
+        result["codes_used"] = float(np.mean([len(shares) for shares in uses]))
     if "log_variance" in gives:
         mean, log_variance = parameters["mean"], parameters["log_variance"]
-        kl = 0.5 * np.mean(mean**2 + np.exp(log_variance) - 1.0 - log_variance, axis=0)
+        kl = kl_of_values(mean, log_variance)
         result["active_values"] = int((mean.var(axis=0) > ACTIVE_VARIANCE).sum())
         result["kl"] = float(kl.sum())
         result["kl_of_values"] = sorted(map(float, kl), reverse=True)
     return {**result, "latent_size": subject.latent_size}
+
+
+def uses_of_groups(model: "Autoencoder", parameters: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Return for each group of discrete codes the shares of images that have each kind."""
+    starts = range(0, len(parameters["mean"]), BATCH)
+    index = np.concatenate([_index(model, parameters, start) for start in starts])
+    return [np.unique(group, return_counts=True)[1] / len(index) for group in index.T]
+
+
+def perplexity(shares: np.ndarray) -> float:
+    """Return the exponential of the entropy of shares that add up to 1."""
+    return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
 def _index(model: "Autoencoder", parameters: dict[str, np.ndarray], start: int) -> np.ndarray:
@@ -61,11 +73,13 @@ FIGURE = Figure(
             "varies by more than 0.01 (Burda et al. 2015); KL is to a standard normal",
             CODING,
             (
-                Measure("perplexity", "perplexity of a group", "{:.2f}"),
-                Measure("active_values", "active latent values", "{:,}"),
+                Measure("perplexity", "perplexity of a group", "{:.2f}", short="perplexity"),
+                Measure("active_values", "active latent values", "{:,}", short="active values"),
             ),
             (
-                Measure("codes_used", "codes in use of a group, mean", "{:.1f}"),
+                Measure(
+                    "codes_used", "codes in use of a group, mean", "{:.1f}", short="codes used"
+                ),
                 Measure("kl", "KL, sum over values", "{:.2f}", "nats"),
             ),
         ),

@@ -36,6 +36,7 @@ class Measure:
         form: how the number is shown.
         unit: where there is one.
         column: its title in lists of models, where it is in them.
+        short: its title in the zoo's tables of results, if it is not that of its column.
         less_is_better: which of two numbers is the better one.
         in_seeds: whether lists show its mean and deviation over seeds.
     """
@@ -45,6 +46,7 @@ class Measure:
     form: str = "{:.4f}"
     unit: str = ""
     column: str = ""
+    short: str = ""
     less_is_better: bool = False
     in_seeds: bool = False
 
@@ -52,6 +54,12 @@ class Measure:
     def full_title(self) -> str:
         """Title and unit."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
+
+    @property
+    def heading(self) -> str:
+        """The title of a column of numbers, with the unit."""
+        title = self.short or self.column or self.title
+        return f"{title}, {self.unit}" if self.unit else title
 
     @property
     def column_key(self) -> str:
@@ -100,12 +108,15 @@ class Figure:
         protocols: how they are measured; a figure of several tables has one for each.
         needs_labels: whether data without labels do not have it.
         is_quick: whether it takes seconds and trains nothing, so that `verify` measures it again.
+        on_request: whether it is measured only where it is named: it takes minutes for the
+            smallest models, and hours for others.
     """
 
     measure: Callable[["Subject"], dict[str, Any] | None]
     protocols: tuple[Protocol, ...]
     needs_labels: bool = False
     is_quick: bool = False
+    on_request: bool = False
 
     @property
     def name(self) -> str:

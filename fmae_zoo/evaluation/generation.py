@@ -31,7 +31,8 @@ def generation(subject: Subject) -> dict[str, Any] | None:
     of an Inception network, here in those of the zoo's own classifier). Precision is the share of
     the draws that are among the test images, recall that of the test images that are among the
     draws (Kynkaanniemi et al. 2019, arXiv 1904.06991). What is of reconstructions has nothing new
-    in it: it is what the decoder can do at best.
+    in it: it is what the decoder can do at best. Of a decoder that is told the class,
+    `class_agreement` is the share of draws that the classifier takes for the class asked.
     """
     model, images = subject.model, subject.data.test_images
     if not is_measured_on(model.spec, subject.data) or len(images) < COUNT:
@@ -45,6 +46,10 @@ def generation(subject: Subject) -> dict[str, Any] | None:
         if sampler == model.sampler:
             found["frechet"] = found[f"frechet_{sampler}"]
             found["precision"], found["recall"] = overlap(drawn, real)
+    if model.spec.classes is not None:
+        wanted = np.arange(COUNT) % model.spec.classes
+        asked = model.generate(COUNT, seed=subject.seed, label=wanted)
+        found["class_agreement"] = float(np.mean(classes_of(asked) == wanted))
     how = {"sampler": model.sampler or "none", "features": YARDSTICK}
     return found | how | {"latent_size": subject.latent_size}
 
@@ -56,14 +61,20 @@ def is_measured_on(spec: "ModelSpec", data: Dataset) -> bool:
 
 @cache
 def _yardstick() -> tuple[Any, Any]:
-    """Return the classifier's encoder, and its head up to the hidden layer."""
+    """Return the classifier, and its head up to the hidden layer."""
     import keras
 
     import fmae_zoo
 
     classifier = fmae_zoo.load(YARDSTICK, pretrained=True, precision="float32")
     head = classifier.head
-    return classifier.encoder, keras.Model(head.inputs, head.get_layer("hidden").output)
+    return classifier, keras.Model(head.inputs, head.get_layer("hidden").output)
+
+
+def classes_of(images: np.ndarray) -> np.ndarray:
+    """Return the classes that the classifier takes images `(n, 28, 28, 1)` for: integers `(n,)`."""
+    classes: np.ndarray = _yardstick()[0].predict(images).argmax(axis=-1)
+    return classes
 
 
 def features_of(images: np.ndarray) -> np.ndarray:
@@ -71,8 +82,8 @@ def features_of(images: np.ndarray) -> np.ndarray:
     from fmae_zoo.images import as_images
     from fmae_zoo.inference import predicted
 
-    encoder, hidden = _yardstick()
-    codes = predicted(encoder, as_images(images, (28, 28, 1)), 500)
+    classifier, hidden = _yardstick()
+    codes = predicted(classifier.encoder, as_images(images, (28, 28, 1)), 500)
     return predicted(hidden, codes, 500).astype(np.float64)
 
 
@@ -115,9 +126,9 @@ def _among(some: np.ndarray, others: np.ndarray, chunk: int = 1000) -> float:
     return float(np.concatenate(inside).mean())
 
 
-def _distance(key: str, of: str, column: str = "") -> Measure:
+def _distance(key: str, of: str, column: str = "", short: str = "") -> Measure:
     title = f"Frechet distance of {of} to the test images"
-    return Measure(key, title, "{:.2f}", column=column, less_is_better=True)
+    return Measure(key, title, "{:.2f}", column=column, short=short, less_is_better=True)
 
 
 FIGURE = Figure(
@@ -135,13 +146,22 @@ FIGURE = Figure(
                 _distance("frechet", "images from the default sampler", "Frechet"),
                 Measure("precision", "precision", "{:.3f}"),
                 Measure("recall", "recall", "{:.3f}"),
+                Measure("class_agreement", "draws of the class that was asked for", "{:.4f}"),
             ),
             (
                 *(
-                    _distance(f"frechet_{name}", f"images from the sampler {name}")
+                    _distance(
+                        f"frechet_{name}",
+                        f"images from the sampler {name}",
+                        short=f"Frechet, {name}",
+                    )
                     for name in (PRIOR, *SAMPLERS)
                 ),
-                _distance("frechet_reconstructions", "reconstructions of the test images"),
+                _distance(
+                    "frechet_reconstructions",
+                    "reconstructions of the test images",
+                    short="Frechet, reconstructions",
+                ),
             ),
         ),
     ),

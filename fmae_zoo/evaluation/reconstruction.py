@@ -9,10 +9,9 @@ from fmae_zoo.datasets import Dataset
 from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images, shape_of
+from fmae_zoo.objectives.principal_components import principal_components
 
 SSIM_WINDOW = 11
-MAX_EXACT_PCA = 1024
-"""Values of an image up to which PCA is computed exactly: the time grows with their cube."""
 
 
 def reconstruction(subject: Subject) -> dict[str, Any]:
@@ -71,16 +70,13 @@ def _planes(images: np.ndarray) -> np.ndarray:
 
 def pca_mse(data: Dataset, size: int) -> float | None:
     """Return the test MSE of PCA with `size` components fitted on the training images."""
-    from sklearn.decomposition import PCA
-
     shape = shape_of(data.train_images)
     values = math.prod(shape)
     if size >= min(values, len(data.train_images)):
         return None
     train = as_images(data.train_images, shape).reshape(-1, values)
     test = as_images(data.test_images, shape).reshape(-1, values)
-    solver = "covariance_eigh" if values <= MAX_EXACT_PCA else "randomized"
-    pca = PCA(size, svd_solver=solver, random_state=0).fit(train)
+    pca = principal_components(train, size)
     restored = pca.inverse_transform(pca.transform(test))
     return float(np.mean(np.square(test - restored), dtype=np.float64))
 
@@ -103,7 +99,7 @@ FIGURE = Figure(
                     less_is_better=True,
                     in_seeds=True,
                 ),
-                Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB"),
+                Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB", short="PSNR"),
                 Measure("ssim", "SSIM", "{:.3f}", column="SSIM"),
             ),
             baselines=(

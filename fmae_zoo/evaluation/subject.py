@@ -1,5 +1,6 @@
 """What every protocol reads: a model, the data, and the codes, computed once."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,14 @@ class Subject:
         data: images and labels.
         seed: of everything random in a protocol.
         heads: what a protocol has trained on the frozen encoder, by layer.
+        advance: called by a protocol that takes long with the images done, and with all.
     """
 
     model: "Autoencoder"
     data: Dataset
     seed: int = 0
     heads: dict[str | None, Any] = field(default_factory=dict)
+    advance: Callable[[int, int], None] = lambda done, count: None
 
     @property
     def latent_size(self) -> int:
@@ -55,10 +58,19 @@ class Subject:
         Raises:
             DataError: it is, and the data have none, or more classes than it knows.
         """
+        return self._told(1)
+
+    @property
+    def validation_labels(self) -> np.ndarray | None:
+        """As `test_labels`, of the validation images."""
+        labels = self._told(0)
+        return None if labels is None else labels[self.data.split[1]]
+
+    def _told(self, part: int) -> np.ndarray | None:
         classes = self.model.spec.classes
         if classes is None:
             return None
-        labels = self.data.labels[1]
+        labels = self.data.labels[part]
         if len(labels) and labels.max() >= classes:
             raise DataError(
                 f"{self.data.source}: a label of {labels.max()}; the spec has {classes} classes"

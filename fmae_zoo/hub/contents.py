@@ -11,13 +11,17 @@ from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.entry import (
     CARD_FILE,
+    DRAWS_FILE,
     GOLDEN_FILE,
+    INTERPOLATIONS_FILE,
     KERAS_FILES,
+    PICTURE_FILES,
     RECONSTRUCTIONS_FILE,
     RECORDED_FILES,
     REPORT_FILES,
     SAMPLERS_FILE,
     TRAINING_FILES,
+    TRAVERSALS_FILE,
     Entry,
     record_files,
     save,
@@ -38,7 +42,7 @@ REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
 
 _UNRECORDED = (SPEC_FILE, CARD_FILE)
 _LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE, *REPORT_FILES)
-_PICTURED = 10
+_PICTURED, _DRAWN, _COLUMNS = 10, 36, 9
 _SECRETS = {
     "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
     "a private key": rb"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----",
@@ -108,7 +112,7 @@ def _public(manifest: Manifest) -> Manifest:
 
 def pictures_in(folder: Path) -> list[str]:
     """Return the names of the pictures in a staged folder, for its card."""
-    return [name for name in (RECONSTRUCTIONS_FILE, TRAINING_FILES[1]) if (folder / name).is_file()]
+    return [name for name in (*PICTURE_FILES, TRAINING_FILES[1]) if (folder / name).is_file()]
 
 
 def check_secrets(folder: Path, token: str | None) -> None:
@@ -185,18 +189,34 @@ def _renumbered(content: Any, known: dict[int, int]) -> Any:
 
 
 def _draw(model: Autoencoder, folder: Path) -> None:
-    """Draw an image of each class over its reconstruction; of other data those of the goldens."""
+    """Draw what the card shows: of an image of each class, or of other data of the goldens.
+
+    They are reconstructions, draws where there is a sampler, images between two where the decoder
+    is told no class, and the most used values of a code, each moved.
+    """
     import numpy as np
 
     from fmae_zoo.datasets import load_sample
-    from fmae_zoo.plots import plot_reconstructions
+    from fmae_zoo.plots import plot_grid, plot_reconstructions
 
     golden = read_tensors(folder / GOLDEN_FILE)
     images, labels = golden["images"], golden.get("labels")
+    many = images
     if model.spec.takes_fashion_mnist:
         sample = load_sample()
         of_each = [int(np.argmax(sample.labels[1] == label)) for label in range(_PICTURED)]
-        images = sample.test_images[of_each]
+        images, many = sample.test_images[of_each], sample.train_images
         labels = None if labels is None else sample.labels[1][of_each]
     pairs = model.reconstruct(images, label=labels)
     plot_reconstructions(images, pairs, folder / RECONSTRUCTIONS_FILE)
+    if model.sampler is not None:
+        plot_grid(model.generate(_DRAWN), folder / DRAWS_FILE, columns=_COLUMNS)
+    if len(many) < 2:
+        return
+    label = None if labels is None else int(labels[0])
+    rows = {TRAVERSALS_FILE: model.traverse(images[0], steps=_COLUMNS, images=many, label=label)}
+    if labels is None:
+        half = len(images) // 2
+        rows[INTERPOLATIONS_FILE] = model.interpolate(images[:half], images[-half:], _COLUMNS)
+    for name, made in rows.items():
+        plot_grid(made.reshape(-1, *made.shape[2:]), folder / name, columns=_COLUMNS)

@@ -40,7 +40,8 @@ class LatentComponent(Component):
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean"})
     """What an objective may need of it: keys of `Draw.extra`, `kl` or `log_ratio` where they are
-    not zero, and `prior` where codes can be drawn."""
+    not zero, `prior` where codes can be drawn, and `affine` where the code is an affine map of the
+    features by one dense layer."""
 
     fixed_layers: ClassVar[frozenset[str]] = frozenset()
     """Names of layers of an encoder that no gradient may move, also where it is trained."""
@@ -62,6 +63,11 @@ class LatentComponent(Component):
     def has_prior(self) -> bool:
         """Whether codes can be drawn without an image."""
         return self.noise_size > 0
+
+    @property
+    def kinds(self) -> int:
+        """Codes that a group of values may have, numbered by `index`; 0 where none is discrete."""
+        return 0
 
     def fits(self, features_size: int) -> bool:
         """Whether it can read features of so many values."""
@@ -127,3 +133,14 @@ class LatentComponent(Component):
     def prior(self, noise: Any, layer: "LatentLayer") -> Any:
         """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
         return noise
+
+    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+        """Return the codes that the latent has nearest to any `(n, size)`: in most, they are."""
+        return codes
+
+    def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
+        """Return the code, float32 `(n, size)`, of the `index` of each group, `(n, groups)`.
+
+        Of other numbers of groups it is as much longer or shorter.
+        """
+        raise NotImplementedError

@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from fmae_zoo.latents.base import Draw, LatentComponent
@@ -57,6 +58,11 @@ class CategoricalLatent(LatentComponent):
     def noise_size(self) -> int:
         """A normal number for each category."""
         return self.size
+
+    @property
+    def kinds(self) -> int:
+        """A code of a variable for each category."""
+        return self.categories
 
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features to `log_probabilities` and `mean`, the probabilities: `(n, size)`."""
@@ -134,6 +140,17 @@ class CategoricalLatent(LatentComponent):
         from keras import ops
 
         return ops.reshape(self._one_hot(self._by_variable(noise)), (-1, self.size))
+
+    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+        """Return the category with the greatest value of each variable, one hot."""
+        from keras import ops
+
+        return ops.reshape(self._one_hot(self._by_variable(codes)), (-1, self.size))
+
+    def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
+        """Return indices `(n, variables)` one hot."""
+        hot = index[..., None] == np.arange(self.categories)
+        return hot.reshape(len(index), -1).astype(np.float32)
 
     def _by_variable(self, values: Any) -> Any:
         from keras import ops

@@ -1,6 +1,6 @@
 """A plain bottleneck: one dense layer, no noise."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from fmae_zoo.component import LAYOUT
 from fmae_zoo.latents.base import LatentComponent
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 class DeterministicLatent(LatentComponent):
     """A linear bottleneck of `size` values."""
+
+    gives: ClassVar[frozenset[str]] = frozenset({"mean", "affine"})
 
     type: Literal["deterministic"]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from fmae_zoo.latents.gaussian import bounded
 from fmae_zoo.latents.mixture_prior import MixturePriorLatent, some_of
 
 if TYPE_CHECKING:
@@ -50,5 +51,5 @@ class ExemplarLatent(MixturePriorLatent):
         from keras import ops
 
         mean = layer.parameters_of(ops.convert_to_tensor(layer.exemplars))["mean"]
-        spread = 10.0 * ops.tanh(ops.convert_to_tensor(layer.spread) / 10.0)
+        spread = bounded(ops.convert_to_tensor(layer.spread))
         return mean, spread * ops.ones_like(mean)

@@ -56,6 +56,11 @@ class FiniteScalarLatent(LatentComponent):
             )
         return self
 
+    @property
+    def kinds(self) -> int:
+        """A code of a group for each choice of levels."""
+        return math.prod(self.levels)
+
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features to `{"mean": (n, size)}`, before bound and rounding."""
         return {"mean": projected(features, self.size, "latent", seeds)}
@@ -92,10 +97,29 @@ class FiniteScalarLatent(LatentComponent):
 
         draw = super().draw(parameters, layer, samples, training, noise)
         rounded = ops.cast(ops.round(self._bounded(parameters["mean"])), "int32")
-        places = np.cumprod((1, *self.levels[:-1])).astype("int32")
         digits = ops.add(rounded, self._middles("int32"))
-        index = ops.sum(ops.multiply(digits, places), axis=-1)
+        index = ops.sum(ops.multiply(digits, self._places), axis=-1)
         return draw._replace(extra={**draw.extra, "index": index})
+
+    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+        """Return the nearest levels, scaled to [-1, 1]."""
+        from keras import ops
+
+        middles, levels = self._middles("float32"), np.array(self.levels, dtype="float32")
+        groups = ops.reshape(codes, (-1, self.size // len(levels), len(levels)))
+        rounded = ops.clip(ops.round(ops.multiply(groups, middles)), -middles, levels - 1 - middles)
+        return ops.reshape(ops.divide(rounded, middles), (-1, self.size))
+
+    def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
+        """Return the scaled levels of indices `(n, groups)`."""
+        digits = index[..., None] // self._places % np.array(self.levels)
+        middles = self._middles("float32")
+        return np.reshape((digits - middles) / middles, (len(index), -1)).astype(np.float32)
+
+    @property
+    def _places(self) -> np.ndarray:
+        """Return what a step of each value of a group adds to the group's number."""
+        return np.cumprod((1, *self.levels[:-1])).astype("int32")
 
     def _bounded(self, mean: Any) -> Any:
         """Return values `(n, groups, levels)` that round to a level."""

@@ -54,18 +54,24 @@ class GaussianLatent(LatentComponent):
 
 
 def gaussian_parameters(features: Any, size: int, seeds: "Seeds") -> dict[str, Any]:
-    """Connect features of any rank to `{"mean": (n, size), "log_variance": (n, size)}`.
-
-    The log-variance is kept within +-10 by a scaled tanh, so that no early step
-    can overflow the KL term.
-    """
-    from keras import layers
-
+    """Connect features of any rank to `{"mean": (n, size), "log_variance": (n, size)}`."""
     features = flattened(features)
-    scaled = layers.Rescaling(10.0, name="log_variance", dtype="float32")
-    bounded = projected(features, size, "latent_log_variance", seeds, activation="tanh")
-    log_variance = scaled(bounded)
-    return {"mean": projected(features, size, "latent", seeds), "log_variance": log_variance}
+    log_variance = projected(features, size, "latent_log_variance", seeds)
+    return {
+        "mean": projected(features, size, "latent", seeds),
+        "log_variance": bounded(log_variance),
+    }
+
+
+def bounded(log_variance: Any) -> Any:
+    """Return log-variances within +-10: `x / (1 + |x| / 10)`.
+
+    No early step can then overflow a KL, and the slope, unlike that of a tanh, falls so slowly
+    that a variance which a KL of no weight let go returns when it has one.
+    """
+    from keras import ops
+
+    return 10.0 * ops.softsign(log_variance / 10.0)
 
 
 def log_density(code: Any, mean: Any, log_variance: Any) -> Any:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from fmae_zoo.component import Width
 from fmae_zoo.latents.base import Draw
-from fmae_zoo.latents.gaussian import gaussian_parameters, log_density
+from fmae_zoo.latents.gaussian import bounded, gaussian_parameters, log_density
 from fmae_zoo.latents.sampled import SampledLatent
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class HierarchicalLatent(SampledLatent):
         layer.hidden = dense(self.top, self.units, "prior_hidden", "relu", seeds.he_normal())
         sizes = (self.units, self.bottom)
         layer.prior_mean = dense(*sizes, "prior_mean", "linear", seeds.normal())
-        layer.prior_spread = dense(*sizes, "prior_log_variance", "tanh", seeds.normal())
+        layer.prior_spread = dense(*sizes, "prior_log_variance", "linear", seeds.normal())
 
     def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
         """Return the means: of z2, and of z1 given that, `(n, size)`."""
@@ -136,7 +136,7 @@ class HierarchicalLatent(SampledLatent):
     def _of_prior(self, top: Any, layer: "LatentLayer") -> tuple[Any, Any]:
         """Return mean and log-variance of `p(z1|z2)`, of z2 `(..., top)`."""
         hidden = layer.hidden(top)
-        return layer.prior_mean(hidden), 10.0 * layer.prior_spread(hidden)
+        return layer.prior_mean(hidden), bounded(layer.prior_spread(hidden))
 
     def _below(
         self, parameters: dict[str, Any], top: Any, layer: "LatentLayer"

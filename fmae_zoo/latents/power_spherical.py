@@ -89,6 +89,10 @@ class PowerSphericalLatent(LatentComponent):
         """Return the directions of noise."""
         return _unit(noise)
 
+    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+        """Return the directions of codes."""
+        return _unit(codes)
+
     def _log_share(self, concentration: Any, noise: Any) -> Any:
         """Return `log((1 + t) / 2)`, `(n, K)`, of noise `(n, K, size)`."""
         from keras import ops

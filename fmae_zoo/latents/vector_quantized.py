@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from fmae_zoo.component import Width
@@ -49,6 +50,11 @@ class VectorQuantizedLatent(LatentComponent):
         if self.size % self.dimension:
             raise ValueError(f"size: {self.size} is no multiple of dimension, {self.dimension}")
         return self
+
+    @property
+    def kinds(self) -> int:
+        """A code of a group for each vector."""
+        return self.vectors
 
     def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
         """Connect features to `{"mean": (n, size)}`, before the choice of vectors."""
@@ -110,6 +116,17 @@ class VectorQuantizedLatent(LatentComponent):
         extra = {**parameters, "commitment": commitment, "index": index}
         return Draw(code, nothing, nothing[:, 0], extra)
 
+    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+        """Return the nearest vectors of the codebook."""
+        return self.code({"mean": codes}, layer)
+
+    def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
+        """Return the vectors of indices `(n, groups)`."""
+        from keras import ops
+
+        vectors = ops.convert_to_numpy(layer.codebook.embeddings)
+        return np.reshape(vectors[index], (len(index), -1))
+
     def _groups(self, mean: Any) -> Any:
         from keras import ops
 
@@ -117,7 +134,6 @@ class VectorQuantizedLatent(LatentComponent):
 
     def _nearest(self, groups: Any, layer: "LatentLayer") -> Any:
         """Return the number of the vector nearest to each group: `(n, groups)`."""
-        import numpy as np
         from keras import ops
 
         # The codebook by its layer, so that the graph of an encoder has it as a part.

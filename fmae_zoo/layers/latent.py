@@ -75,6 +75,19 @@ class LatentLayer(keras.layers.Layer):
         """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
         return self.latent.prior(ops.convert_to_tensor(noise, "float32"), self)
 
+    def nearest(self, codes: Any) -> Any:
+        """Return the codes that the latent has nearest to any `(n, size)`."""
+        return self.latent.nearest(ops.convert_to_tensor(codes, "float32"), self)
+
+    @property
+    def kinds(self) -> int:
+        """Codes that a group of values may have; 0 where none is discrete."""
+        return self.latent.kinds
+
+    def code_of(self, index: np.ndarray) -> np.ndarray:
+        """Return the code of indices as `LatentComponent.code_of` says."""
+        return self.latent.code_of(index, self)
+
     def noise(self, shape: Any) -> Any:
         """Return the next standard normal numbers of a shape."""
         if keras.backend.backend() == "tensorflow":

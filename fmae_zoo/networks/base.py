@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from fmae_zoo.component import Component, Shape
+from fmae_zoo.component import Affine, Component, Shape
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -22,6 +22,11 @@ class NetworkComponent(Component):
     """What a pixel that is hidden by a mask is at the input."""
 
     type: str
+
+    @property
+    def affine(self) -> Affine | None:
+        """What is an affine map of the code, where features are the pixels; None of most."""
+        return None
 
     @property
     def hidden_patch(self) -> int:

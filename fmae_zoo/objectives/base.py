@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from fmae_zoo.component import Component
+from fmae_zoo.component import Affine, Component
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -41,6 +41,10 @@ class ObjectiveComponent(Component):
     figures: ClassVar[frozenset[str]] = frozenset()
     """The evaluations that apply to it alone."""
 
+    solves: ClassVar[Affine | None] = None
+    """What the decoder must make by one affine map of the code for `solve` to find the weights
+    without gradient steps; None where it does not. The recipe's optimizer is then `none`."""
+
     of_batches: ClassVar[bool] = False
     """Whether a term is a statistic of a batch: validation has batches as large as training."""
 
@@ -58,6 +62,30 @@ class ObjectiveComponent(Component):
     def least_latent_size(self) -> int:
         """Values that a code must have at least."""
         return 1
+
+    def check(self, spec: "ModelSpec") -> None:
+        """Refuse a spec whose other parts do not suit it.
+
+        Raises:
+            ValueError: they do not; the message says which would.
+        """
+
+    def solve(self, model: "Autoencoder", images: np.ndarray, rng: np.random.Generator) -> None:
+        """Give a model the weights that minimise the loss, where the objective `solves`.
+
+        `train` calls it once an epoch, instead of gradient steps. For a model without `train`,
+        call it as it is; `ae.fit` takes gradient steps on the terms, as for every objective.
+
+        Args:
+            model: whose weights it sets.
+            images: what an epoch trains on, mirrored and binarised where the recipe says so:
+                float32 in [0, 1], `(n, height, width, channels)`.
+            rng: of anything random.
+
+        Raises:
+            DataError: there are too few images.
+        """
+        raise NotImplementedError
 
     def annotations(
         self, training: Annotations, validation: Annotations, seed: int

@@ -50,7 +50,7 @@ class ELBO(LikelihoodObjective):
     @property
     def of_batches(self) -> bool:  # type: ignore[override]
         """Whether a term is a statistic of a batch: the distance of a mean KL is."""
-        return self.capacity > 0
+        return self.capacity > 0 or super().of_batches
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"

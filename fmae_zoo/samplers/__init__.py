@@ -10,13 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from fmae_zoo.errors import WeightsError
+from fmae_zoo.samplers.autoregressive import Autoregressive
 from fmae_zoo.samplers.base import Sampler
 from fmae_zoo.samplers.mixture import Mixture
+from fmae_zoo.samplers.two_stage import TwoStage
 
 PRIOR = "prior"
 """The name of the latent's own prior among samplers."""
 
-SAMPLERS: dict[str, type[Sampler]] = {each.name: each for each in (Mixture,)}
+SAMPLERS: dict[str, type[Sampler]] = {
+    each.name: each for each in (Mixture, TwoStage, Autoregressive)
+}
 """Every sampler that is fitted after the training, by name."""
 
 
@@ -42,8 +46,9 @@ def samplers_of(tensors: dict[str, np.ndarray], size: int) -> dict[str, Sampler]
     unknown = sorted(parts.keys() - SAMPLERS.keys())
     if unknown:
         raise WeightsError(f"there is no sampler {', '.join(unknown)}")
+    kinds = {name: kind for name, kind in SAMPLERS.items() if name in parts}
     try:
-        return {name: SAMPLERS[name].of(part, size) for name, part in parts.items()}
+        return {name: kind.of(parts[name], size) for name, kind in kinds.items()}
     except ValueError as error:
         raise WeightsError(f"a sampler: {error}") from None
 
@@ -62,4 +67,14 @@ def read_samplers(path: Path, digest: str | None, size: int) -> dict[str, Sample
         raise WeightsError(f"{path}: {error}") from error
 
 
-__all__ = ["PRIOR", "SAMPLERS", "Mixture", "Sampler", "read_samplers", "samplers_of", "tensors_of"]
+__all__ = [
+    "PRIOR",
+    "SAMPLERS",
+    "Autoregressive",
+    "Mixture",
+    "Sampler",
+    "TwoStage",
+    "read_samplers",
+    "samplers_of",
+    "tensors_of",
+]

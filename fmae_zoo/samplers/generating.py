@@ -95,12 +95,14 @@ class Generating(_Mixin):
         if name is None or (name == PRIOR and PRIOR not in self.samplers):
             raise FmaeError(
                 f"{self.spec.name} has a {self.spec.latent.type} latent, which has no prior to "
-                "draw from. Fit a sampler: fmae_zoo.fit_samplers(model, data); or take a "
-                "variational entry: fmae list '*vae*'"
+                "draw from. Fit a sampler: fmae_zoo.fit_samplers(model, data), or fmae samplers "
+                "NAME --write; or take a variational entry: fmae list '*vae*'"
             )
         if name not in self.samplers:
             raise ArgumentError(
-                f"{self.spec.name}: sampler is {name!r}; expected one of {', '.join(self.samplers)}"
+                f"{self.spec.name}: sampler is {name!r}; expected one of "
+                f"{', '.join(self.samplers)}. Others are fitted by fmae_zoo.fit_samplers(model, "
+                "data), or fmae samplers NAME --write"
             )
         rng = np.random.default_rng(seed)
         if name == PRIOR:

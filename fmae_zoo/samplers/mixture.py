@@ -1,15 +1,21 @@
 """A Gaussian mixture of the codes."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from fmae_zoo.samplers.base import Sampler
 
-COMPONENTS = 10
-MAX_CODES = 20_000
+if TYPE_CHECKING:
+    from fmae_zoo.layers.latent import LatentLayer
+
+COMPONENTS = 40
+MAX_CODES = 50_000
 """Codes that the mixture is fitted to, at most."""
+
+MAX_NUMBERS = 2**18
+"""In all covariances together: mixtures of wider codes have fewer components."""
 
 MAX_WIDTH = 256
 """Wider codes have covariances of too many values for so many codes."""
@@ -37,16 +43,21 @@ class Mixture(Sampler):
     factors: np.ndarray
 
     @classmethod
-    def fit(cls, codes: np.ndarray, seed: int = 0, components: int = COMPONENTS) -> Self | None:
-        """Fit a mixture to the first 20,000 codes; None where they are wider than 256 values."""
+    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+        """Fit a mixture of 40 components, or fewer, to the first 50,000 codes.
+
+        None where they are wider than 256 values; or discrete, for draws would lie between codes,
+        where no decoder was trained, and moved to the nearest codes they are no density of these.
+        """
         from sklearn.mixture import GaussianMixture
 
-        if codes.shape[1] > MAX_WIDTH:
+        if latent.kinds or codes.shape[1] > MAX_WIDTH:
             return None
         codes = codes[:MAX_CODES].astype(np.float64)
-        distinct = len(np.unique(codes[: 100 * components], axis=0))
+        most = min(COMPONENTS, MAX_NUMBERS // codes.shape[1] ** 2)
+        distinct = len(np.unique(codes[: 100 * most], axis=0))
         mixture = GaussianMixture(
-            min(components, distinct),
+            min(most, distinct),
             reg_covar=max(FLOOR * codes.var(axis=0).mean(), 1e-9),
             random_state=seed,
         ).fit(codes)
@@ -66,23 +77,15 @@ class Mixture(Sampler):
             codes[own] = mean + codes[own] @ factor.T
         return codes.astype(np.float32)
 
-    def tensors(self) -> dict[str, np.ndarray]:
-        """Return weights, means and factors, float32."""
-        return {"weights": self.weights, "means": self.means, "factors": self.factors}
+    def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of weights, means and factors."""
+        count = self.weights.size
+        return {"weights": (count,), "means": (count, size), "factors": (count, size, size)}
 
     @classmethod
     def of(cls, tensors: dict[str, np.ndarray], size: int) -> Self:
         """Return the mixture of `tensors`."""
-        count = tensors["weights"].size if "weights" in tensors else 0
-        expected = {"weights": (count,), "means": (count, size), "factors": (count, size, size)}
-        received = {name: tensor.shape for name, tensor in tensors.items()}
-        if not count or received != expected:
-            raise ValueError(f"expected tensors of shapes {expected}; received {received}")
-        if any(
-            each.dtype != np.float32 or not np.isfinite(each).all() for each in tensors.values()
-        ):
-            raise ValueError("expected finite numbers, float32")
-        weights = tensors["weights"]
-        if weights.min() < 0.0 or not np.isclose(weights.sum(), 1.0):
+        mixture = super().of(tensors, size)
+        if mixture.weights.min() < 0.0 or not np.isclose(mixture.weights.sum(), 1.0):
             raise ValueError("expected weights that sum to one")
-        return cls(weights, tensors["means"], tensors["factors"])
+        return mixture

@@ -63,7 +63,12 @@ def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """Return the recipe's optimizer with its schedule laid out over all epochs."""
+    """Return the recipe's optimizer with its schedule laid out over all epochs.
+
+    Where it is `none`, one whose steps are of no length: an epoch then measures.
+    """
+    if recipe.optimizer == "none":
+        return keras.optimizers.SGD(0.0)
     rate = make_schedule(recipe, steps_per_epoch)
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:

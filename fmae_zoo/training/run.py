@@ -15,7 +15,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fmae_zoo.arguments import check_folder, check_seed
-from fmae_zoo.augmentation import epoch_of, masked, patch_mask
+from fmae_zoo.augmentation import epoch_of, held_out_binarised, masked, patch_mask
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
 from fmae_zoo.entry import CURVES_FILE, HISTORY_FILE, check_folder_for, save
@@ -170,7 +170,10 @@ class _Run:
             annotate = self.spec.objective.annotations
             self.known, of_others = (self._known(rows) for rows in self.data.split)
             self.annotations, others = annotate(self.known, of_others, self.seed)
-            validation = {"image": as_images(self.validation, self.spec.shape), **others}
+            held_out = as_images(self.validation, self.spec.shape)
+            if self.recipe.binarise:
+                held_out, _ = held_out_binarised(held_out, held_out[:0])
+            validation = {"image": held_out, **others}
             inputs = validation["image"]
             if self.spec.objective.reads_mask:
                 assert self.recipe.mask is not None
@@ -320,6 +323,8 @@ class _Run:
             model, self.check_interrupt, self.reporter, progress.epoch, self.recipe.epochs
         )
         began = time.perf_counter()
+        if self.spec.objective.solves is not None:
+            self.spec.objective.solve(model, targets, rng)
         # These images were checked when they came.
         logs = Trainable.fit(
             model,

@@ -1,0 +1,169 @@
+"""A second variational autoencoder: of the codes."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from fmae_zoo.samplers.base import Sampler
+
+if TYPE_CHECKING:
+    from fmae_zoo.layers.latent import LatentLayer
+
+WIDTH = 256
+"""Units of each hidden layer."""
+
+EPOCHS = 50
+BATCH = 1000
+"""Codes in a step, at most; of fewer than 50,000 codes a fiftieth, but no less than 100."""
+
+RATE = 2e-3
+"""Of Adam at first; it falls to 0 along a cosine."""
+
+START = 0.4
+"""Minus a tenth of the log-variances of posteriors at first, about."""
+
+MAX_WIDTH = 1024
+"""Values of a code, at most."""
+
+FLOOR = 1e-3
+"""The least variance that noise is taken to have, as a share of that of the codes."""
+
+
+@dataclass(frozen=True)
+class TwoStage(Sampler):
+    """A variational autoencoder of the codes, with as many latent values as a code has.
+
+    The prior of the first model is not how its codes lie; the second one has the codes alone to
+    learn, and no more dimensions than they have. It is of standardised codes y: `p(u)` is standard
+    normal, and `p(y|u)` normal around a decoder of u, with one variance that is learned. A draw is
+    a code from u, with that noise.
+
+    The posterior means of a first model that is variational are taken for its codes, where the
+    paper draws from the posterior: they are what `encode` returns and what is reconstructed best.
+    The variance in the loss is the one that is best for a batch, its mean squared error (Rybkin et
+    al. 2021, Simple and Effective VAE Training with Calibrated Decoders, arXiv 2006.13202).
+
+    Source: Dai and Wipf 2019, Diagnosing and Enhancing VAE Models, arXiv 1903.05789; as there, the
+    last layer also reads u itself.
+
+    Attributes:
+        mean: of the codes, `(size,)`.
+        scale: their standard deviations, `(size,)`.
+        noise: the standard deviation of standardised codes around the decoder's, `(1,)`.
+        kernel_1: of the decoder, from `size` values to hidden units.
+        bias_1: of the first hidden layer.
+        kernel_2: between hidden layers.
+        bias_2: of the second hidden layer.
+        kernel_3: from hidden units and u to `size` values.
+        bias_3: of the output.
+    """
+
+    name: ClassVar[str] = "two-stage"
+
+    mean: np.ndarray
+    scale: np.ndarray
+    noise: np.ndarray
+    kernel_1: np.ndarray
+    bias_1: np.ndarray
+    kernel_2: np.ndarray
+    bias_2: np.ndarray
+    kernel_3: np.ndarray
+    bias_3: np.ndarray
+
+    @classmethod
+    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+        """Train it on all codes; None where they are discrete, or wider than 1,024 values."""
+        size = codes.shape[1]
+        if latent.kinds or size > MAX_WIDTH:
+            return None
+        rng = np.random.default_rng(seed)
+        mean = codes.mean(axis=0)
+        # Above zero, for values that are the same in all codes.
+        scale = np.maximum(codes.std(axis=0), 1e-6)
+        standard = (rng.permutation(codes) - mean) / scale
+        means, log_variances, layers = _trained(standard, seed)
+        exact = cls(mean, scale, np.zeros(1, np.float32), *layers)
+        noise = rng.standard_normal(means.shape).astype(np.float32)
+        errors = standard - exact.decoded(means + np.exp(0.5 * log_variances) * noise)
+        return replace(exact, noise=np.sqrt(np.mean(np.square(errors), keepdims=True)[0]))
+
+    def decoded(self, noise: np.ndarray) -> np.ndarray:
+        """Return standardised codes, `(n, size)`, of latent values u of the same shape."""
+        hidden = np.maximum(noise @ self.kernel_1 + self.bias_1, 0.0)
+        hidden = np.maximum(hidden @ self.kernel_2 + self.bias_2, 0.0)
+        codes: np.ndarray = np.concatenate([hidden, noise], axis=1) @ self.kernel_3 + self.bias_3
+        return codes
+
+    def codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
+        """Return draws: float32 `(count, size)`."""
+        latent, around = rng.standard_normal((2, count, len(self.mean))).astype(np.float32)
+        codes: np.ndarray = self.mean + self.scale * (self.decoded(latent) + self.noise * around)
+        return codes
+
+    def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all, by the numbers of hidden units."""
+        first, second = self.bias_1.size, self.bias_2.size
+        return {
+            "mean": (size,),
+            "scale": (size,),
+            "noise": (1,),
+            "kernel_1": (size, first),
+            "bias_1": (first,),
+            "kernel_2": (first, second),
+            "bias_2": (second,),
+            "kernel_3": (second + size, size),
+            "bias_3": (size,),
+        }
+
+
+def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Train on standardised codes `(n, size)`.
+
+    Returns:
+        Means and log-variances of their posteriors, `(n, size)`; kernels and biases of the decoder.
+    """
+    import keras
+    from keras import ops
+
+    from fmae_zoo.layers.initial import Seeds
+
+    count, size = codes.shape
+    seeds = Seeds(seed)
+
+    def mlp(inputs: Any, units: int) -> tuple[Any, list[Any]]:
+        layers = [
+            keras.layers.Dense(width, kind, kernel_initializer=initial, dtype="float32")
+            for width, kind, initial in (
+                (WIDTH, "relu", seeds.he_normal()),
+                (WIDTH, "relu", seeds.he_normal()),
+                (units, "linear", seeds.glorot_uniform()),
+            )
+        ]
+        hidden = layers[1](layers[0](inputs))
+        return layers[2](ops.concatenate([hidden, inputs], axis=-1)), layers
+
+    code = keras.Input((size,), name="code")
+    posterior, _ = mlp(code, 2 * size)
+    # Bounded, so that no code that lies far out makes an infinity; and narrow at first, so that
+    # the decoder learns to read all values before any is given up as noise.
+    mean, log_variance = posterior[:, :size], 10.0 * ops.tanh(0.1 * posterior[:, size:] - START)
+    noise = keras.layers.GaussianNoise(1.0, seed=seed, dtype="float32")(ops.zeros_like(mean))
+    decoded, layers = mlp(mean + ops.exp(0.5 * log_variance) * noise, size)
+    model = keras.Model(code, ops.concatenate([decoded, mean, log_variance], axis=-1))
+
+    def negative_elbo(target: Any, outputs: Any) -> Any:
+        decoded, mean, log_variance = ops.split(outputs, 3, axis=-1)
+        error = ops.mean(ops.square(target - decoded))
+        kl = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)
+        return 0.5 * size * ops.log(error + FLOOR) + ops.mean(kl)
+
+    batch = min(count, max(100, min(BATCH, count // 50)))
+    whole = count - count % batch
+    rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * whole // batch)
+    model.compile(keras.optimizers.Adam(rate), loss=negative_elbo)
+    options = {"batch_size": batch, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
+    model.fit(codes[:whole], codes[:whole], **options)
+    outputs = model.predict(codes, batch_size=batch, verbose=0)
+    weights = [np.array(ops.convert_to_numpy(each)) for layer in layers for each in layer.weights]
+    return outputs[:, size : 2 * size], outputs[:, 2 * size :], weights

@@ -1,0 +1,187 @@
+"""The README's pictures: which entry is good at what, and what reconstructions look like.
+
+A picture keeps in its description what it shows, so that one that is out of date is told apart.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fmae_zoo.entry import Entry
+from fmae_zoo.evaluation import columns
+from fmae_zoo.registry import bundled, short_name
+from fmae_zoo.summary import summary_of
+
+BEST = 3
+"""Entries of a panel that are marked."""
+
+PANELS = (
+    ("mse", "Reconstruction", "MSE, less is better"),
+    ("frechet", "Generation", "Frechet distance, less is better"),
+    ("linear_probe", "Linear probe", "accuracy, more is better"),
+    ("frozen_head", "Frozen head", "accuracy, more is better"),
+)
+"""A column of the lists of models, the panel's title, and the label of its axis."""
+
+
+def plotted() -> list[dict[str, Any]]:
+    """Return name, values and figures of each entry that has a figure, the least MSE first."""
+    keys = [key for key, _, _ in PANELS]
+    rows = [
+        {key: row[key] for key in ("name", "latent", *keys)}
+        for row in map(summary_of, bundled())
+        if any(row[key] is not None for key in keys)
+    ]
+    return sorted(rows, key=lambda row: (row["mse"] is None, row["mse"]))
+
+
+def plot_results(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Plot a line for each entry and a panel for each kind of task.
+
+    In each panel the best are marked and have their number beside them.
+
+    Args:
+        rows: as `plotted` gives them.
+        path: of the PNG.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    from fmae_zoo.plots import INK, MUTED, STYLE, TRAIN_COLOUR, VALIDATION_COLOUR
+
+    panels = [each for each in PANELS if any(row[each[0]] is not None for row in rows)]
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 1.2 + 0.24 * len(rows)), layout="constrained")
+        found = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axes, (key, title, label) in zip(found, panels):
+            measure = columns()[key]
+            values = {place: row[key] for place, row in enumerate(rows) if row[key] is not None}
+            order = sorted(
+                values, key=lambda place: values[place], reverse=not measure.less_is_better
+            )
+            for rank, place in enumerate(order):
+                best = rank < BEST
+                colour = VALIDATION_COLOUR if best else TRAIN_COLOUR
+                axes.plot(values[place], place, "o", color=colour, markersize=6)
+                if best:
+                    axes.annotate(
+                        measure.shown(values[place]),
+                        (values[place], place),
+                        xytext=(7 if measure.less_is_better else -7, 0),
+                        textcoords="offset points",
+                        ha="left" if measure.less_is_better else "right",
+                        va="center",
+                        fontsize=8.5,
+                        fontweight="bold",
+                    )
+            if measure.less_is_better:
+                axes.set_xscale("log")
+                for set_formatter in (
+                    axes.xaxis.set_major_formatter,
+                    axes.xaxis.set_minor_formatter,
+                ):
+                    set_formatter(_ticks_of(values.values()))
+            axes.set_title(title)
+            axes.set_xlabel(label, color=MUTED, fontsize=9)
+            axes.tick_params(length=0, which="both")
+            axes.margins(x=0.1)
+            axes.spines[:].set_visible(False)
+        names = [f"{row['name']}  {row['latent']:,}" for row in rows]
+        found[0].set_yticks(range(len(rows)), names)
+        found[0].tick_params(axis="y", labelcolor=INK)
+        found[0].annotate(
+            "entry, values of its code",
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(-4, 6),
+            textcoords="offset points",
+            ha="right",
+            fontsize=9,
+            color=MUTED,
+        )
+        found[0].set_ylim(len(rows) - 0.4, -0.6)
+        _save(figure, path, described(rows))
+
+
+def _ticks_of(values: Iterable[float]) -> Callable[[float, int], str]:
+    """Return what names as many ticks of a log scale as there is room for."""
+    values = list(values)
+    digits = "125" if max(values) < 10 * min(values) else "13"
+    return lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else ""
+
+
+def drawn() -> list[Entry]:
+    """Return the entry of each type of latent that has the least MSE, the least first."""
+    best: dict[str, tuple[float, Entry]] = {}
+    for entry in bundled():
+        mse = summary_of(entry)["mse"]
+        kind = entry.spec.latent.type
+        if mse is not None and (kind not in best or mse < best[kind][0]):
+            best[kind] = (mse, entry)
+    return [entry for _, entry in sorted(best.values(), key=lambda each: each[0])]
+
+
+def draw_reconstructions(entries: Sequence[Entry], path: Path) -> None:
+    """Draw ten test images, one of each class, over the reconstructions of each entry."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    import fmae_zoo
+    from fmae_zoo.plots import STYLE
+
+    data = fmae_zoo.load_data()
+    firsts = np.concatenate([np.flatnonzero(data.test_labels == c)[:1] for c in range(10)])
+    images, labels = data.test_images[firsts], data.test_labels[firsts]
+    rows = {"original": images / 255.0}
+    for entry in entries:
+        told = None if entry.spec.classes is None else labels
+        model = entry.build(pretrained=True)
+        name = f"{short_name(entry)}  {entry.spec.latent.size:,}"
+        rows[name] = model.reconstruct(images, label=told)
+    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+        figure = Figure(figsize=(8.4, 0.62 * len(rows)))
+        axes = figure.subplots(len(rows), 10, gridspec_kw={"wspace": 0.05, "hspace": 0.05})
+        for axis_row, (label, pictures) in zip(axes, rows.items()):
+            for axis, picture in zip(axis_row, pictures):
+                axis.imshow(np.squeeze(picture), cmap="gray_r", vmin=0, vmax=1)
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.spines[:].set_visible(False)
+            axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
+        _save(figure, path, described(weights_of(entries)))
+
+
+def weights_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the names of entries and the digests of what they draw with."""
+    return [
+        {"name": short_name(entry)}
+        | {
+            file: record.sha256
+            for file, record in entry.manifest.files.items()
+            if file in ("encoder.safetensors", "decoder.safetensors")
+        }
+        for entry in entries
+    ]
+
+
+def described(rows: Sequence[dict[str, Any]]) -> str:
+    """Return what a picture shows, as its description has it."""
+    return json.dumps(rows)
+
+
+def description_of(path: Path) -> str:
+    """Return the description of a PNG; empty where there is no file or none in it."""
+    from PIL import Image
+
+    if not path.is_file():
+        return ""
+    with Image.open(path) as image:
+        return str(image.info.get("Description", ""))
+
+
+def _save(figure: Any, path: Path, description: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    metadata = {"Description": description}
+    figure.savefig(path, dpi=110, bbox_inches="tight", metadata=metadata)
