@@ -120,15 +120,14 @@ def epoch_of(
     return EpochImages(masked(inputs, mask, hidden), targets, mask)
 
 
-def held_out_binarised(validation: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def held_out_binarised(*held_out: np.ndarray) -> list[np.ndarray]:
     """Return images that no model is trained on, in [0, 1], binarised once and for all.
 
-    They are float32, 0 or 1, by numpy's old generator and a fixed seed, validation first: so the
-    literature on binarised images has them.
+    They are float32, 0 or 1, by numpy's old generator and a fixed seed: validation images are to
+    be given first, test images after them, as the literature on binarised images has them.
     """
     rng = np.random.RandomState(BINARISATION_SEED)
-    first, second = (rng.binomial(1, each).astype(np.float32) for each in (validation, test))
-    return first, second
+    return [rng.binomial(1, images).astype(np.float32) for images in held_out]
 
 
 def noisy(images: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:

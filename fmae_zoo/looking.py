@@ -8,6 +8,7 @@ import numpy as np
 from fmae_zoo.arguments import check_integer, check_number
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import array_shape, as_images, to_numpy
+from fmae_zoo.samplers.generating import PREDICT_BATCH
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST_USED = 8
 """Values of a code that are moved, if nothing else is said."""
-
-POSTERIOR_BATCH = 500
 
 _Mixin: Any = object
 
@@ -178,7 +177,7 @@ class Looking(_Mixin):
         deviation = codes.std(axis=0)
         if "log_variance" not in self.spec.latent.gives:
             return codes.var(axis=0), deviation
-        found = self.posterior.predict(array, batch_size=POSTERIOR_BATCH, verbose=0)
+        found = self.posterior.predict(array, batch_size=PREDICT_BATCH, verbose=0)
         return kl_of_values(found["mean"], found["log_variance"]), deviation
 
     def _decode_rows(self, codes: np.ndarray, label: Any) -> np.ndarray:

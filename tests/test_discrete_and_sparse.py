@@ -20,6 +20,7 @@ from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
 from fmae_zoo.objectives.sparse import Sparse
 from fmae_zoo.recipe import Noise, PatchMask, Recipe
+from tests.autodiff import jacobian
 from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -50,28 +51,6 @@ def normal(*shape, seed=0):
 
 def layer_of(latent):
     return LatentLayer(latent, 0, Seeds(0), (28, 28, 1))
-
-
-def gradient(function, values):
-    """Return the gradient of a scalar function at an array, by the backend's autodiff."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return np.array(jax.grad(function)(values))
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        inputs = tf.constant(values)
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            result = function(inputs)
-        return np.array(tape.gradient(result, inputs))
-    import torch
-
-    inputs = torch.tensor(values, requires_grad=True)
-    function(inputs).backward()
-    return inputs.grad.numpy()
 
 
 # All of them.
@@ -170,7 +149,7 @@ def test_codes_are_the_rounded_bound_and_an_index_its_digits():
 def test_the_gradient_of_a_code_is_that_of_its_bound():
     mean, slopes = normal(7, 6), normal(7, 6, seed=1)
     layer = layer_of(FiniteScalarLatent(**FINITE | {"levels": (8, 5, 3)}))
-    found = gradient(
+    found = jacobian(
         lambda x: ops.sum(ops.multiply(layer.draw({"mean": x}).code[:, 0], slopes)), mean
     )
     _, half, shift = bounded(mean.reshape(7, 2, 3), (8, 5, 3))
@@ -289,7 +268,7 @@ def test_the_code_without_noise_is_of_the_likeliest_categories():
     def linear(mean):
         return ops.sum(ops.multiply(layer.draw({**parameters, "mean": mean}).code[:, 0], slopes))
 
-    np.testing.assert_allclose(gradient(linear, parameters["mean"]), slopes, atol=1e-6)
+    np.testing.assert_allclose(jacobian(linear, parameters["mean"]), slopes, atol=1e-6)
 
 
 def test_the_prior_is_uniform():
@@ -323,7 +302,7 @@ def test_the_gradient_reaches_the_values_that_stay():
         return ops.sum(ops.multiply(layer.draw({"mean": values}, training=True).code[:, 0], slopes))
 
     stay = array(layer.draw({"mean": mean}, training=True).code)[:, 0] != 0
-    np.testing.assert_allclose(gradient(linear, mean), slopes * stay, atol=1e-6)
+    np.testing.assert_allclose(jacobian(linear, mean), slopes * stay, atol=1e-6)
 
 
 # Sparsity as a penalty.
@@ -361,7 +340,7 @@ def test_the_kl_penalty_is_between_the_target_and_the_mean_activity():
 def test_the_kl_penalty_of_codes_far_from_zero_is_finite_and_moves_them():
     for value in (-200.0, 200.0):
         code = np.full((1, 2), value, "float32")
-        slopes = gradient(lambda x: sparse_terms(x, penalty="kl")["sparsity"], code)
+        slopes = jacobian(lambda x: sparse_terms(x, penalty="kl")["sparsity"], code)
         assert np.isfinite(array(sparse_terms(code, penalty="kl")["sparsity"]))
         assert (np.sign(slopes) == np.sign(value)).all()
 
@@ -372,7 +351,7 @@ def test_to_minimise_the_kl_penalty_is_to_reach_the_target_activity():
 
     code = normal(16, 3)
     for _ in range(60):
-        code = code - 10 * gradient(penalty, code)
+        code = code - 10 * jacobian(penalty, code)
     np.testing.assert_allclose((1 / (1 + np.exp(-code))).mean(axis=0), 0.2, atol=5e-3)
 
 

@@ -21,6 +21,7 @@ from fmae_zoo.evaluation.nll import nll
 from fmae_zoo.latents import Draw
 from fmae_zoo.objectives.elbo import ELBO
 from fmae_zoo.objectives.iwae import IWAE
+from tests.autodiff import jacobian
 from tests.conftest import tiny_spec
 
 GAUSSIAN = {"type": "gaussian", "size": 4}
@@ -35,28 +36,6 @@ def array(tensor):
 
 def numbers(result):
     return {key: value for key, value in result.items() if not isinstance(value, str)}
-
-
-def gradient(function, values):
-    """Return the gradient of a scalar function at an array, by the backend's autodiff."""
-    backend = keras.backend.backend()
-    if backend == "jax":
-        import jax
-
-        return np.array(jax.grad(function)(values))
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        inputs = tf.constant(values)
-        with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            result = function(inputs)
-        return np.array(tape.gradient(result, inputs))
-    import torch
-
-    inputs = torch.tensor(values, requires_grad=True)
-    function(inputs).backward()
-    return inputs.grad.numpy()
 
 
 def small(few, count=10, **changes):
@@ -272,7 +251,7 @@ def test_the_gradient_takes_the_optimal_sigma_for_a_constant():
     sigma = math.sqrt(((expit(logits.astype("float64")) - images) ** 2).mean())
     objectives = ELBO(**OPTIMAL), ELBO(**OPTIMAL | {"sigma": sigma})
     found, expected = (
-        gradient(lambda x, own=own: ops.sum(own.negative_log_likelihood(images, x)), logits)
+        jacobian(lambda x, own=own: ops.sum(own.negative_log_likelihood(images, x)), logits)
         for own in objectives
     )
     assert np.abs(expected).max() > 0.1

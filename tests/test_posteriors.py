@@ -24,6 +24,7 @@ from fmae_zoo.latents.sampled import SampledLatent
 from fmae_zoo.latents.vamp import VampLatent
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
+from tests.autodiff import jacobian
 from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -68,25 +69,6 @@ def untrained(name):
 
 def layer_of(latent):
     return LatentLayer(latent, 0, Seeds(0), (28, 28, 1))
-
-
-def jacobian(function, at):
-    """Return the derivatives of a function of one tensor, by the backend's autodiff."""
-    at = ops.convert_to_tensor(at)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return array(jax.jacobian(function)(at))
-    if keras.backend.backend() == "torch":
-        import torch
-
-        return array(torch.autograd.functional.jacobian(function, at))
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(at)
-        value = function(at)
-    return array(tape.jacobian(value, at))
 
 
 def log_normal(code, mean, log_variance):

@@ -67,8 +67,9 @@ def images_of_likelihood(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     binarises; else it reads the grey ones: a bound holds whatever the posterior depends on.
     """
     spec = subject.model.spec
+    objective: Any = spec.objective
     images = as_images(subject.data.test_images, spec.shape)
-    if spec.objective.likelihood != "bernoulli":  # type: ignore[attr-defined]
+    if objective.likelihood != "bernoulli":
         return images, images
     binary = binarised_test(subject)
     return (binary if spec.recipe.binarise else images), binary

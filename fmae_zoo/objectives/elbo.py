@@ -42,13 +42,13 @@ class ELBO(LikelihoodObjective):
     capacity_steps: int = Field(default=0, ge=0, le=10**9)
 
     @property
-    def term_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    def term_names(self) -> tuple[str, ...]:  # type: ignore[override]  # by its fields
         """Names of the terms, in the order they are reported."""
         names = ("reconstruction", "kl")
         return (*names, "capacity_gap") if self.capacity else names
 
     @property
-    def of_batches(self) -> bool:  # type: ignore[override]
+    def of_batches(self) -> bool:  # type: ignore[override]  # by its fields
         """Whether a term is a statistic of a batch: the distance of a mean KL is."""
         return self.capacity > 0 or super().of_batches
 

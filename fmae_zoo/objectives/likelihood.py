@@ -31,7 +31,7 @@ class LikelihoodObjective(ObjectiveComponent):
     sigma: Annotated[float, Field(ge=LEAST_SIGMA, le=1e3)] | Literal["optimal"] = 0.1
 
     @property
-    def of_batches(self) -> bool:  # type: ignore[override]
+    def of_batches(self) -> bool:  # type: ignore[override]  # by its fields
         """Whether a term is a statistic of a batch: the optimal sigma is."""
         return self.likelihood == "gaussian" and self.sigma == "optimal"
 

@@ -32,7 +32,7 @@ class PrincipalComponents(SquaredError):
     needs: ClassVar[frozenset[str]] = frozenset({"affine"})
     solves: ClassVar[Affine | None] = "pixels"
 
-    type: Literal["principal_components"]  # type: ignore[assignment]
+    type: Literal["principal_components"]  # type: ignore[assignment]  # another name
 
     def check(self, spec: "ModelSpec") -> None:
         """Refuse more components than an image has values.

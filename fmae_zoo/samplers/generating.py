@@ -110,18 +110,8 @@ class Generating(_Mixin):
             codes = self.latent.prior(rng.standard_normal(shape).astype(np.float32))
         else:
             codes = self.fitted[name].codes(count, rng)
-        return self.decode_draws(codes, rng, label, batch_size)
-
-    def decode_draws(
-        self,
-        codes: np.ndarray,
-        rng: np.random.Generator,
-        label: Any = None,
-        batch_size: int = PREDICT_BATCH,
-    ) -> np.ndarray:
-        """Return the images of drawn codes, as `generate` does: classes are drawn after them."""
         if label is None and self.spec.classes is not None:
-            label = rng.integers(0, self.spec.classes, len(codes))
+            label = rng.integers(0, self.spec.classes, count)
         images: np.ndarray = self.decode(codes, batch_size, label=label)
         return images
 

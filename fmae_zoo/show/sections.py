@@ -16,6 +16,7 @@ from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images, to_numpy
 from fmae_zoo.looking import METHODS, most_used
 from fmae_zoo.samplers import PRIOR
+from fmae_zoo.samplers.generating import PREDICT_BATCH
 from fmae_zoo.show.pictures import Picture, bars, tiled
 
 SHOWN, PAIRS, QUERIES, NEIGHBOURS, EXAMPLES, STEPS = 10, 4, 5, 8, 8, 9
@@ -278,7 +279,7 @@ def _code_use(looked: Looked) -> Section:
     model, title = looked.model, "Use of the code"
     if "index" in model.spec.latent.gives:
         images = as_images(looked.data.test_images, model.spec.shape)
-        parameters = model.posterior.predict(images, batch_size=500, verbose=0)
+        parameters = model.posterior.predict(images, batch_size=PREDICT_BATCH, verbose=0)
         values = np.array([perplexity(each) for each in uses_of_groups(model, parameters)])
         words = (
             "Of each group of the code its perplexity over test images: of how many kinds it is, "

@@ -172,7 +172,7 @@ class _Run:
             self.annotations, others = annotate(self.known, of_others, self.seed)
             held_out = as_images(self.validation, self.spec.shape)
             if self.recipe.binarise:
-                held_out, _ = held_out_binarised(held_out, held_out[:0])
+                [held_out] = held_out_binarised(held_out)
             validation = {"image": held_out, **others}
             inputs = validation["image"]
             if self.spec.objective.reads_mask:
