@@ -9,6 +9,7 @@ from fmae_zoo.images import as_images, shape_of
 from fmae_zoo.recipe import Noise, PatchMask, Recipe
 
 BINARISATION_SEED = 777
+MASK_SEED = 779
 SHIFT = 14
 """An image is shifted by up to one in so many pixels of its shorter side, at least by one."""
 
@@ -152,6 +153,12 @@ def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generat
     blank &= rng.random((count, 1, 1)) < mask.images
     blank = blank.astype(np.uint8)
     return blank.repeat(mask.patch, axis=1).repeat(mask.patch, axis=2)[:, :height, :width]
+
+
+def fixed_mask(count: int, shape: Shape, recipe: Recipe) -> np.ndarray:
+    """Return the recipe's mask as `patch_mask` does, the same each time."""
+    assert recipe.mask is not None
+    return patch_mask(count, shape, recipe.mask, np.random.default_rng(MASK_SEED))
 
 
 def masked(images: np.ndarray, mask: np.ndarray, hidden: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from fmae_zoo.arguments import check_integer, check_seed
-from fmae_zoo.augmentation import masked
+from fmae_zoo.augmentation import fixed_mask, masked
 from fmae_zoo.component import Shape
 from fmae_zoo.errors import ArgumentError, ImagesError, WeightsError
 from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
@@ -134,7 +134,11 @@ class Autoencoder(Generating, Looking, Trainable, keras.Model):
         batch = named(inputs, self.spec.classes)
         parameters = self.posterior(in_unit_range(batch["image"]), training=training)
         samples = self.spec.objective.codes
-        draw = self.latent.draw(parameters, samples, training)
+        noise = None
+        if self.latent.always_draws and not training:
+            count = ops.shape(parameters["mean"])[0]
+            noise = self.latent.noise((count, samples, self.spec.latent.draw_noise_size))
+        draw = self.latent.draw(parameters, samples, training, noise)
         flat = ops.reshape(draw.code, (-1, self.spec.latent.size))
         read = flat
         if self.spec.classes is not None:
@@ -424,10 +428,12 @@ class Autoencoder(Generating, Looking, Trainable, keras.Model):
             )
         if not np.isfinite(codes).all():
             raise ArgumentError("Expected finite codes; received NaN or infinity.")
-        read = self._read_by_decoder(codes, label)
+        labels = self._class_numbers(len(codes), label)
+        read = codes if labels is None else {"code": codes, "label": labels}
         return predicted(self.decoder, read, batch_size, activation="sigmoid")
 
-    def _read_by_decoder(self, codes: np.ndarray, label: Any) -> Any:
+    def _class_numbers(self, count: int, label: Any) -> np.ndarray | None:
+        """Return the class of each of so many codes, for a decoder that is told it."""
         classes = self.spec.classes
         if (label is None) != (classes is None):
             expected = (
@@ -440,10 +446,10 @@ class Autoencoder(Generating, Looking, Trainable, keras.Model):
             )
             raise ArgumentError(f"{self.spec.name}: expected {expected}")
         if classes is None:
-            return codes
+            return None
         each = to_numpy(label, "labels")
-        each = np.full(len(codes), each) if each.ndim == 0 else each
-        return {"code": codes, "label": class_numbers(each, len(codes), classes)}
+        each = np.full(count, each) if each.ndim == 0 else each
+        return class_numbers(each, count, classes)
 
     def reconstruct(
         self,
@@ -461,13 +467,20 @@ class Autoencoder(Generating, Looking, Trainable, keras.Model):
             images: as of `encode`.
             batch_size: images in one call of the network.
             label: as of `decode`; another one than the image's gives its style in that class.
-            mask: as of `encode`; what it hides is made up.
+            mask: as of `encode`; what it hides is made up. Where the loss was of hidden pixels
+                alone, these are hidden as in training by default, and the others stay.
 
         Raises:
             ImagesError: as `encode`.
             ArgumentError: as `decode`.
         """
-        return self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)
+        if not self.spec.objective.reads_mask:
+            return self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)
+        images = as_images(images, self.image_shape)
+        if mask is None:
+            mask = fixed_mask(len(images), self.spec.shape, self.spec.recipe)
+        made = self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)
+        return np.where(to_numpy(mask)[..., np.newaxis] != 0, made, images)
 
     def input_signature(self) -> list[Any]:
         """Return the inputs that an exported model has, if nothing else is said."""

@@ -185,7 +185,11 @@ class Looking(_Mixin):
         count, steps, size = codes.shape
         if label is not None:
             each = to_numpy(label, "labels")
-            label = np.repeat(each, steps, axis=0) if each.ndim else each
+            if each.shape not in ((), (count,)):
+                raise ArgumentError(
+                    f"Expected a label, or one for each of {count} rows; received {each.shape}"
+                )
+            label = np.repeat(each, steps) if each.ndim else each
         if not np.isfinite(codes).all():
             raise ArgumentError("Expected finite codes; received NaN or infinity.")
         flat = self.latent.nearest(codes.reshape(-1, size).astype(np.float32))

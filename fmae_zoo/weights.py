@@ -71,6 +71,18 @@ def save_tensors(
     return sha256_of(content)
 
 
+def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return tensors with float32 matrices and kernels in float16, for a file of half the size.
+
+    Vectors stay as they are: biases, and the statistics of BatchNorm, whose range may be larger
+    than that of float16.
+    """
+    return {
+        key: tensor.astype("float16") if tensor.dtype == "float32" and tensor.ndim > 1 else tensor
+        for key, tensor in tensors.items()
+    }
+
+
 def save_weights(model: Any, path: str | Path) -> str:
     """Write a model's variables to a safetensors file; return the SHA-256 of the file.
 
@@ -94,7 +106,8 @@ def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> Non
 
     Raises:
         WeightsError: the file is damaged or altered, or a tensor is missing, left over, of
-            another shape or dtype, or not finite. The model is then unchanged.
+            another shape or dtype, or not finite. The model is then unchanged. For a variable of
+            float32 the file may hold float16.
     """
     variables = _variables(model)
     expected_bytes = sum(_array_bytes(variable) for variable in variables.values())
@@ -154,7 +167,7 @@ def assign_tensors(
             problems.append(
                 f"{key}: expected shape {tuple(variable.shape)}, received {tensor.shape}"
             )
-        elif variable.dtype != tensor.dtype.name:
+        elif tensor.dtype.name not in _stored_as(variable.dtype):
             problems.append(f"{key}: expected {variable.dtype}, received {tensor.dtype.name}")
         elif not is_finite(tensor):
             problems.append(f"{key}: holds NaN or infinity")
@@ -169,6 +182,10 @@ def assign_tensors(
 def count_of(variables: Mapping[str, Any]) -> int:
     """Return the number of values in variables."""
     return sum(int(np.prod(variable.shape, dtype=np.int64)) for variable in variables.values())
+
+
+def _stored_as(dtype: str) -> tuple[str, ...]:
+    return (dtype, "float16") if dtype == "float32" else (dtype,)
 
 
 def _array_bytes(variable: Any) -> int:

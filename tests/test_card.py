@@ -52,6 +52,8 @@ PUBLISHED = (
     ("nll", "standard_error"),
     ("denoising", "mse"),
     ("denoising", "psnr"),
+    ("inpainting", "mse"),
+    ("inpainting", "psnr"),
     ("code_use", "perplexity"),
     ("code_use", "active_values"),
     ("code_use", "codes_used"),
@@ -169,7 +171,11 @@ def test_the_settings_of_each_figure_are_in_the_model_index(entry):
         if value is None:
             continue
         table = figure_at(entry.manifest, path[:-1])
-        own = {each[-1] for each in PUBLISHED if each[:-1] == path[:-1]} | {"pca_mse", "noisy_mse"}
+        own = {each[-1] for each in PUBLISHED if each[:-1] == path[:-1]} | {
+            "pca_mse",
+            "noisy_mse",
+            "mean_mse",
+        }
         settings = {
             key: each
             for key, each in table.items()

@@ -56,7 +56,7 @@ def test_every_code_of_an_image_is_decoded_with_its_class(few):
         np.testing.assert_allclose(decoded, 1 / (1 + np.exp(-logits[image])), atol=1e-5)
 
 
-def test_fit_learns_what_the_label_says():
+def test_fit_learns_what_the_label_says(compiled):
     """Where images say nothing of the target, the class is what it is made of."""
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 2, (10, 28, 28, 1)).astype("float32")

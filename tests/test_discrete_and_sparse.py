@@ -81,7 +81,7 @@ def test_plain_keras_reads_the_encoder(latent, tmp_path):
     ("latent", "words"),
     [
         (FINITE | {"size": 7}, "7 is no multiple of the number of levels, 3"),
-        (FINITE | {"levels": [1024, 1024, 1024]}, "1,073,741,824 codes of a group"),
+        (FINITE | {"levels": [1000, 1000, 1000]}, "1,000,000,000 codes of a group"),
         (CATEGORICAL | {"size": 7}, "7 is no multiple of categories, 3"),
         (K_SPARSE | {"k": 9}, "k: 9 values cannot stay of size = 8"),
     ],
@@ -295,6 +295,15 @@ def test_as_many_values_stay_as_the_spec_says_and_they_are_the_largest(training,
     assert ((expected != 0).sum(axis=1) == count).all()
 
 
+def test_fewer_values_stay_with_each_step_of_a_training():
+    layer = layer_of(KSparseLatent(**K_SPARSE, first_k=7, k_steps=4))
+    found = [array(layer.draw({"mean": normal(20, 8)}, training=True).code) for _ in range(6)]
+    assert [int((code != 0).sum(axis=-1).max()) for code in found] == [7, 6, 5, 4, 3, 3]
+    assert (array(layer.draw({"mean": normal(20, 8)}).code) != 0).sum(axis=-1).max() == 5
+    with pytest.raises(ValueError, match="first_k: expected k = 3 to size = 8; received 2"):
+        KSparseLatent(**K_SPARSE, first_k=2)
+
+
 def test_the_gradient_reaches_the_values_that_stay():
     layer, mean, slopes = layer_of(KSparseLatent(**K_SPARSE)), normal(20, 8), normal(20, 8, seed=1)
 
@@ -316,11 +325,18 @@ def sparse_terms(code, **changes):
     return objective.terms({"target": images}, draw, logits, None)
 
 
-def test_the_l1_penalty_is_the_sum_of_absolute_values():
+def test_the_l1_penalty_is_the_sum_of_absolute_values_in_units_of_their_spread():
     code = normal(5, 4)
     terms = {name: array(term) for name, term in sparse_terms(code).items()}
-    np.testing.assert_allclose(terms["sparsity"], np.abs(code).sum(axis=1), rtol=1e-5)
-    np.testing.assert_allclose(terms["activity"], np.abs(code).mean(axis=1), rtol=1e-5)
+    sizes = np.abs(code) / np.sqrt(code.var(axis=0) + 1e-4)
+    np.testing.assert_allclose(terms["sparsity"], sizes.sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(terms["activity"], sizes.mean(axis=1), rtol=1e-5)
+    larger = sparse_terms(100.0 * code)["sparsity"]
+    np.testing.assert_allclose(array(larger), terms["sparsity"], rtol=1e-3)
+    one_in_a_hundred = np.eye(100, 1, dtype="float32")
+    activity = array(sparse_terms(one_in_a_hundred)["activity"]).mean()
+    assert activity == pytest.approx(0.1, rel=0.01)
+    assert np.isfinite(jacobian(lambda x: sparse_terms(x)["sparsity"], np.zeros((3, 2)))).all()
     np.testing.assert_allclose(terms["reconstruction"], 1.0)
     weights = Sparse(type="sparse", sparsity_weight=0.3).weights()
     assert weights == {"reconstruction": 1.0, "sparsity": 0.3, "activity": 0.0}
@@ -357,12 +373,12 @@ def test_to_minimise_the_kl_penalty_is_to_reach_the_target_activity():
 
 @pytest.mark.parametrize("penalty", ["l1", "kl"])
 def test_training_makes_codes_less_active(penalty):
-    options = {"penalty": penalty, "sparsity_weight": 100.0}
-    network = {"type": "dense", "units": [8]}
+    options = {"penalty": penalty, "sparsity_weight": 10.0}
+    network = {"type": "dense", "units": [32]}
     model = Autoencoder(tiny_spec(network=network, objective={"type": "sparse", **options}))
-    model.compile(keras.optimizers.SGD(1e-3))
+    model.compile(keras.optimizers.Adam(3e-3))
     images = np.random.default_rng(0).random((32, 28, 28, 1), dtype="float32")
-    activity = model.fit(images, epochs=12, batch_size=32, verbose=0).history["activity"]
+    activity = model.fit(images, epochs=60, batch_size=32, verbose=0).history["activity"]
     assert activity[-1] < 0.7 * activity[0]
 
 

@@ -26,8 +26,8 @@ VAE = {
 }
 
 
-OF_OTHERS = {"generation"}
-"""Figures of Fashion-MNIST as a whole, or not of the sample."""
+OF_OTHERS = {"generation", "inpainting"}
+"""Figures of Fashion-MNIST as a whole, not of the sample; or of hidden pixels."""
 
 
 @pytest.fixture

@@ -10,6 +10,9 @@ from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError
 from tests.conftest import run_python
 from tests.fits import BACKEND, IMAGES, assert_same, autoencoder, taken, value_of
 
+# What is checked and taken is the same; that steps compile is tested in test_fit.py.
+pytestmark = pytest.mark.usefixtures("eager")
+
 FLOATS = (IMAGES[:20] / 255.0).astype("float32")
 SIZE = 8
 

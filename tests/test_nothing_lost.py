@@ -71,7 +71,7 @@ SPECS = {
         "latent": {"type": "categorical", "size": 6, "categories": 3, "final_temperature": 0.5},
         "objective": {"type": "elbo"},
     },
-    "k_sparse": {"latent": {"type": "k_sparse", "size": 6, "k": 2}},
+    "k_sparse": {"latent": {"type": "k_sparse", "size": 6, "k": 2, "first_k": 4}},
     "sparse": {"objective": {"type": "sparse"}},
     "mmd": {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "mmd"}},
     "sliced": {"latent": {"type": "normal_prior", "size": 4}, "objective": {"type": "sliced"}},

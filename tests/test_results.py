@@ -196,8 +196,20 @@ def test_a_record_is_chosen_on_validation_among_codes_that_are_small_enough(tool
     assert records.best(rows, record) == (rows[0], "knn.accuracy")
     assert records.best(rows[3:], record) is None
     table = records.records_table(rows)
-    assert "| kNN, at most 40 values | **0.8000** | [best](best) | 40 | at least 0.900 |" in table
+    assert "| kNN, at most 40 values | **0.8000** | [best](best) | 40 | at least 0.9000 |" in table
+    assert "- kNN, at most 40 values: every objective" in table
     assert "MSE" not in table
+
+
+def test_of_a_goal_that_is_reached_nothing_more_is_said(tool):
+    records = tool("result_records")
+    record = records.Record("", (), goal=0.5)
+    assert record.reached(0.5, less_is_better=True)
+    assert not record.reached(0.51, less_is_better=True)
+    assert record.reached(0.51, less_is_better=False)
+    assert not record.reached(0.49, less_is_better=False)
+    assert records.Record("", ()).reached(9.0, less_is_better=True)
+    assert all(bool(each.tried) == (each.goal is not None) for each in records.RECORDS)
 
 
 def test_the_record_of_an_error_is_the_least_and_needs_its_setting(tool):

@@ -1,6 +1,8 @@
 """Samplers: fitted to codes, kept with the model, chosen by name; and how near draws are."""
 
 import json
+import re
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -8,12 +10,15 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import Autoencoder
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DataError, FmaeError, WeightsError
 from fmae_zoo.evaluation import Subject, generation
+from fmae_zoo.evaluation.record import record_results, record_samplers
 from fmae_zoo.latents.deterministic import DeterministicLatent
 from fmae_zoo.latents.finite_scalar import FiniteScalarLatent
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
+from fmae_zoo.manifest import Manifest
 from fmae_zoo.samplers import SAMPLERS, Mixture, samplers_of, tensors_of, two_stage
 from tests.conftest import TINY_CONV, tiny_spec
 
@@ -55,6 +60,21 @@ def test_draws_of_a_mixture_have_the_moments_of_the_codes():
     assert Mixture.fit(codes, layer_of(DISCRETE)) is None
 
 
+def test_draws_of_a_class_are_like_its_codes():
+    rng = np.random.default_rng(0)
+    centres = np.array([[-5, 0, 5], [5, 5, 0]], "float32")
+    classes = np.arange(1000) % 2
+    codes = centres[classes] + rng.standard_normal((1000, 3)).astype("float32")
+    labels = classes[:, np.newaxis] == np.arange(3)
+    mixture = Mixture.fit(codes, layer_of(CONTINUOUS), labels=labels)
+    drawn = mixture.codes(4000, rng, np.arange(4000) % 4 % 3)
+    np.testing.assert_allclose(drawn[1::4].mean(0), centres[1], atol=0.2)
+    np.testing.assert_allclose(drawn[1::4].std(0), 1.0, atol=0.2)
+    np.testing.assert_allclose(drawn[::4].mean(0), centres[0], atol=0.2)
+    # Of the third class there are no codes: it is drawn like all of them.
+    np.testing.assert_allclose(drawn[2::4].mean(0), codes.mean(0), atol=0.4)
+
+
 def test_codes_that_are_all_the_same_are_drawn_again():
     codes = np.full((40, 3), 2.0, "float32")
     drawn = Mixture.fit(codes, layer_of(CONTINUOUS)).codes(5, np.random.default_rng(0))
@@ -67,6 +87,50 @@ def test_codes_that_no_sampler_suits_are_said_to_be_so(few):
     model = Autoencoder(tiny_spec(network=wide, latent=latent))
     with pytest.raises(ArgumentError, match="spatial codes of 1,568 values suit none"):
         fmae_zoo.fit_samplers(model, few)
+
+
+def test_a_sampler_of_other_classes_is_refused(few):
+    model, other = (fitted(few, classes=classes) for classes in (10, 11))
+    assert model.fitted["mixture"].classes == 10
+    with pytest.raises(WeightsError, match="of 11 classes; expected 10"):
+        model.fitted = other.fitted
+    with pytest.raises(WeightsError, match="of 10 classes; expected none"):
+        Autoencoder(tiny_spec()).fitted = model.fitted
+    alike = Mixture(*(each[:1] for each in fitted(few).fitted["mixture"].tensors().values()))
+    model.fitted = {"mixture": alike}
+    drawn = alike.codes(6, np.random.default_rng(3))
+    images = model.generate(6, seed=3, label=np.arange(6))
+    np.testing.assert_allclose(images, model.decode(drawn, label=np.arange(6)), atol=1e-6)
+
+
+def test_a_class_of_one_image_is_drawn_like_all():
+    codes = np.random.default_rng(0).standard_normal((50, 3)).astype("float32")
+    labels = (np.arange(50) == 0)[:, None] == np.array([True, False])
+    mixture = Mixture.fit(codes, layer_of(CONTINUOUS), labels=labels)
+    drawn = mixture.codes(2000, np.random.default_rng(0), np.zeros(2000, int))
+    np.testing.assert_allclose(drawn.std(axis=0), codes.std(axis=0), atol=0.2)
+
+
+def test_samplers_that_are_written_take_the_figure_of_the_old_ones_away(few, tmp_path):
+    folder = fmae_zoo.save(fitted(few), tmp_path / "saved")
+    measured = replace(few, is_sample=False)
+    record_results(f"local:{folder}", {"generation": {"frechet": 1.0}, "knn": {}}, measured)
+    record_samplers(f"local:{folder}", fitted(few, **GAUSSIAN))
+    assert set(Entry.read(folder).manifest.results) == {"knn"}
+
+
+def test_a_full_disk_leaves_the_samplers_that_were_there(few, tmp_path, monkeypatch):
+    model = fitted(few)
+    folder = fmae_zoo.save(model, tmp_path / "saved")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Manifest, "write", full)
+    with pytest.raises(OSError, match="No space"):
+        record_samplers(f"local:{folder}", fitted(few, latent={"type": "deterministic", "size": 4}))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_samplers_of_weights_that_are_gone_go_too(few, tmp_path):
@@ -99,8 +163,15 @@ def test_a_sampler_that_is_not_there_is_refused(few):
         model.generate(2)
     with pytest.raises(ArgumentError, match="'prior'; expected one of none"):
         model.sampler = "prior"
-    with pytest.raises(ArgumentError, match="names: other; expected some of mixture"):
-        fmae_zoo.fit_samplers(model, few, names=["other"])
+    for names, words in (
+        (["other"], "names: other; expected some of mixture"),
+        (["mixture", 3], "names: 3; expected"),
+        ([[1]], "names: [1]; expected"),
+        (None, "names is None; expected"),
+        (["autoregressive"], "suit none of the samplers autoregressive"),
+    ):
+        with pytest.raises(ArgumentError, match=re.escape(words)):
+            fmae_zoo.fit_samplers(model, few, names=names)
     fmae_zoo.fit_samplers(model, few, names=["mixture"])
     with pytest.raises(ArgumentError, match="'other'; expected one of mixture"):
         model.generate(2, sampler="other")
@@ -138,8 +209,6 @@ def test_a_folder_is_pushed_with_its_samplers(few, tmp_path, hub):
 
 
 def test_what_samplers_cannot_be_fitted_to_is_refused(few):
-    from dataclasses import replace
-
     for model in ("tiny-ae", fmae_zoo.Classifier(Autoencoder(tiny_spec()).encoder, 10)):
         with pytest.raises(ArgumentError, match="expected an Autoencoder"):
             fmae_zoo.fit_samplers(model, few)

@@ -345,7 +345,7 @@ TENSORS = {
     "missing": ({"head.hidden.bias": None}, r"missing tensor head\.hidden\.bias"),
     "left over": ({"head.more": np.zeros(2, "float32")}, r"unexpected tensor head\.more"),
     "shape": ({"head.hidden.bias": np.zeros(3, "float32")}, r"expected shape \(256,\)"),
-    "dtype": ({"head.hidden.bias": np.zeros(256, "float16")}, "expected float32"),
+    "dtype": ({"head.hidden.bias": np.zeros(256, "float64")}, "expected float32"),
     "NaN": ({"head.hidden.bias": np.full(256, np.nan, "float32")}, "holds NaN"),
     "encoder": ({"encoder.stage1_conv1.kernel": None}, r"missing tensor encoder\.stage1"),
 }

@@ -241,7 +241,7 @@ def mse_of_the_mean(data):
     return np.mean((data.test_images / 255.0 - mean) ** 2)
 
 
-def test_the_whole_circle_on_grey_digits_of_eight_by_eight(tmp_path, digits):
+def test_the_whole_circle_on_grey_digits_of_eight_by_eight(compiled, tmp_path, digits):
     network = {**TINY_CONV, "encoder": [{"filters": [16], "pool": "max"}] * 2}
     latent = {"type": "deterministic", "size": 16}
     recipe = {"epochs": 12, "batch_size": 32, "learning_rate": 3e-3}
@@ -253,7 +253,7 @@ def test_the_whole_circle_on_grey_digits_of_eight_by_eight(tmp_path, digits):
     assert accuracy > 0.8
 
 
-def test_the_whole_circle_on_colour_photographs(tmp_path, photos):
+def test_the_whole_circle_on_colour_photographs(compiled, tmp_path, photos):
     recipe = {"epochs": 8, "batch_size": 16, "learning_rate": 3e-3, "augment": True}
     latent = {"type": "deterministic", "size": 16}
     objective = {"type": "clustered_squared_error", "clusters": 4}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.entry import Entry, spec_toml
-from fmae_zoo.training.many import Job, jobs_of, train_all
+from fmae_zoo.training.many import jobs_of, train_all
 from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -47,28 +48,46 @@ def test_each_is_trained_and_a_failure_ends_no_other(specs, idx, tmp_path, fmae,
     assert (trained.folder / "manifest.json").stat().st_mtime_ns == manifest.st_mtime_ns
 
 
-def test_missing_leaves_out_what_has_weights(specs, tmp_path):
+def test_missing_leaves_out_what_has_weights(specs, tmp_path, few):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(name="good-ae", recipe=SHORT)), specs[0])
-    assert [job.name for job in jobs_of(specs, [0], tmp_path, missing=True)] == [specs[1]]
-    names = [job.name for job in jobs_of(specs, [0, 1], tmp_path)]
+    missing = jobs_of(specs, [0], tmp_path, missing=True, data=few)
+    assert [job.name for job in missing] == [specs[1]]
+    names = [job.name for job in jobs_of(specs, [0, 1], tmp_path, data=few)]
     assert names == [specs[1], specs[0]] * 2
 
 
-def test_a_run_of_another_spec_is_not_taken_for_done(specs, few, tmp_path):
-    [job] = jobs_of(specs[:1], [0], tmp_path / "runs")
-    fmae_zoo.train(job.spec, data=few, output=job.folder)
+def test_a_run_of_another_spec_seed_or_data_is_not_taken_for_done(specs, few, tmp_path):
+    runs = tmp_path / "runs"
+    [job] = jobs_of(specs[:1], [0], runs, data=few)
+    fmae_zoo.train(specs[0], data=few, output=job.folder)
     assert job.is_done
     assert job.epochs == 2
-    other = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 3})
-    assert not Job(job.name, 0, job.folder, other).is_done
-    assert not Job(job.name, 1, job.folder, job.spec).is_done
+    for changes in (
+        {"spec": tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 3})},
+        {"spec": tiny_spec(name="good-ae", recipe=SHORT, network={"type": "dense", "units": [7]})},
+        {"seed": 1},
+        {"data_digest": "0" * 64},
+    ):
+        assert not replace(job, **changes).is_done
+    [job] = jobs_of(specs[:1], [1], runs, recipe={"epochs": 1}, data=few)
+    fmae_zoo.train(specs[0], data=few, output=job.folder, seed=1, epochs=1)
+    assert job.is_done
+
+
+def test_a_training_that_cannot_begin_ends_no_other(specs, idx, few, tmp_path):
+    jobs = jobs_of([specs[0]], [0, 1], tmp_path / "runs", data=few)
+    jobs[0].folder.parent.mkdir()
+    jobs[0].folder.write_text("a file")
+    train_all(jobs, words=["--data", str(idx)])
+    assert [job.state for job in jobs] == ["failed", "done"]
+    assert "cannot be written" in jobs[0].last_words()
 
 
 def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
     long = tmp_path / "good-ae" / "spec.toml"
     spec = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 50_000})
     long.write_text(spec_toml(spec))
-    [job] = jobs_of(specs[:1], [0], tmp_path / "runs")
+    [job] = jobs_of(specs[:1], [0], tmp_path / "runs", data=fmae_zoo.load_data(idx))
     words = ["--data", str(idx)]
 
     def stop(jobs):

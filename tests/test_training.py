@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo.entry import spec_toml
+from fmae_zoo.entry import SAMPLERS_FILE, Entry, spec_toml
 from fmae_zoo.errors import ArgumentError, SpecError, TrainingError
+from fmae_zoo.evaluation.record import record_results, record_samplers
 from fmae_zoo.registry import find_entry
 from fmae_zoo.training import checkpoint
 from fmae_zoo.training import run as training
@@ -187,13 +188,50 @@ def test_resuming_from_nothing_or_from_half_a_checkpoint_is_refused(few, tmp_pat
         fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run", epochs=1, resume=True)
 
 
+def test_validation_is_of_draws_from_the_posterior(few):
+    """At posterior means the sum of reconstruction and KL is no bound."""
+    history = fmae_zoo.train(tiny_spec(**VAE), data=few, epochs=1)
+    row, model = history.rows[-1], history.model
+    model.compile()
+    images = few.train_images[few.split[1]][..., None] / np.float32(255)
+    at_means = model.evaluate(images, verbose=0, return_dict=True)
+    assert row["val_kl"] == pytest.approx(at_means["kl"], rel=1e-3)
+    assert row["val_reconstruction"] != pytest.approx(at_means["reconstruction"], rel=1e-6)
+    assert row["val_reconstruction"] == pytest.approx(at_means["reconstruction"], rel=0.01)
+
+
+def test_a_model_that_always_draws_does_so_outside_training():
+    model = fmae_zoo.Autoencoder(tiny_spec(**VAE), seed=1)
+    images = np.zeros((500, 28, 28, 1), "float32")
+
+    def codes():
+        return keras.ops.convert_to_numpy(model(images)["code"])
+
+    np.testing.assert_array_equal(codes(), codes())
+    mean = codes()[0]
+    model.latent.always_draws = True
+    one, other = codes(), codes()
+    assert not np.allclose(one, other, atol=0.01)
+    posterior = model.posterior.predict(images[:1], verbose=0)
+    np.testing.assert_allclose(one.mean(axis=0), mean, atol=0.3)
+    expected = np.exp(0.5 * posterior["log_variance"][0])
+    np.testing.assert_allclose(one.std(axis=0), expected, rtol=0.15)
+
+
 def test_a_finished_run_resumes_to_itself_and_what_killed_writers_left_is_removed(few, tmp_path):
     done = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path)
     files = sorted(path.name for path in tmp_path.iterdir())
     (tmp_path / ".checkpoint.safetensors.abcd1234").write_bytes(b"half")
+    source, figures = f"local:{tmp_path}", {"reconstruction": {"mse": 0.5}}
+    record_results(source, figures, replace(few, is_sample=False))
+    fmae_zoo.fit_samplers(done.model, few, names="mixture")
+    record_samplers(source, done.model)
+    files = sorted([*files, SAMPLERS_FILE])
     again = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
     assert_same_bits(weights(done.model), weights(again.model))
     assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert Entry.read(tmp_path).manifest.results == figures
+    assert fmae_zoo.load(source).samplers == ("mixture",)
 
 
 def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint(

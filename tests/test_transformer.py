@@ -6,6 +6,7 @@ from keras import ops
 
 import fmae_zoo
 from fmae_zoo import Autoencoder
+from fmae_zoo.augmentation import fixed_mask
 from fmae_zoo.errors import ArgumentError, ImagesError, SpecError
 from fmae_zoo.layers import stock
 from tests.conftest import tiny_spec
@@ -36,6 +37,28 @@ def test_nothing_sees_a_hidden_patch():
     np.testing.assert_array_equal(
         model.reconstruct(one, mask=mask), model.reconstruct(other, mask=mask)
     )
+
+
+def test_what_is_seen_stays_and_what_is_hidden_is_made_up(few):
+    spec = tiny_spec(**SPECS["transformer"])
+    model, mask = Autoencoder(spec, seed=3), masks(len(few.test_images))
+    clean = few.test_images[..., None] / np.float32(255)
+    found = model.reconstruct(few.test_images, mask=mask)
+    decoded = model.decode(model.encode(few.test_images, mask=mask))
+    np.testing.assert_array_equal(found, np.where(mask[..., None], decoded, clean))
+
+    found = model.reconstruct(few.test_images)
+    hidden = fixed_mask(len(clean), (28, 28, 1), spec.recipe).astype(bool)
+    np.testing.assert_array_equal(found[~hidden], clean[~hidden])
+    assert 0.3 < hidden.mean() < 0.9
+    results = fmae_zoo.evaluate(model, ["reconstruction", "inpainting"], data=few)
+    assert set(results) == {"inpainting"}
+    figure = results["inpainting"]
+    assert figure["mse"] == pytest.approx(np.square(found - clean)[hidden].mean(), rel=1e-5)
+    mean = few.train_images.mean(axis=0)[..., None] / 255.0
+    assert figure["mean_mse"] == pytest.approx(np.square(mean - clean)[hidden].mean(), rel=1e-4)
+    assert figure["hidden"] == pytest.approx(hidden.mean())
+    assert fmae_zoo.evaluate(Autoencoder(tiny_spec()), "inpainting", data=few) == {}
 
 
 def test_codes_of_hidden_patches_are_zeros_and_no_others():

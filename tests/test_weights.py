@@ -12,6 +12,7 @@ import safetensors.numpy
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.errors import WeightsError
 from fmae_zoo.weights import (
+    halved,
     load_weights,
     named_variables,
     read_tensors,
@@ -151,8 +152,8 @@ def test_refusing_does_not_grow_memory(tmp_path):
             r"latent.bias: expected shape \(4,\), received \(3,\)",
         ),
         (
-            lambda t: t.update({"latent.bias": np.zeros(4, "float16")}),
-            "latent.bias: expected float32, received float16",
+            lambda t: t.update({"latent.bias": np.zeros(4, "float64")}),
+            "latent.bias: expected float32, received float64",
         ),
         (
             lambda t: t.update({"latent.bias": np.full(4, np.nan, "float32")}),
@@ -165,6 +166,17 @@ def test_what_does_not_fit_is_named(model, tmp_path, refused, change, words):
     change(tensors)
     save_tensors(tensors, tmp_path / "wrong.safetensors")
     refused(tmp_path / "wrong.safetensors", match=words)
+
+
+def test_kernels_in_float16_come_back_rounded(model, tmp_path):
+    stored = halved(tensors_of(model))
+    assert stored["stage1_conv1.kernel"].dtype == "float16"
+    assert stored["stage1_conv1_bn.moving_variance"].dtype == "float32"
+    save_tensors(stored, tmp_path / "half.safetensors")
+    load_weights(model, tmp_path / "half.safetensors")
+    loaded = tensors_of(model)
+    assert all(loaded[key].dtype == "float32" for key in stored)
+    assert all(np.array_equal(loaded[key], stored[key]) for key in stored)
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path, refused):

@@ -1,13 +1,19 @@
-"""Copy a finished training run into the registry: `python tools/add_run.py runs/NAME-seed0`."""
+"""Copy a finished training run into the registry: `python tools/add_run.py runs/NAME-seed0`.
+
+Kernels are stored in float16, which halves the download; goldens and figures are those of the
+weights as they are stored.
+"""
 
 import shutil
 import sys
 from pathlib import Path
 
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST
-from fmae_zoo.entry import Entry, prepared, record_files
+from fmae_zoo.entry import GOLDEN_FILE, TRAINING_FILES, Entry, golden_of, prepared, record_files
 from fmae_zoo.errors import FmaeError
+from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
+from fmae_zoo.weights import assign_tensors, halved, read_tensors, save_tensors, tensors_of
 
 
 def add_run(run: Path) -> Path:
@@ -22,13 +28,28 @@ def add_run(run: Path) -> Path:
     assert folder is not None
     if Entry.read(folder).spec != trained.spec:
         raise SystemExit(f"{run} was trained by another spec than {folder}/spec.toml")
-    manifest = trained.manifest
-    if manifest.training is None or manifest.training.data_digest != FASHION_MNIST_DIGEST:
+    training = trained.manifest.training
+    if training is None or training.data_digest != FASHION_MNIST_DIGEST:
         raise SystemExit(f"{run} was not trained on Fashion-MNIST")
+    model = trained.build(pretrained=True)
+    golden = read_tensors(*trained.file(GOLDEN_FILE))
     with prepared(folder) as new:
-        for name in manifest.files:
+        for part, variables in model.parts().items():
+            stored = halved(tensors_of(variables))
+            assign_tensors(variables, stored, part)
+            save_tensors(stored, new / f"{part}.safetensors")
+        golden = golden_of(model, golden["images"], golden.get("labels"))
+        save_tensors(golden, new / GOLDEN_FILE)
+        for name in TRAINING_FILES:
             shutil.copy(run / name, new / name)
-        manifest = manifest.model_copy(update={"spec_sha256": trained.spec.digest})
+        manifest = Manifest(
+            name=trained.spec.name,
+            tag=trained.spec.tag,
+            licence=trained.spec.licence,
+            spec_sha256=trained.spec.digest,
+            parameters=trained.manifest.parameters,
+            training=training,
+        )
         record_files(new, manifest).write(new)
     return folder
 

@@ -14,7 +14,7 @@ from fmae_zoo.registry import bundled, short_name
 from fmae_zoo.summary import summary_of
 
 BEST = 3
-"""Entries of a panel that are marked."""
+"""Entries of a panel that are marked, at most; no more than a third of them."""
 
 PANELS = (
     ("mse", "Reconstruction", "MSE, less is better"),
@@ -61,7 +61,7 @@ def plot_results(rows: Sequence[dict[str, Any]], path: Path) -> None:
                 values, key=lambda place: values[place], reverse=not measure.less_is_better
             )
             for rank, place in enumerate(order):
-                best = rank < BEST
+                best = rank < min(BEST, len(values) // 3)
                 colour = VALIDATION_COLOUR if best else TRAIN_COLOUR
                 axes.plot(values[place], place, "o", color=colour, markersize=6)
                 if best:

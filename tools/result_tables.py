@@ -75,8 +75,12 @@ SECTIONS = (
         "Reconstruction",
         "Test images, encoded and decoded again. The least error is first. PCA, the best that "
         "a linear code with as many values can do, stands between the models.",
-        ("reconstruction", "denoising"),
-        (Column("denoising.noise", "noise"), Column("denoising.amount", "amount", "{:g}")),
+        ("reconstruction", "denoising", "inpainting"),
+        (
+            Column("denoising.noise", "noise"),
+            Column("denoising.amount", "amount", "{:g}"),
+            Column("inpainting.hidden", "hidden", "{:.2f}"),
+        ),
     ),
     Section(
         "Generation",

@@ -22,6 +22,7 @@ from fmae_zoo.cli.output import (
     note_sample,
     seed_option,
 )
+from fmae_zoo.errors import FmaeError
 from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.registry import find_entry
@@ -125,16 +126,17 @@ def _train_all(
     recipe: dict[str, Any],
 ) -> None:
     """Train all registered models that have no weights of these seeds in the folder."""
+    import fmae_zoo
     from fmae_zoo.progress import JobsProgress
     from fmae_zoo.registry import list_models
     from fmae_zoo.training.many import LOG_FILE, jobs_of, train_all
 
-    words = [
-        f"--{key.replace('_', '-')}={value}" for key, value in recipe.items() if value is not None
-    ]
+    recipe = {key: value for key, value in recipe.items() if value is not None}
+    words = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.items()]
     words += ["--data", data_source] if data_source else []
-    names = [name for name in list_models() if not find_entry(name).is_classifier]
-    jobs = jobs_of(names, seeds, folder, missing)
+    names = [name for name in list_models() if not _is_classifier(name)]
+    data = fmae_zoo.load_data(data_source) if data_source else None
+    jobs = jobs_of(names, seeds, folder, missing, recipe, data)
     try:
         with JobsProgress() as view:
             train_all(jobs, at_once, words, view)
@@ -150,6 +152,13 @@ def _train_all(
     note(f"{len(jobs) - len(failed)} of {len(jobs)} are trained, in {folder}")
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _is_classifier(name: str) -> bool:
+    try:
+        return find_entry(name).is_classifier
+    except FmaeError:
+        return False  # Its manifest is damaged, and its training tells of it.
 
 
 def _how_to_resume(

@@ -16,6 +16,7 @@ from fmae_zoo.evaluation import (
     fine_tuned,
     frozen_head,
     generation,
+    inpainting,
     knn,
     linear_probe,
     nll,
@@ -38,6 +39,7 @@ FIGURES: dict[str, Figure] = {
         elbo,
         nll,
         denoising,
+        inpainting,
         code_use,
         generation,
     )

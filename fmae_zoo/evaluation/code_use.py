@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.evaluation.elbo import ACTIVE_VARIANCE, BATCH
+from fmae_zoo.evaluation.elbo import ACTIVE_VARIANCE, BATCH, binarised_test
 from fmae_zoo.evaluation.figure import CODING, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images
@@ -27,7 +27,10 @@ def code_use(subject: Subject) -> dict[str, Any] | None:
     result: dict[str, Any] = {}
     if not gives & {"index", "log_variance"}:
         return None
-    images = as_images(subject.data.test_images, model.spec.shape)
+    if model.spec.recipe.binarise:
+        images = binarised_test(subject)
+    else:
+        images = as_images(subject.data.test_images, model.spec.shape)
     parameters = model.posterior.predict(images, batch_size=BATCH, verbose=0)
     if "index" in gives:
         uses = uses_of_groups(model, parameters)

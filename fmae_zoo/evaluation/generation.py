@@ -32,10 +32,13 @@ def generation(subject: Subject) -> dict[str, Any] | None:
     the draws that are among the test images, recall that of the test images that are among the
     draws (Kynkaanniemi et al. 2019, arXiv 1904.06991). What is of reconstructions has nothing new
     in it: it is what the decoder can do at best. Of a decoder that is told the class,
-    `class_agreement` is the share of draws that the classifier takes for the class asked.
+    `class_agreement` is the share of draws that the classifier takes for the class asked. None
+    where the loss is of hidden pixels alone, for then the decoder makes no whole images.
     """
     model, images = subject.model, subject.data.test_images
     if not is_measured_on(model.spec, subject.data) or len(images) < COUNT:
+        return None
+    if model.spec.objective.reads_mask:
         return None
     real = features_of(images)
     decoded = model.decode(subject.test_codes, label=subject.test_labels)

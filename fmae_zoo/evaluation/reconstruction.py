@@ -14,12 +14,15 @@ from fmae_zoo.objectives.principal_components import principal_components
 SSIM_WINDOW = 11
 
 
-def reconstruction(subject: Subject) -> dict[str, Any]:
+def reconstruction(subject: Subject) -> dict[str, Any] | None:
     """Return MSE and PSNR (dB) over pixels, SSIM, the latent size, and PCA's MSE at that size.
 
     PSNR is of the mean squared error over all images, not a mean over images. PCA's MSE is
-    None where the code has as many values as the image, or more.
+    None where the code has as many values as the image, or more. There is no figure where the loss
+    is of hidden pixels alone (`inpainting`): what is decoded for those that are seen is arbitrary.
     """
+    if subject.model.spec.objective.reads_mask:
+        return None
     images = as_images(subject.data.test_images, subject.model.spec.shape)
     decoded = subject.model.decode(subject.test_codes, label=subject.test_labels)
     mse = float(np.mean(np.square(images - decoded), dtype=np.float64))

@@ -18,8 +18,8 @@ class ExemplarLatent(MixturePriorLatent):
 
     The exemplars `x_k` are training images, drawn once before the first step; their means are the
     encoder's at inference, their variance is one learned number. An exemplar is not left out of
-    its own prior, as it is in the paper, where all training images are exemplars: of 60,000
-    images 256 are too few for that to count.
+    its own prior, as it is in the paper, where all training images are exemplars and each step has
+    the prior of the nearest ones: a few hundred fixed ones of 50,000 are another prior than that.
     They are weights: whoever gets the model gets these images.
 
     Source: Norouzi et al. 2020, Exemplar VAE: Linking Generative Models, Nearest Neighbor

@@ -39,7 +39,7 @@ class FiniteScalarLatent(LatentComponent):
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "index"})
 
     type: Literal["finite_scalar"]
-    levels: tuple[Annotated[int, Field(ge=3, le=1024)], ...] = Field(
+    levels: tuple[Annotated[int, Field(ge=3, le=1000)], ...] = Field(
         default=(8, 5, 5, 5), min_length=1, max_length=16
     )
 

@@ -16,23 +16,33 @@ if TYPE_CHECKING:
 class KSparseLatent(LatentComponent):
     """A linear bottleneck of `size` values; the `k` largest stay, the others are 0.
 
-    The gradient reaches those that stay. Values that equal the last one of them stay too.
+    The gradient reaches those that stay. Values that equal the last one of them stay too. Where few
+    stay from the first step on, most values are never among them and learn nothing; so training
+    may begin with `first_k`, of which it loses the same number in each step.
 
     Source: Makhzani and Frey 2013, "k-Sparse Autoencoders", arXiv 1312.5663.
 
     Attributes:
         k: values that stay, at most `size`.
+        first_k: values that stay in the first training step; `k` by default.
+        k_steps: training steps in which they fall to `k`.
         alpha: outside training `alpha * k` stay, rounded, and at most `size`.
     """
 
     type: Literal["k_sparse"]
     k: Width = 32
+    first_k: Width | None = None
+    k_steps: int = Field(default=10_000, ge=1, le=10**7)
     alpha: float = Field(default=1.0, ge=1.0, le=100.0)
 
     @model_validator(mode="after")
     def _k_is_within_size(self) -> Self:
         if self.k > self.size:
             raise ValueError(f"k: {self.k} values cannot stay of size = {self.size}")
+        if self.first_k is not None and not self.k <= self.first_k <= self.size:
+            raise ValueError(
+                f"first_k: expected k = {self.k} to size = {self.size}; received {self.first_k}"
+            )
         return self
 
     @property
@@ -45,10 +55,13 @@ class KSparseLatent(LatentComponent):
         return {"mean": projected(features, self.size, "latent", seeds)}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the layer that names the code; there is nothing to learn."""
+        """Create the count of training steps, where fewer values stay with it."""
         import keras
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
+        if self.first_k is not None:
+            options = {"initializer": "zeros", "trainable": False}
+            layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
     def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
         """Return the values of which `k_test` stay, `(n, size)`."""
@@ -68,14 +81,24 @@ class KSparseLatent(LatentComponent):
         draw = super().draw(parameters, layer, samples, training, noise)
         if not training:
             return draw
-        code = largest(parameters["mean"], self.k)
+        code = largest(parameters["mean"], self._k_now(layer))
         return draw._replace(code=ops.repeat(code[:, None], samples, axis=1))
 
+    def _k_now(self, layer: "LatentLayer") -> Any:
+        """Return how many values stay in this training step, and count it."""
+        from keras import ops
 
-def largest(values: Any, count: int) -> Any:
+        if self.first_k is None:
+            return self.k
+        share = ops.minimum(layer.steps / float(self.k_steps), 1.0)
+        layer.steps.assign_add(1.0)
+        return ops.cast(ops.round(self.first_k + share * (self.k - self.first_k)), "int32")
+
+
+def largest(values: Any, count: Any) -> Any:
     """Return values `(n, size)` of which all but the `count` largest of each row are 0."""
     from keras import ops
 
     fixed = ops.stop_gradient(values)
-    least = ops.top_k(fixed, count)[0][:, -1:]
+    least = ops.take(ops.sort(fixed, axis=-1), [values.shape[-1] - count], axis=-1)
     return values * ops.cast(fixed >= least, "float32")

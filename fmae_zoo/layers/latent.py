@@ -30,9 +30,11 @@ class LatentLayer(keras.layers.Layer):
     Attributes:
         parameters_of: from images to the latent's parameters, for a prior that asks the encoder
             (Tomczak and Welling 2018, arXiv 1705.07120).
+        always_draws: whether a model draws codes outside training too, as in a run's validation.
     """
 
     parameters_of: Callable[..., dict[str, Any]]
+    always_draws: bool = False
 
     def __init__(
         self,

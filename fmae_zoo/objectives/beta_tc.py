@@ -23,7 +23,7 @@ class BetaTC(LikelihoodObjective):
     - KL of each value to the prior: `sum_j log q(z_j) - log p(z)`.
 
     At a code they sum to `log q(z|x) - log p(z)`; with all weights 1 the loss is the negative
-    ELBO. The closed KL is reported as `kl`, with weight 0. In validation the parts are those at
+    ELBO. The closed KL is reported as `kl`, with weight 0. By `evaluate` the parts are those at
     the means, for there the code is the mean.
 
     q(z) and q(z_j) are estimated from the other images of the batch. `weighted` is the paper's

@@ -24,7 +24,8 @@ class Factor(LikelihoodObjective):
     permuted among the images, which makes values independent of one another. Its logit is then
     `log q(z) - sum_j log q(z_j)`, whose mean is the total correlation. It learns in the same
     step: `critic` moves the critic alone, `total_correlation` the encoder alone. The share of
-    codes that it tells right is reported as `accuracy`, with weight 0; at 0.5 it finds nothing.
+    codes that it tells right is reported as `accuracy`, with weight 0; at 0.5 it finds nothing. By
+    `evaluate` it is of posterior means, where the critic has learned draws.
 
     Kim and Mnih permute the codes of a second batch; here the same batch serves for both.
 

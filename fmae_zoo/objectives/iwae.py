@@ -17,7 +17,8 @@ class IWAE(LikelihoodObjective):
     """Negative importance-weighted bound: `-log mean_k w_k`, `w = p(x|z) p(z) / q(z|x)`.
 
     The more codes, the closer it is to the likelihood; one code gives the ELBO, with the KL as it
-    is at the code. Reconstruction and KL are means over the codes, for reading, of weight 0.
+    is at the code. Reconstruction and KL are means over the codes, for reading, of weight 0. Of
+    one code, `evaluate` takes the posterior's mean, and its number is no bound.
 
     The tighter the bound, the more of the encoder's gradient is noise. Two variants trade the one
     for the other: with several groups the bound is the mean of theirs (MIWAE); with a share of the

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fmae_zoo.latents import Draw
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Of the kernels that are summed, in units of the squared distance of two draws of the prior."""
+"""Of the kernels that are summed, in units of the squared distance of two standard normal draws."""
 
 Kernel = Literal["imq", "rbf"]
 

@@ -12,19 +12,24 @@ if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.latents import Draw
 
+TINY = 1e-4
+"""Added to the variance of a value, which may be 0."""
+
 
 class Sparse(ObjectiveComponent):
     """Squared error, plus a penalty that keeps most values of a code near nothing.
 
-    `l1` is the sum of the absolute values of an image's code. A decoder of larger weights needs
-    smaller codes: the recipe's `weight_decay` holds it back.
+    `l1` is the sum of the absolute values of an image's code, each in units of its standard
+    deviation in the batch: a code is not less for being smaller as a whole, which a decoder of
+    larger weights makes up for. Olshausen and Field hold each value's variance at a level for this.
 
     `kl` takes the sigmoid of each value for its activity, and is the sum over values of
     `rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r))`, with r the mean activity of the value
     in the batch and rho the target. The decoder reads the code as it is, before the sigmoid.
 
-    `activity` is for reading, of weight 0: the mean over values of the absolute value for `l1`,
-    of the sigmoid for `kl`.
+    `activity` is for reading, of weight 0: for `l1` the mean over values of what it sums, which
+    is 0.8 of normal numbers around 0, and about the square root of the share of values that are not
+    0 where these are few and of one size; for `kl` the mean of the sigmoid.
 
     Source: Olshausen and Field 1996, "Emergence of simple-cell receptive field properties by
     learning a sparse code for natural images", for `l1`; Ng 2011, "Sparse autoencoder", CS294A
@@ -56,7 +61,8 @@ class Sparse(ObjectiveComponent):
 
         code = draw.code[:, 0]
         if self.penalty == "l1":
-            sizes = ops.absolute(code)
+            spread = ops.sqrt(ops.var(code, axis=0) + TINY)
+            sizes = ops.absolute(code) / spread
             sparsity, activity = ops.sum(sizes, axis=-1), ops.mean(sizes, axis=-1)
         else:
             sparsity, activity = self._divergence(code), ops.mean(ops.sigmoid(code), axis=-1)

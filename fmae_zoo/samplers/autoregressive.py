@@ -64,7 +64,13 @@ class Autoregressive(Sampler):
     bias_3: np.ndarray
 
     @classmethod
-    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+    def fit(
+        cls,
+        codes: np.ndarray,
+        latent: "LatentLayer",
+        seed: int = 0,
+        labels: np.ndarray | None = None,
+    ) -> Self | None:
         """Train it on codes of a discrete latent; None where the latent is another.
 
         Nor does one suit of more than 64 groups, or of more than 1,024 codes of a group.
@@ -81,7 +87,9 @@ class Autoregressive(Sampler):
         index = nearest.reshape(len(codes), -1).astype(np.int32)
         return cls(alphabet, *_trained(index, latent.kinds, seed))
 
-    def codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def codes(
+        self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return draws: float32 `(count, size)`."""
         codes: np.ndarray = self.alphabet[self.indices(count, rng)].reshape(count, -1)
         return codes

@@ -21,19 +21,34 @@ class Sampler:
     name: ClassVar[str]
 
     @classmethod
-    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+    def fit(
+        cls,
+        codes: np.ndarray,
+        latent: "LatentLayer",
+        seed: int = 0,
+        labels: np.ndarray | None = None,
+    ) -> Self | None:
         """Return a sampler fitted to codes `(n, size)`; None where it does not suit them.
 
         Args:
             codes: of training images, as `encode` returns them, without noise.
             latent: that they are of; it says whether they are discrete (`kinds`).
             seed: of anything random.
+            labels: where the decoder is told the class, which is each code's: `(n, classes)`, True
+                or False. A sampler need not heed them.
         """
         raise NotImplementedError
 
-    def codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return draws: float32 `(count, size)`."""
+    def codes(
+        self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return draws, float32 `(count, size)`; of the classes `(count,)` where there are some."""
         raise NotImplementedError
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes that it draws codes of; None where it is of all images alike."""
+        return None
 
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes that its arrays must have, for codes of `size` values, by name."""

@@ -21,9 +21,11 @@ def fit_samplers(
     model: "Autoencoder",
     data: Dataset | None = None,
     seed: int = 0,
-    names: Collection[str] = tuple(SAMPLERS),
+    names: str | Collection[str] = tuple(SAMPLERS),
 ) -> dict[str, float]:
     """Fit every sampler that suits a model to the codes of training images; choose its default.
+
+    Samplers that the model has already stay, unless they are fitted again.
 
     The mixture takes seconds, the two-stage sampler of 50,000 codes up to a minute and the
     autoregressive one, which is for discrete codes alone, a few minutes, on two cores.
@@ -46,8 +48,8 @@ def fit_samplers(
         DataError: there are fewer than two images to fit to, beside those of validation.
         ArgumentError: the model is no `Autoencoder`, the seed out of range, data no `Dataset`, or
             a name that of no sampler; the codes of the images are no finite numbers; or none of
-            the samplers suits the codes, which for most means that they are too wide, and there
-            is no prior either.
+            the samplers suits the codes, which for most means that they are too wide, though some
+            were named, or there is no prior either.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.evaluation.generation import features_of, frechet, is_measured_on
@@ -56,9 +58,12 @@ def fit_samplers(
         raise ArgumentError(f"model is {model!r}; expected an Autoencoder")
     check_seed(seed)
     check_dataset(data)
-    unknown = sorted(set(names) - SAMPLERS.keys())
+    names = (names,) if isinstance(names, str) else names
+    if not isinstance(names, Collection):
+        raise ArgumentError(f"names is {names!r}; expected some of {', '.join(SAMPLERS)}")
+    unknown = ", ".join(str(name) for name in names if name not in [*SAMPLERS])
     if unknown:
-        raise ArgumentError(f"names: {', '.join(unknown)}; expected some of {', '.join(SAMPLERS)}")
+        raise ArgumentError(f"names: {unknown}; expected some of {', '.join(SAMPLERS)}")
     data = data or load_named(model.spec.data)
     fit, validation = data.split
     if len(fit) < 2:
@@ -67,14 +72,17 @@ def fit_samplers(
     if not np.isfinite(codes).all():
         raise ArgumentError(f"{model.spec.name}: its codes are NaN or infinite")
     kinds = {name: kind for name, kind in SAMPLERS.items() if name in names}
-    tried = {name: kind.fit(codes, model.latent, seed) for name, kind in kinds.items()}
+    labels = None
+    if model.spec.classes is not None:
+        labels = data.labels[0][fit][:, np.newaxis] == np.arange(model.spec.classes)
+    tried = {name: kind.fit(codes, model.latent, seed, labels) for name, kind in kinds.items()}
     fitted = {name: each for name, each in tried.items() if each is not None}
-    if not fitted and not model.spec.latent.has_prior:
+    if not fitted and not (model.spec.latent.has_prior and len(kinds) == len(SAMPLERS)):
         raise ArgumentError(
             f"{model.spec.name}: its {model.spec.latent.type} codes of {codes.shape[1]:,} values "
-            f"suit none of the samplers {', '.join(kinds)}, and there is no prior"
+            f"suit none of the samplers {', '.join(kinds)}"
         )
-    model.sampler, model.fitted = None, fitted
+    model.sampler, model.fitted = None, {**model.fitted, **fitted}
     if not is_measured_on(model.spec, data):
         return {}
     real = features_of(data.train_images[validation][:CANDIDATES])

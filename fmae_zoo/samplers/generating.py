@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fmae_zoo.arguments import check_integer
-from fmae_zoo.errors import ArgumentError, FmaeError
+from fmae_zoo.errors import ArgumentError, FmaeError, WeightsError
 from fmae_zoo.samplers import PRIOR, Sampler, samplers_of, tensors_of
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Generating(_Mixin):
     spec: "ModelSpec"
     latent: "LatentLayer"
     decode: Any
+    _class_numbers: Any
 
     @property
     def fitted(self) -> Mapping[str, Sampler]:
@@ -34,6 +35,12 @@ class Generating(_Mixin):
 
     @fitted.setter
     def fitted(self, samplers: Mapping[str, Sampler]) -> None:
+        for name, each in samplers.items():
+            if each.classes not in (None, self.spec.classes):
+                raise WeightsError(
+                    f"{self.spec.name}: the sampler {name} is of {each.classes} classes; expected "
+                    f"{self.spec.classes or 'none'}"
+                )
         # No dictionary, for TensorFlow makes one of its own of each.
         self._fitted = MappingProxyType(dict(samplers))
 
@@ -105,14 +112,15 @@ class Generating(_Mixin):
                 "data), or fmae samplers NAME --write"
             )
         rng = np.random.default_rng(seed)
+        if label is None and self.spec.classes is not None:
+            label = rng.integers(0, self.spec.classes, count)
+        labels = self._class_numbers(count, label)
         if name == PRIOR:
             shape = (count, self.spec.latent.noise_size)
             codes = self.latent.prior(rng.standard_normal(shape).astype(np.float32))
         else:
-            codes = self.fitted[name].codes(count, rng)
-        if label is None and self.spec.classes is not None:
-            label = rng.integers(0, self.spec.classes, count)
-        images: np.ndarray = self.decode(codes, batch_size, label=label)
+            codes = self.fitted[name].codes(count, rng, labels)
+        images: np.ndarray = self.decode(codes, batch_size, label=labels)
         return images
 
     def save_own_variables(self, store: Any) -> None:

@@ -30,8 +30,10 @@ class Mixture(Sampler):
 
     Source: Ghosh et al. 2020, From Variational to Deterministic Autoencoders, arXiv 1903.12436.
 
+    Where the decoder is told the class, each class has components of its own.
+
     Attributes:
-        weights: of the components `(k,)`; they sum to one.
+        weights: of the components `(k,)`; they sum to one. For classes `(classes, k)`: a row each.
         means: `(k, size)`.
         factors: Cholesky factors of the covariances `(k, size, size)`.
     """
@@ -43,49 +45,80 @@ class Mixture(Sampler):
     factors: np.ndarray
 
     @classmethod
-    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+    def fit(
+        cls,
+        codes: np.ndarray,
+        latent: "LatentLayer",
+        seed: int = 0,
+        labels: np.ndarray | None = None,
+    ) -> Self | None:
         """Fit a mixture of 40 components, or fewer, to the first 50,000 codes.
 
         None where they are wider than 256 values; or discrete, for draws would lie between codes,
         where no decoder was trained, and moved to the nearest codes they are no density of these.
         """
-        from sklearn.mixture import GaussianMixture
+        from scipy.linalg import block_diag
 
         if latent.kinds or codes.shape[1] > MAX_WIDTH:
             return None
         codes = codes[:MAX_CODES].astype(np.float64)
         most = min(COMPONENTS, MAX_NUMBERS // codes.shape[1] ** 2)
-        distinct = len(np.unique(codes[: 100 * most], axis=0))
-        mixture = GaussianMixture(
-            min(most, distinct),
-            reg_covar=max(FLOOR * codes.var(axis=0).mean(), 1e-9),
-            random_state=seed,
-        ).fit(codes)
-        factors = np.linalg.cholesky(mixture.covariances_)
-        # As they are kept, so that a mixture that was kept draws the same.
-        return cls(
-            *(each.astype("float32") for each in (mixture.weights_, mixture.means_, factors))
-        )
+        if labels is None:
+            return cls(*_fitted(codes, most, seed))
+        most = max(most // labels.shape[1], 1)
+        own = [codes[of_class] for of_class in labels[:MAX_CODES].T]
+        # A class of one code, or of none, gets those of all.
+        parts = [_fitted(each if len(each) > 1 else codes, most, seed) for each in own]
+        weights, means, factors = zip(*parts)
+        return cls(block_diag(*weights), np.concatenate(means), np.concatenate(factors))
 
-    def codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return draws: float32 `(count, size)`."""
-        shares = self.weights.astype(np.float64)
-        chosen = rng.choice(len(shares), size=count, p=shares / shares.sum())
+    def codes(
+        self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return draws, float32 `(count, size)`; of the classes `(count,)` where there are some."""
+        # The component is that at which the sum of the weights passes a number between 0 and 1.
+        bounds = np.cumsum(self.weights, axis=-1, dtype=np.float64)
+        bounds = bounds if self.classes is None else bounds[labels]
+        chosen = np.sum(rng.random((count, 1)) * bounds[..., -1:] >= bounds, axis=-1)
         codes = rng.standard_normal((count, self.means.shape[1]))
         for component, (mean, factor) in enumerate(zip(self.means, self.factors)):
             own = chosen == component
             codes[own] = mean + codes[own] @ factor.T
         return codes.astype(np.float32)
 
+    @property
+    def classes(self) -> int | None:
+        """Rows of the weights, where they are of classes."""
+        return len(self.weights) if self.weights.ndim > 1 else None
+
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes of weights, means and factors."""
-        count = self.weights.size
-        return {"weights": (count,), "means": (count, size), "factors": (count, size, size)}
+        count = len(self.means)
+        return {
+            "weights": (*self.weights.shape[:-1], count),
+            "means": (count, size),
+            "factors": (count, size, size),
+        }
 
     @classmethod
     def of(cls, tensors: dict[str, np.ndarray], size: int) -> Self:
         """Return the mixture of `tensors`."""
         mixture = super().of(tensors, size)
-        if mixture.weights.min() < 0.0 or not np.isclose(mixture.weights.sum(), 1.0):
+        if mixture.weights.min() < 0.0 or not np.allclose(mixture.weights.sum(axis=-1), 1.0):
             raise ValueError("expected weights that sum to one")
         return mixture
+
+
+def _fitted(codes: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
+    """Return weights, means and factors of a mixture of at most so many components."""
+    from sklearn.mixture import GaussianMixture
+
+    distinct = len(np.unique(codes[: 100 * most], axis=0))
+    mixture = GaussianMixture(
+        min(most, distinct),
+        reg_covar=max(FLOOR * codes.var(axis=0).mean(), 1e-9),
+        random_state=seed,
+    ).fit(codes)
+    factors = np.linalg.cholesky(mixture.covariances_)
+    # As they are kept, so that a mixture that was kept draws the same.
+    return [each.astype(np.float32) for each in (mixture.weights_, mixture.means_, factors)]

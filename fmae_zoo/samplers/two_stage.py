@@ -20,8 +20,8 @@ BATCH = 1000
 RATE = 2e-3
 """Of Adam at first; it falls to 0 along a cosine."""
 
-START = 0.4
-"""Minus a tenth of the log-variances of posteriors at first, about."""
+START = 6.0
+"""What is taken from the log-variances of posteriors, so that they are about -4 at first."""
 
 MAX_WIDTH = 1024
 """Values of a code, at most."""
@@ -72,7 +72,13 @@ class TwoStage(Sampler):
     bias_3: np.ndarray
 
     @classmethod
-    def fit(cls, codes: np.ndarray, latent: "LatentLayer", seed: int = 0) -> Self | None:
+    def fit(
+        cls,
+        codes: np.ndarray,
+        latent: "LatentLayer",
+        seed: int = 0,
+        labels: np.ndarray | None = None,
+    ) -> Self | None:
         """Train it on all codes; None where they are discrete, or wider than 1,024 values."""
         size = codes.shape[1]
         if latent.kinds or size > MAX_WIDTH:
@@ -95,7 +101,9 @@ class TwoStage(Sampler):
         codes: np.ndarray = np.concatenate([hidden, noise], axis=1) @ self.kernel_3 + self.bias_3
         return codes
 
-    def codes(self, count: int, rng: np.random.Generator) -> np.ndarray:
+    def codes(
+        self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return draws: float32 `(count, size)`."""
         latent, around = rng.standard_normal((2, count, len(self.mean))).astype(np.float32)
         codes: np.ndarray = self.mean + self.scale * (self.decoded(latent) + self.noise * around)
@@ -126,6 +134,7 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
     import keras
     from keras import ops
 
+    from fmae_zoo.latents.gaussian import bounded
     from fmae_zoo.layers.initial import Seeds
 
     count, size = codes.shape
@@ -145,9 +154,8 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
 
     code = keras.Input((size,), name="code")
     posterior, _ = mlp(code, 2 * size)
-    # Bounded, so that no code that lies far out makes an infinity; and narrow at first, so that
-    # the decoder learns to read all values before any is given up as noise.
-    mean, log_variance = posterior[:, :size], 10.0 * ops.tanh(0.1 * posterior[:, size:] - START)
+    # Narrow at first, so that the decoder reads all values before any is given up as noise.
+    mean, log_variance = posterior[:, :size], bounded(posterior[:, size:] - START)
     noise = keras.layers.GaussianNoise(1.0, seed=seed, dtype="float32")(ops.zeros_like(mean))
     decoded, layers = mlp(mean + ops.exp(0.5 * log_variance) * noise, size)
     model = keras.Model(code, ops.concatenate([decoded, mean, log_variance], axis=-1))

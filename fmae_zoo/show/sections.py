@@ -123,7 +123,7 @@ def _draws(looked: Looked) -> Section:
     if model.spec.classes is not None:
         rows = min(model.spec.classes, SHOWN)
         label = np.repeat(np.arange(rows), columns)
-        words += " Each row is decoded as one class."
+        words += f" Each row is decoded as one class: {', '.join(map(looked.name, range(rows)))}."
     pictures = []
     for name in names:
         drawn = model.generate(rows * columns, looked.seed, sampler=name, label=label)
@@ -139,10 +139,12 @@ def _reconstructions(looked: Looked) -> Section:
     decoded = looked.model.reconstruct(images, label=looked.told(looked.chosen))
     mse = float(np.mean((images - decoded) ** 2))
     kinds = ", ".join(map(looked.title, looked.chosen))
+    masked = looked.model.spec.objective.reads_mask
+    hidden = ", where patches are hidden as in training" if masked else ""
     return Section(
         "Reconstructions",
-        f"Test images, and below what the decoder makes of their codes; the mean squared error of "
-        f"these few is {mse:.4f}.",
+        f"Test images, and below what the decoder makes of their codes{hidden}; the mean squared "
+        f"error of these few is {mse:.4f}.",
         [
             tiled([images], f"Test images: {kinds}", "test images"),
             tiled([decoded], "Their reconstructions", "reconstructions"),
@@ -237,8 +239,9 @@ def _classes(looked: Looked) -> Section:
         rows = [(looked.title(number), row) for number, row in zip(numbers, made)]
         return Section(
             "One code, each class",
-            "The code of a test image, decoded as one class after the other: what is not told by "
-            "the class is in the code.",
+            "The code of a test image, decoded as one class after the other "
+            f"({', '.join(map(looked.name, classes))}): what is not told by the class is in the "
+            "code.",
             [tiled([row], f"{name}, {alt}", name) for name, row in rows],
         )
     title, labels = "Arithmetic of codes", looked.data.train_labels

@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from fmae_zoo.datasets import Dataset, load_named
 from fmae_zoo.entry import HISTORY_FILE, Entry
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry, short_name
 from fmae_zoo.spec import ModelSpec
+from fmae_zoo.training.run import for_data, with_recipe
 
 LOG_FILE = "training.log"
-COMPARED = ("name", "latent", "objective", "recipe")
-"""What of two specs must be the same for a training to be done."""
-
 POLL = 0.5
 """Seconds between looks at the processes."""
 
@@ -29,15 +29,19 @@ class Job:
         name: of the model, or the folder of its spec.
         seed: of the training.
         folder: of its checkpoints, and at the end of the model.
-        spec: of the model.
+        spec: that it is trained by, made for the data.
+        data_digest: of the data.
         state: `waiting`, `training`, `done`, or `failed`.
+        error: why it could not begin.
     """
 
     name: str
     seed: int
     folder: Path
     spec: ModelSpec
+    data_digest: str
     state: str = "waiting"
+    error: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -50,16 +54,14 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder has a model that was trained by this spec with this seed.
-
-        What depends on the data, for which a spec is adapted, is not compared.
-        """
+        """Whether the folder has a model of this spec that was trained on the data by the seed."""
         if not (self.folder / MANIFEST_FILE).is_file():
             return False
         trained = Entry.read(self.folder)
         record = trained.manifest.training
-        same = all(getattr(trained.spec, key) == getattr(self.spec, key) for key in COMPARED)
-        return same and record is not None and record.seed == self.seed
+        if record is None or trained.spec != self.spec:
+            return False
+        return (record.seed, record.data_digest) == (self.seed, self.data_digest)
 
     def start(self, words: Iterable[str]) -> None:
         """Begin the training, or go on with it, in a process of its own that writes a log."""
@@ -85,13 +87,20 @@ class Job:
         return True
 
     def last_words(self) -> str:
-        """Return the last line of the log: of an error, what was wrong."""
+        """Return why it could not begin, or the last line of the log: what was wrong."""
+        if self.error:
+            return self.error
         lines = (self.folder / LOG_FILE).read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
 
 
 def jobs_of(
-    names: Iterable[str], seeds: Iterable[int], folder: Path, missing: bool = False
+    names: Iterable[str],
+    seeds: Iterable[int],
+    folder: Path,
+    missing: bool = False,
+    recipe: dict[str, Any] | None = None,
+    data: Dataset | None = None,
 ) -> list[Job]:
     """Return the trainings of models with seeds, those of few epochs first.
 
@@ -100,17 +109,24 @@ def jobs_of(
         seeds: of the trainings.
         folder: under which each training has its own, `NAME-seedN`.
         missing: leave out models that have weights.
+        recipe: fields that replace those of each spec.
+        data: what each spec names by default.
 
     Raises:
-        UnknownModelError, SpecError: there is no such model, or its spec is damaged.
+        UnknownModelError, SpecError: there is no such model, or its spec is damaged; or it is not
+            for such data or recipe fields.
+        DataError: no source has the data.
     """
-    entries = [(name, find_entry(name)) for name in names]
-    jobs = [
-        Job(name, seed, folder / f"{short_name(entry)}-seed{seed}", entry.spec)
-        for name, entry in entries
-        for seed in seeds
-        if not (missing and entry.pretrained)
-    ]
+    jobs = []
+    for name in names:
+        entry = find_entry(name)
+        if missing and entry.pretrained:
+            continue
+        own = data or load_named(entry.spec.data)
+        spec = for_data(with_recipe(entry.spec, recipe or {}), own)
+        for seed in seeds:
+            target = folder / f"{short_name(entry)}-seed{seed}"
+            jobs.append(Job(name, seed, target, spec, own.digest))
     return sorted(jobs, key=lambda job: (job.seed, job.spec.recipe.epochs, job.name))
 
 
@@ -136,8 +152,13 @@ def train_all(
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                running.append(waiting.pop(0))
-                running[-1].start(words)
+                job = waiting.pop(0)
+                try:
+                    job.start(words)
+                except OSError as error:
+                    job.state, job.error = "failed", f"{job.folder}: cannot be written: {error}"
+                else:
+                    running.append(job)
             running = [job for job in running if not job.look()]
             report(jobs)
             time.sleep(POLL)

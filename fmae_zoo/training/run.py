@@ -23,7 +23,7 @@ from fmae_zoo.errors import ArgumentError, DataError, TrainingError
 from fmae_zoo.files import remove_leftovers, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.interrupts import deferred_interrupts
-from fmae_zoo.manifest import TrainingRecord, environment
+from fmae_zoo.manifest import MANIFEST_FILE, TrainingRecord, environment
 from fmae_zoo.objectives.base import Annotations
 from fmae_zoo.precision import resolve
 from fmae_zoo.registry import find_spec
@@ -123,12 +123,12 @@ def train(
         raise ArgumentError("Expected an output folder, with the checkpoint of the run to resume")
     spec = find_spec(source)
     if recipe:
-        spec = _with_recipe(spec, recipe)
+        spec = with_recipe(spec, recipe)
     data = data or load_named(spec.data)
-    return _Run(_for_data(spec, data), seed, data, output, progress)(resume)
+    return _Run(for_data(spec, data), seed, data, output, progress)(resume)
 
 
-def _for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
+def for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
     """Return the spec for a data set's shape, with its tag, unless the spec says one."""
     own = spec.tag not in (DEFAULT_TAG, spec.data)
     same = data.tag == spec.data and data.shape == spec.shape
@@ -138,7 +138,8 @@ def _for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
     return spec.for_data(data.tag, data.shape, spec.tag if own else None, classes)
 
 
-def _with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
+def with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
+    """Return the spec with other values in its recipe; None takes an optional one away."""
     content = spec.model_dump(mode="json", exclude_none=True)
     content["recipe"].update(changes)
     content["recipe"] = {k: v for k, v in content["recipe"].items() if v is not None}
@@ -243,6 +244,7 @@ class _Run:
             progress = self._open_folder(model, progress, resume)
             if progress.best_epoch:
                 best = read_best(self.folder)
+        before = progress.epoch
         while not self._finished(progress):
             self.check_interrupt()
             row = self._epoch(model, progress, validation)
@@ -252,12 +254,13 @@ class _Run:
                 raise self._not_finite("weights", _steps_of(model), progress)
             progress.epoch += 1
             progress.rows.append(row)
-            improved = row["val_loss"] < progress.best_loss
+            # The loss of a critic says nothing of the model: the last epoch is kept then.
+            improved = model.critic is not None or row["val_loss"] < progress.best_loss
             if improved:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
                 best = weights
             self._keep(model, progress, best if improved else None)
-        return self._finish(best, progress)
+        return self._finish(best, progress, is_new=progress.epoch > before)
 
     def _keep(
         self, model: Autoencoder, progress: Progress, best: dict[str, np.ndarray] | None
@@ -278,6 +281,8 @@ class _Run:
     def _compiled_model(self) -> Autoencoder:
         model = Autoencoder(self.spec, seed=self.seed, dtype=self.precision)
         model.latent.prepare(self.images, self.seed)
+        # Else the sum of the terms would be no bound, and least where a posterior is too wide.
+        model.latent.always_draws = "log_ratio" in self.spec.latent.gives
         steps = math.ceil(len(self.images) / self.recipe.batch_size)
         model.compile(optimizer=make_optimizer(self.recipe, steps))
         model.optimizer.build(model.trainable_variables)
@@ -375,7 +380,7 @@ class _Run:
             f"The likely cause is {cause}. {kept}"
         )
 
-    def _finish(self, best: dict[str, np.ndarray], progress: Progress) -> History:
+    def _finish(self, best: dict[str, np.ndarray], progress: Progress, is_new: bool) -> History:
         model = Autoencoder(self.spec, seed=self.seed, dtype="float32")
         assign_tensors(_weights_of(model), best, "best weights")
         record = TrainingRecord(
@@ -391,6 +396,9 @@ class _Run:
         )
         history = History(model, progress.rows, record, self.folder)
         if self.folder is not None:
+            check_folder_for(self.spec, self.folder)
+        # A run that was finished before keeps its figures and samplers.
+        if self.folder is not None and (is_new or not (self.folder / MANIFEST_FILE).is_file()):
             from fmae_zoo.plots import plot_curves
 
             with writing(self.folder, kept=progress.epoch):

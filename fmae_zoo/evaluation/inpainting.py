@@ -1,0 +1,67 @@
+"""Pixels of the test images that a model does not see, and makes up."""
+
+from typing import Any
+
+import numpy as np
+
+from fmae_zoo.augmentation import fixed_mask
+from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.images import as_images
+
+
+def inpainting(subject: Subject) -> dict[str, Any] | None:
+    """Return MSE and PSNR (dB) over hidden pixels, made up from those that are seen.
+
+    The patches are hidden as in the recipe, once and for all by numpy; `mean_mse` is the MSE where
+    each hidden pixel is the mean of the training images at its place. None where the loss is not
+    of hidden pixels.
+    """
+    model, shape = subject.model, subject.model.spec.shape
+    if not model.spec.objective.reads_mask:
+        return None
+    train, images = (
+        as_images(each, shape) for each in (subject.data.train_images, subject.data.test_images)
+    )
+    mask = fixed_mask(len(images), shape, model.spec.recipe)
+    hidden = mask.astype(bool)
+    made = model.reconstruct(images, label=subject.test_labels, mask=mask)
+    mean = np.broadcast_to(train.mean(axis=0), images.shape)
+    mse, mean_mse = (
+        float(np.mean(np.square(images - each)[hidden], dtype=np.float64)) for each in (made, mean)
+    )
+    return {
+        "mse": mse,
+        "psnr": float(-10.0 * np.log10(mse)),
+        "mean_mse": mean_mse,
+        "hidden": float(hidden.mean()),
+        "latent_size": subject.latent_size,
+    }
+
+
+FIGURE = Figure(
+    inpainting,
+    (
+        Protocol(
+            ("inpainting",),
+            "hidden pixels of the test images",
+            "hidden pixels of images in [0, 1] against what is decoded from the codes of the "
+            "patches that are seen, with the mask of the recipe (He et al. 2022)",
+            RECONSTRUCTION,
+            (
+                Measure(
+                    "mse",
+                    "MSE of hidden pixels",
+                    "{:.5f}",
+                    short="MSE, hidden pixels",
+                    less_is_better=True,
+                ),
+                Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB", short="PSNR, hidden pixels"),
+            ),
+            baselines=(
+                Measure("mean_mse", "MSE of the mean image", "{:.5f}", short="MSE, mean image"),
+            ),
+        ),
+    ),
+    is_quick=True,
+)
