@@ -73,6 +73,7 @@ def train_command(
     """
     if everything == (name is not None):
         raise click.UsageError("Expected a name, or --all; not both, and not neither.")
+    recipe = {key: value for key, value in recipe.items() if value is not None}
     if everything:
         _train_all(
             missing,
@@ -92,7 +93,6 @@ def train_command(
     from fmae_zoo.progress import RichProgress
     from fmae_zoo.registry import LOCAL_PREFIX, find_spec, is_registered
 
-    recipe = {key: value for key, value in recipe.items() if value is not None}
     spec = find_spec(name)
     called = (
         name
@@ -131,15 +131,12 @@ def _train_all(
     from fmae_zoo.registry import list_models
     from fmae_zoo.training.many import LOG_FILE, jobs_of, train_all
 
-    recipe = {key: value for key, value in recipe.items() if value is not None}
-    words = [f"--{key.replace('_', '-')}={value}" for key, value in recipe.items()]
-    words += ["--data", data_source] if data_source else []
     names = [name for name in list_models() if not _is_classifier(name)]
     data = fmae_zoo.load_data(data_source) if data_source else None
     jobs = jobs_of(names, seeds, folder, missing, recipe, data)
     try:
         with JobsProgress() as view:
-            train_all(jobs, at_once, words, view)
+            train_all(jobs, at_once, _options(recipe, data_source), view)
     except KeyboardInterrupt:
         raise click.Abort("Stopped. The same command goes on with what was begun.") from None
     if as_json:
@@ -161,15 +158,21 @@ def _is_classifier(name: str) -> bool:
         return False  # Its manifest is damaged, and its training tells of it.
 
 
+def _options(recipe: dict[str, Any], data_source: str | None) -> list[str]:
+    """Return the words that ask for fields of a recipe and for data."""
+    words = []
+    for key, value in recipe.items():
+        words += [f"--{key.replace('_', '-')}", str(value)]
+    return [*words, "--data", data_source] if data_source else words
+
+
 def _how_to_resume(
     name: str, folder: Path, seed: int, recipe: dict[str, Any], data_source: str | None
 ) -> str:
     from fmae_zoo.training.checkpoint import CHECKPOINT_FILE
 
     words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
-    for key, value in recipe.items():
-        words += [f"--{key.replace('_', '-')}", str(value)]
-    words += ["--data", data_source] if data_source else []
+    words += _options(recipe, data_source)
     if not (folder / CHECKPOINT_FILE).is_file():
         return "Stopped before the first step: there is nothing to resume."
     return (

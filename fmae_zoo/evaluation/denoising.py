@@ -6,6 +6,7 @@ import numpy as np
 
 from fmae_zoo.augmentation import noisy
 from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.reconstruction import errors, mean_squared
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images
 
@@ -24,13 +25,9 @@ def denoising(subject: Subject) -> dict[str, Any] | None:
     clean = as_images(subject.data.test_images, subject.model.spec.shape)
     inputs = noisy(clean, noise, np.random.default_rng(NOISE_SEED))
     decoded = subject.model.reconstruct(inputs, label=subject.test_labels)
-    mse, noisy_mse = (
-        float(np.mean(np.square(clean - each), dtype=np.float64)) for each in (decoded, inputs)
-    )
     return {
-        "mse": mse,
-        "psnr": float(-10.0 * np.log10(mse)),
-        "noisy_mse": noisy_mse,
+        **errors(clean, decoded),
+        "noisy_mse": mean_squared(clean, inputs),
         "noise": noise.type,
         "amount": noise.amount,
         "latent_size": subject.latent_size,

@@ -6,6 +6,7 @@ import numpy as np
 
 from fmae_zoo.augmentation import fixed_mask
 from fmae_zoo.evaluation.figure import RECONSTRUCTION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.reconstruction import errors, mean_squared
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images
 
@@ -27,13 +28,9 @@ def inpainting(subject: Subject) -> dict[str, Any] | None:
     hidden = mask.astype(bool)
     made = model.reconstruct(images, label=subject.test_labels, mask=mask)
     mean = np.broadcast_to(train.mean(axis=0), images.shape)
-    mse, mean_mse = (
-        float(np.mean(np.square(images - each)[hidden], dtype=np.float64)) for each in (made, mean)
-    )
     return {
-        "mse": mse,
-        "psnr": float(-10.0 * np.log10(mse)),
-        "mean_mse": mean_mse,
+        **errors(images[hidden], made[hidden]),
+        "mean_mse": mean_squared(images[hidden], mean[hidden]),
         "hidden": float(hidden.mean()),
         "latent_size": subject.latent_size,
     }

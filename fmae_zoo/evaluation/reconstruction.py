@@ -25,14 +25,23 @@ def reconstruction(subject: Subject) -> dict[str, Any] | None:
         return None
     images = as_images(subject.data.test_images, subject.model.spec.shape)
     decoded = subject.model.decode(subject.test_codes, label=subject.test_labels)
-    mse = float(np.mean(np.square(images - decoded), dtype=np.float64))
     return {
-        "mse": mse,
-        "psnr": float(-10.0 * np.log10(mse)),
+        **errors(images, decoded),
         "ssim": mean_ssim(images, decoded),
         "latent_size": subject.latent_size,
         "pca_mse": pca_mse(subject.data, subject.latent_size),
     }
+
+
+def mean_squared(images: np.ndarray, others: np.ndarray) -> float:
+    """Return the mean squared error over all values of arrays of one shape."""
+    return float(np.mean(np.square(images - others), dtype=np.float64))
+
+
+def errors(images: np.ndarray, others: np.ndarray) -> dict[str, float]:
+    """Return `mse`, and `psnr` in dB, of images or pixels of them in [0, 1]."""
+    mse = mean_squared(images, others)
+    return {"mse": mse, "psnr": float(-10.0 * np.log10(mse))}
 
 
 def mean_ssim(images: np.ndarray, others: np.ndarray) -> float:
@@ -81,7 +90,7 @@ def pca_mse(data: Dataset, size: int) -> float | None:
     test = as_images(data.test_images, shape).reshape(-1, values)
     pca = principal_components(train, size)
     restored = pca.inverse_transform(pca.transform(test))
-    return float(np.mean(np.square(test - restored), dtype=np.float64))
+    return mean_squared(test, restored)
 
 
 FIGURE = Figure(

@@ -1,21 +1,12 @@
 """Writing measured figures into an entry's manifest."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.datasets import Dataset
-from fmae_zoo.entry import SAMPLERS_FILE, Entry, record_files
+from fmae_zoo.entry import SAMPLERS_FILE, Entry, prepared, record_files
 from fmae_zoo.errors import ArgumentError, DataError
-from fmae_zoo.files import SAVING
-from fmae_zoo.manifest import (
-    MANIFEST_FILE,
-    EvaluationRecord,
-    SeedRecord,
-    TrainingRecord,
-    environment,
-)
+from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
 from fmae_zoo.samplers import tensors_of
 from fmae_zoo.weights import save_tensors
@@ -78,9 +69,7 @@ def record_samplers(source: str | Path, model: "Autoencoder") -> None:
     assert entry.folder is not None
     old = entry.manifest
     files = {name: record for name, record in old.files.items() if name != SAMPLERS_FILE}
-    # A disk that is full, or whatever else goes wrong, does so before anything is replaced.
-    with tempfile.TemporaryDirectory(prefix=SAVING, dir=entry.folder) as temporary:
-        new = Path(temporary)
+    with prepared(entry.folder) as new:
         if model.fitted:
             save_tensors(tensors_of(model.fitted), new / SAMPLERS_FILE)
         changes = {
@@ -90,11 +79,6 @@ def record_samplers(source: str | Path, model: "Autoencoder") -> None:
             "evaluations": {k: v for k, v in old.evaluations.items() if k != "generation"},
         }
         old.model_copy(update=changes).write(new)
-        if model.fitted:
-            os.replace(new / SAMPLERS_FILE, entry.folder / SAMPLERS_FILE)
-        os.replace(new / MANIFEST_FILE, entry.folder / MANIFEST_FILE)
-    if not model.fitted:
-        (entry.folder / SAMPLERS_FILE).unlink(missing_ok=True)
 
 
 def check_data(entry: Entry, data: Dataset) -> None:

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,12 @@ def jobs_of(
         DataError: no source has the data.
     """
     jobs = []
+    named = cache(load_named)
     for name in names:
         entry = find_entry(name)
         if missing and entry.pretrained:
             continue
-        own = data or load_named(entry.spec.data)
+        own = data or named(entry.spec.data)
         spec = for_data(with_recipe(entry.spec, recipe or {}), own)
         for seed in seeds:
             target = folder / f"{short_name(entry)}-seed{seed}"

@@ -395,10 +395,11 @@ class _Run:
             environment=self.environment,
         )
         history = History(model, progress.rows, record, self.folder)
-        if self.folder is not None:
-            check_folder_for(self.spec, self.folder)
+        if self.folder is None:
+            return history
+        check_folder_for(self.spec, self.folder)
         # A run that was finished before keeps its figures and samplers.
-        if self.folder is not None and (is_new or not (self.folder / MANIFEST_FILE).is_file()):
+        if is_new or not (self.folder / MANIFEST_FILE).is_file():
             from fmae_zoo.plots import plot_curves
 
             with writing(self.folder, kept=progress.epoch):
