@@ -91,8 +91,8 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
 
     import fmae_zoo
     from fmae_zoo.datasets import load_sample
-    from fmae_zoo.entry import GOLDEN_FILE
     from fmae_zoo.images import as_images
+    from fmae_zoo.layout import GOLDEN_FILE
     from fmae_zoo.registry import find_entry
     from fmae_zoo.weights import read_tensors
 

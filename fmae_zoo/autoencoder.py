@@ -20,6 +20,7 @@ from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
 from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.looking import Looking
+from fmae_zoo.pretrained import Pretrained
 from fmae_zoo.samplers.generating import PREDICT_BATCH, Generating
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.batch import MeanLoss, batch_of, beside_weights, named
@@ -33,7 +34,7 @@ _one_at_a_time = threading.RLock()
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Autoencoder(Generating, Looking, Trainable, keras.Model):
+class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
     """The model that a spec describes.
 
     Calling it on images `(n, height, width, channels)` of the spec's shape, floats in [0, 1] or

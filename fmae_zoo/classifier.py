@@ -18,6 +18,7 @@ from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_
 from fmae_zoo.inference import predicted
 from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.precision import resolve
+from fmae_zoo.pretrained import Pretrained
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.classification import (
     Guard,
@@ -35,7 +36,7 @@ from fmae_zoo.training.trainable import Trainable
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Classifier(Trainable, keras.Model):
+class Classifier(Pretrained, Trainable, keras.Model):
     """An encoder, then standardisation, dense ReLU, dropout and softmax.
 
     The encoder is copied: training the classifier leaves the autoencoder as it was. While

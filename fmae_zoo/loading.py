@@ -5,10 +5,11 @@ from typing import Any
 
 from fmae_zoo._backend import require_backend
 from fmae_zoo.arguments import check_seed
-from fmae_zoo.entry import PARTS, Entry
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.hub.address import HUB_PREFIX, HubAddress
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
+from fmae_zoo.layout import PARTS
 from fmae_zoo.registry import find_entry, is_registered
 
 

@@ -9,12 +9,13 @@ import numpy as np
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, find_data, load_named
-from fmae_zoo.entry import CARD_FILE, GOLDEN_FILE, Entry
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import DataError, FmaeError, HubError, SpecError, WeightsError
 from fmae_zoo.evaluation import FIGURES, evaluate
 from fmae_zoo.files import sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.images import array_shape
+from fmae_zoo.layout import CARD_FILE, GOLDEN_FILE
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors

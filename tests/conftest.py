@@ -12,6 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # And XLA compiles for longer than its code for a few images then runs.
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + (
         " --xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+        " --xla_llvm_disable_expensive_passes=true"
     )
 # What one test has had compiled, others need too, as do later runs.
 os.environ.setdefault(
@@ -37,6 +38,7 @@ from tests.hub import LocalHub
 from tests.hub.running import HUB
 
 BACKENDS = ("tensorflow", "torch", "jax")
+FAST_TO_COMPILE = ("--xla_backend_optimization_level", "--xla_llvm_disable_expensive_passes")
 ROOT = Path(__file__).parent.parent
 
 
@@ -223,7 +225,8 @@ def run_python(code: str, *args: str, backend: str | None = None, **environment:
     """Run Python code in a process of its own."""
     env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
     # Compiled as for users: among what runs so are the comparisons between backends.
-    env["XLA_FLAGS"] = env.get("XLA_FLAGS", "").replace("--xla_backend_optimization_level=0", "")
+    flags = env.get("XLA_FLAGS", "").split()
+    env["XLA_FLAGS"] = " ".join(each for each in flags if not each.startswith(FAST_TO_COMPILE))
     if backend is not None:
         env["KERAS_BACKEND"] = backend
     env["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [env.get("PYTHONPATH")])])

@@ -11,8 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import fmae_zoo
-from benchmarks import __main__ as main
-from benchmarks import checkouts, embedding, loading, parity, quality, report
+from benchmarks import __main__ as main, checkouts, embedding, loading, parity, quality, report
 from benchmarks.__main__ import cli
 from benchmarks.case import Case
 from benchmarks.flops import flops_per_image

@@ -18,11 +18,12 @@ from fmae_zoo import save
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.card import BEGIN, END, card_of, check_card
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET, loading
-from fmae_zoo.entry import Entry, spec_toml
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
 from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import bundled, find_entry
+from fmae_zoo.saving import spec_toml
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 from tests.conftest import run_python, tiny_spec
 
@@ -63,10 +64,12 @@ PUBLISHED = (
     ("generation", "recall"),
     ("generation", "class_agreement"),
     ("generation", "frechet_prior"),
-    ("generation", "frechet_mixture"),
+    ("generation", "frechet_gmm"),
     ("generation", "frechet_two-stage"),
     ("generation", "frechet_autoregressive"),
     ("generation", "frechet_reconstructions"),
+    ("fid", "fid"),
+    ("fid", "fid_reconstructions"),
 )
 PERSONS_CARD = """---
 # what our group knows

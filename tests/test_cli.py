@@ -16,7 +16,7 @@ from fmae_zoo import datasets, evaluation, registry
 from fmae_zoo.cli import COMMANDS
 from fmae_zoo.datasets import loading
 from fmae_zoo.datasets.idx import write_idx
-from fmae_zoo.entry import spec_toml
+from fmae_zoo.saving import spec_toml
 from tests.conftest import ROOT, TINY_CONV, tiny_spec
 from tests.entries import TRAINED
 
@@ -182,7 +182,7 @@ def test_verify_without_a_name_checks_every_trained_entry(fmae, tmp_path, monkey
 
 
 def test_ctrl_c_in_training_saves_and_says_how_to_resume(fmae, idx, tmp_path, monkeypatch):
-    from fmae_zoo.training import run as training
+    from fmae_zoo.training import loop as training
 
     write = training.write_checkpoint
 
@@ -338,7 +338,7 @@ def test_reconstruct_and_generate_draw_pictures(fmae, model, idx, tmp_path, imag
     assert code == 0, err
     assert re.search(r"images +5\b", out)
     assert (tmp_path / "new.png").exists()
-    code, _, err = fmae("generate", f"local:{vae}", "--sampler", "mixture", *options)
+    code, _, err = fmae("generate", f"local:{vae}", "--sampler", "gmm", *options)
     assert code == 1
     assert "expected one of prior" in " ".join(err.split())
     for sampler in ([], ["--sampler", "prior"]):

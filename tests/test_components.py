@@ -51,6 +51,27 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x.astype("float64")))
 
 
+def test_gated_layers_are_products_with_sigmoids():
+    spec = tiny_spec(network={"type": "dense", "units": [6, 5], "gated": True})
+    model = fmae_zoo.Autoencoder(spec)
+    images = np.random.default_rng(0).random((3, 28, 28, 1), dtype="float32")
+    x = images.reshape(3, -1)
+    for name in ("encoder1", "encoder2"):
+        value, gate = (
+            x @ ops.convert_to_numpy(layer.kernel) + ops.convert_to_numpy(layer.bias)
+            for layer in map(model.posterior.get_layer, (f"{name}_dense", f"{name}_gate"))
+        )
+        x = value * sigmoid(gate)
+    features = model.posterior.get_layer("features").output
+    found = keras.Model(model.posterior.inputs, features)([images])
+    np.testing.assert_allclose(ops.convert_to_numpy(found), x, atol=1e-5)
+    kernels = [each for each in model.trainable_variables if each.path.endswith("kernel")]
+    count = sum(int(np.prod(each.shape)) for each in kernels)
+    assert spec.network.parameters(spec.latent.size, spec.shape) == count
+    with pytest.raises(SpecError, match="gated"):
+        tiny_spec(network={"type": "dense", "units": [6], "gated": True, "batch_norm": True})
+
+
 def test_squared_error_is_summed_over_pixels_and_averaged_over_the_batch(batch):
     images, outputs = batch
     expected = ((sigmoid(outputs["logits"]) - images) ** 2).sum() / 5

@@ -161,9 +161,9 @@ def test_images_of_a_class_are_generated(few):
     noise = np.random.default_rng(2).standard_normal((6, 4)).astype("float32")
     expected = model.decode(noise, label=[0, 1, 2, 3, 4, 5])
     np.testing.assert_allclose(model.generate(6, 2, label=np.arange(6)), expected, atol=1e-6)
-    fmae_zoo.fit_samplers(model, few, names=["mixture"])
+    fmae_zoo.fit_samplers(model, few, names=["gmm"])
     for told in ({}, {"label": 1}):
-        assert model.generate(4, sampler="mixture", **told).shape == (4, 28, 28, 1)
+        assert model.generate(4, sampler="gmm", **told).shape == (4, 28, 28, 1)
 
 
 def test_a_run_trains_with_the_labels_and_its_figures_use_them(few, tmp_path):

@@ -11,9 +11,9 @@ from PIL import Image
 import fmae_zoo
 from fmae_zoo import plots, registry
 from fmae_zoo.datasets import CLASS_NAMES, TABLE, Dataset, loading
-from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import DataError
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
+from fmae_zoo.saving import spec_toml
 from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")

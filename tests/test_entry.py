@@ -9,7 +9,6 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.entry import record_files
 from fmae_zoo.errors import (
     ArgumentError,
     FmaeError,
@@ -20,6 +19,7 @@ from fmae_zoo.errors import (
 )
 from fmae_zoo.files import sha256_of
 from fmae_zoo.manifest import Manifest
+from fmae_zoo.saving import record_files
 from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, tiny_spec
 from tests.entries import MEASURED
@@ -148,13 +148,13 @@ def test_a_broken_manifest_is_named(folder, content, words):
 
 @pytest.mark.parametrize("problem", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_a_save_that_fails_leaves_the_model_that_was_there(folder, monkeypatch, images, problem):
-    from fmae_zoo import entry
+    from fmae_zoo import saving
 
     def stop(*given):
         raise problem
 
     codes = fmae_zoo.load(folder).encode(images)
-    monkeypatch.setattr(entry, "golden_of", stop)
+    monkeypatch.setattr(saving, "golden_of", stop)
     with pytest.raises((KeyboardInterrupt, OSError)):
         fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), folder)
     np.testing.assert_array_equal(fmae_zoo.load(folder).encode(images), codes)
@@ -194,7 +194,7 @@ def test_verify_finds_damage(folder):
 
 
 def test_verify_finds_other_outputs_and_other_figures(folder, sample):
-    from fmae_zoo.entry import record_files
+    from fmae_zoo.saving import record_files
     from fmae_zoo.weights import read_tensors, save_tensors
 
     manifest = Manifest.read(folder)

@@ -84,7 +84,7 @@ def test_plans_follow_the_encoder():
 
 def test_an_unknown_figure_is_refused(few):
     with pytest.raises(UnknownModelError, match="linear_probe"):
-        fmae_zoo.evaluate(fmae_zoo.Autoencoder(tiny_spec()), ["fid"], data=few)
+        fmae_zoo.evaluate(fmae_zoo.Autoencoder(tiny_spec()), ["kid"], data=few)
 
 
 class Codes:

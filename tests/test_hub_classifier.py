@@ -12,7 +12,7 @@ import fmae_zoo
 from fmae_zoo.card import card_of
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.datasets import CLASS_NAMES, loading
-from fmae_zoo.entry import KERAS_FILES, Entry, golden_of, record_files
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     ArgumentError,
     DigestError,
@@ -30,7 +30,9 @@ from fmae_zoo.hub.contents import stage
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.publisher import Publisher
 from fmae_zoo.hub.repo import MAX_TEXT_BYTES
+from fmae_zoo.layout import KERAS_FILES
 from fmae_zoo.manifest import HubRecord, Manifest
+from fmae_zoo.saving import golden_of, record_files
 from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, run_python, tiny_spec
 

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi, ModelCard
 import fmae_zoo
 from fmae_zoo import registry
 from fmae_zoo.card import BEGIN, END, card_of
-from fmae_zoo.entry import KERAS_FILES, Entry, golden_of, record_files
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     ArgumentError,
     HubConflictError,
@@ -29,7 +29,9 @@ from fmae_zoo.errors import (
 )
 from fmae_zoo.hub.contents import REPO_FILES
 from fmae_zoo.hub.publisher import Publisher
+from fmae_zoo.layout import KERAS_FILES
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
+from fmae_zoo.saving import golden_of, record_files
 from fmae_zoo.verification import GOLDEN_TOLERANCE, golden_differences
 from fmae_zoo.weights import save_tensors
 from tests.conftest import run_python, tiny_spec

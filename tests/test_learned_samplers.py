@@ -162,11 +162,11 @@ def test_every_sampler_that_suits_is_fitted_and_the_same_seed_fits_the_same(few,
     monkeypatch.setattr(two_stage, "EPOCHS", 2)
     model = Autoencoder(tiny_spec(**GAUSSIAN), seed=1)
     fmae_zoo.fit_samplers(model, few, seed=3)
-    assert model.samplers == ("prior", "mixture", "two-stage")
+    assert model.samplers == ("prior", "gmm", "two-stage")
     tensors = tensors_of(model.fitted)
-    model.fitted = {name: each for name, each in model.fitted.items() if name == "mixture"}
+    model.fitted = {name: each for name, each in model.fitted.items() if name == "gmm"}
     fmae_zoo.fit_samplers(model, few, seed=3, names="two-stage")
-    assert model.samplers == ("prior", "mixture", "two-stage")
+    assert model.samplers == ("prior", "gmm", "two-stage")
     for key, tensor in tensors_of(model.fitted).items():
         np.testing.assert_allclose(tensor, tensors[key], rtol=1e-4, atol=1e-5)
 

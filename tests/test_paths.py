@@ -10,11 +10,11 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import datasets, plots
-from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import HubOptions, read_token
 from fmae_zoo.manifest import Manifest
+from fmae_zoo.saving import spec_toml
 from fmae_zoo.training.checkpoint import read_progress
 from fmae_zoo.weights import read_tensors
 from tests.conftest import run_python, tiny_spec

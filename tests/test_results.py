@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 from fmae_zoo import evaluation, registry
-from fmae_zoo.entry import Entry, spec_toml
+from fmae_zoo.entry import Entry
 from fmae_zoo.evaluation.figure import CODING, Figure, Measure, Protocol
 from fmae_zoo.manifest import Manifest
+from fmae_zoo.saving import spec_toml
 from tests.conftest import ROOT, tiny_spec
 
 ENTRIES = {registry.short_name(entry): entry for entry in registry.bundled()}

@@ -29,7 +29,7 @@ GAUSSIAN = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "el
 
 def fitted(few, **changes):
     model = Autoencoder(tiny_spec(**changes), seed=1)
-    fmae_zoo.fit_samplers(model, few, names=["mixture"])
+    fmae_zoo.fit_samplers(model, few, names=["gmm"])
     return model
 
 
@@ -91,13 +91,13 @@ def test_codes_that_no_sampler_suits_are_said_to_be_so(few):
 
 def test_a_sampler_of_other_classes_is_refused(few):
     model, other = (fitted(few, classes=classes) for classes in (10, 11))
-    assert model.fitted["mixture"].classes == 10
+    assert model.fitted["gmm"].classes == 10
     with pytest.raises(WeightsError, match="of 11 classes; expected 10"):
         model.fitted = other.fitted
     with pytest.raises(WeightsError, match="of 10 classes; expected none"):
         Autoencoder(tiny_spec()).fitted = model.fitted
-    alike = Mixture(*(each[:1] for each in fitted(few).fitted["mixture"].tensors().values()))
-    model.fitted = {"mixture": alike}
+    alike = Mixture(*(each[:1] for each in fitted(few).fitted["gmm"].tensors().values()))
+    model.fitted = {"gmm": alike}
     drawn = alike.codes(6, np.random.default_rng(3))
     images = model.generate(6, seed=3, label=np.arange(6))
     np.testing.assert_allclose(images, model.decode(drawn, label=np.arange(6)), atol=1e-6)
@@ -144,17 +144,17 @@ def test_samplers_of_weights_that_are_gone_go_too(few, tmp_path):
 
 def test_a_model_generates_by_the_sampler_that_is_named(few):
     model = fitted(few, **GAUSSIAN)
-    assert model.samplers == ("prior", "mixture")
+    assert model.samplers == ("prior", "gmm")
     assert model.sampler == "prior"
     by_name = {name: model.generate(4, seed=2, sampler=name) for name in model.samplers}
-    assert not np.allclose(by_name["prior"], by_name["mixture"], atol=1e-3)
+    assert not np.allclose(by_name["prior"], by_name["gmm"], atol=1e-3)
     np.testing.assert_array_equal(model.generate(4, seed=2), by_name["prior"])
-    model.sampler = "mixture"
-    np.testing.assert_array_equal(model.generate(4, seed=2), by_name["mixture"])
+    model.sampler = "gmm"
+    np.testing.assert_array_equal(model.generate(4, seed=2), by_name["gmm"])
     noise = np.random.default_rng(2).standard_normal((4, 4)).astype("float32")
     np.testing.assert_allclose(model.decode(noise), by_name["prior"], atol=1e-6)
-    codes = model.fitted["mixture"].codes(4, np.random.default_rng(2))
-    np.testing.assert_allclose(model.decode(codes), by_name["mixture"], atol=1e-6)
+    codes = model.fitted["gmm"].codes(4, np.random.default_rng(2))
+    np.testing.assert_allclose(model.decode(codes), by_name["gmm"], atol=1e-6)
 
 
 def test_a_sampler_that_is_not_there_is_refused(few):
@@ -164,16 +164,16 @@ def test_a_sampler_that_is_not_there_is_refused(few):
     with pytest.raises(ArgumentError, match="'prior'; expected one of none"):
         model.sampler = "prior"
     for names, words in (
-        (["other"], "names: other; expected some of mixture"),
-        (["mixture", 3], "names: 3; expected"),
+        (["other"], "names: other; expected some of gmm"),
+        (["gmm", 3], "names: 3; expected"),
         ([[1]], "names: [1]; expected"),
         (None, "names is None; expected"),
         (["autoregressive"], "suit none of the samplers autoregressive"),
     ):
         with pytest.raises(ArgumentError, match=re.escape(words)):
             fmae_zoo.fit_samplers(model, few, names=names)
-    fmae_zoo.fit_samplers(model, few, names=["mixture"])
-    with pytest.raises(ArgumentError, match="'other'; expected one of mixture"):
+    fmae_zoo.fit_samplers(model, few, names=["gmm"])
+    with pytest.raises(ArgumentError, match="'other'; expected one of gmm"):
         model.generate(2, sampler="other")
     with pytest.raises(FmaeError, match="no prior"):
         model.generate(2, sampler="prior")
@@ -183,7 +183,7 @@ def test_a_sampler_that_is_not_there_is_refused(few):
 @pytest.mark.parametrize("changes", [{}, GAUSSIAN, {"classes": 10}], ids=["ae", "vae", "told"])
 def test_samplers_are_kept_wherever_the_model_is(few, tmp_path, hub, changes):
     model = fitted(few, **changes)
-    model.sampler = "mixture"
+    model.sampler = "gmm"
     fmae_zoo.save(model, tmp_path / "saved")
     assert_draws_alike(model, fmae_zoo.load(f"local:{tmp_path / 'saved'}"))
     model.save(tmp_path / "model.keras")
@@ -205,7 +205,7 @@ def test_a_folder_is_pushed_with_its_samplers(few, tmp_path, hub):
     fmae_zoo.push(f"local:{tmp_path / 'saved'}", "me/with-samplers", token="hf_writer")
     assert_draws_alike(model, fmae_zoo.load("hf://me/with-samplers"))
     card = (fmae_zoo.pull("hf://me/with-samplers", tmp_path / "pulled") / "README.md").read_text()
-    assert "decoded draws of the sampler mixture" in card
+    assert "decoded draws of the sampler gmm" in card
 
 
 def test_what_samplers_cannot_be_fitted_to_is_refused(few):
@@ -233,20 +233,20 @@ def test_a_damaged_file_of_samplers_is_refused(few, tmp_path):
 
 def test_tensors_that_are_no_sampler_are_refused(few):
     tensors = tensors_of(fitted(few).fitted)
-    assert samplers_of(tensors, 4)["mixture"].codes(2, np.random.default_rng(0)).shape == (2, 4)
+    assert samplers_of(tensors, 4)["gmm"].codes(2, np.random.default_rng(0)).shape == (2, 4)
     with pytest.raises(WeightsError, match="expected tensors of shapes"):
         samplers_of(tensors, 5)
     with pytest.raises(WeightsError, match="there is no sampler other"):
         samplers_of({"other.weights": np.ones(2)}, 4)
     with pytest.raises(WeightsError, match="sum to one"):
-        samplers_of(tensors | {"mixture.weights": tensors["mixture.weights"] * 2}, 4)
+        samplers_of(tensors | {"gmm.weights": tensors["gmm.weights"] * 2}, 4)
     with pytest.raises(WeightsError, match="expected tensors"):
-        samplers_of({"mixture.weights": tensors["mixture.weights"]}, 4)
+        samplers_of({"gmm.weights": tensors["gmm.weights"]}, 4)
     with pytest.raises(WeightsError, match="expected tensors"):
-        samplers_of(tensors | {"mixture.weights": np.array(1.0)}, 4)
-    for damaged in (tensors["mixture.means"] * np.nan, tensors["mixture.means"] * 1j):
+        samplers_of(tensors | {"gmm.weights": np.array(1.0)}, 4)
+    for damaged in (tensors["gmm.means"] * np.nan, tensors["gmm.means"] * 1j):
         with pytest.raises(WeightsError, match="finite numbers, float32"):
-            samplers_of(tensors | {"mixture.means": damaged}, 4)
+            samplers_of(tensors | {"gmm.means": damaged}, 4)
 
 
 def test_the_command_fits_keeps_and_says_so(few, tmp_path, fmae, idx, monkeypatch):
@@ -260,12 +260,12 @@ def test_the_command_fits_keeps_and_says_so(few, tmp_path, fmae, idx, monkeypatc
     assert json.loads(out)["default"] == "prior"
     assert not (folder / "samplers.safetensors").exists()
     assert fmae("samplers", source, "--data", idx, "--write")[0] == 0
-    assert fmae_zoo.load(source).samplers == ("prior", "mixture", "two-stage")
+    assert fmae_zoo.load(source).samplers == ("prior", "gmm", "two-stage")
     new = tmp_path / "new.png"
     code, out, _ = fmae("generate", source, "-n", 4, "-o", new, "--json")
     assert (code, json.loads(out)["sampler"]) == (0, "prior")
-    code, out, _ = fmae("generate", source, "-n", 4, "--sampler", "mixture", "-o", new, "--json")
-    assert (code, json.loads(out)["sampler"]) == (0, "mixture")
+    code, out, _ = fmae("generate", source, "-n", 4, "--sampler", "gmm", "-o", new, "--json")
+    assert (code, json.loads(out)["sampler"]) == (0, "gmm")
 
 
 # How near draws are to real images.
@@ -306,8 +306,8 @@ def test_the_figure_is_of_each_sampler_and_of_reconstructions(few, monkeypatch):
         generation, "features_of", lambda images: np.reshape(images, (len(images), -1))[:, ::100]
     )
     model = Autoencoder(tiny_spec(**GAUSSIAN), seed=1)
-    distances = fmae_zoo.fit_samplers(model, few, names=["mixture"])
-    assert distances.keys() == {"prior", "mixture"}
+    distances = fmae_zoo.fit_samplers(model, few, names=["gmm"])
+    assert distances.keys() == {"prior", "gmm"}
     assert model.sampler == min(distances, key=distances.get)
     figure = generation.generation(Subject(model, few))
     assert figure["sampler"] == model.sampler
@@ -329,7 +329,7 @@ def test_the_figure_does_not_apply_to_the_sample(few):
 def test_a_training_drops_what_was_fitted_to_the_codes_before_it(few):
     for train in ("fit", "train_on_batch"):
         model = fitted(few, **GAUSSIAN)
-        model.sampler = "mixture"
+        model.sampler = "gmm"
         model.compile("adam")
         getattr(model, train)(few.train_images[:8, ..., None] / np.float32(255))
         assert (model.samplers, model.sampler) == (("prior",), "prior")

@@ -13,12 +13,12 @@ import fmae_zoo
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.component import MAX_PARAMETERS
 from fmae_zoo.datasets import CLASS_NAMES
-from fmae_zoo.entry import record_files
 from fmae_zoo.errors import ArgumentError, FmaeError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
 from fmae_zoo.head import MAX_CLASSES, checked_labels
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
+from fmae_zoo.saving import record_files
 from fmae_zoo.weights import load_weights, read_tensors, save_tensors, tensors_of
 from tests.conftest import BACKENDS, TINY_CONV, run_python, tiny_spec
 

@@ -273,8 +273,8 @@ def test_a_variational_model_of_colour_sums_over_channels(photos):
     constant = 0.5 * 32 * 32 * 3 * np.log(2 * np.pi * 0.25)
     assert figures["reconstruction"] > constant
     assert model.generate(3).shape == (3, 32, 32, 3)
-    fmae_zoo.fit_samplers(model, photos, names=["mixture"])
-    assert model.generate(3, sampler="mixture").shape == (3, 32, 32, 3)
+    fmae_zoo.fit_samplers(model, photos, names=["gmm"])
+    assert model.generate(3, sampler="gmm").shape == (3, 32, 32, 3)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (5, 9, 3)], ids=str)

@@ -256,7 +256,7 @@ def checked(text):
 def test_the_page_is_well_formed_and_loads_nothing(few, tmp_path):
     model = Autoencoder(tiny_spec(summary="<script>alert(1)</script> & more", **GAUSSIAN), seed=1)
     fmae_zoo.fit_samplers(model, few)
-    model.sampler = "mixture"
+    model.sampler = "gmm"
     text, titles, left_out = shown(model, few, tmp_path / "vae")
     page = checked(text)
     assert page.all("h1") == ["tiny-ae"]
@@ -273,7 +273,7 @@ def test_the_page_is_well_formed_and_loads_nothing(few, tmp_path):
     ]
     assert not left_out
     captions = page.all("figcaption")
-    assert captions[:2] == ["Sampler: mixture, the default", "Sampler: prior, the latent's own"]
+    assert captions[:2] == ["Sampler: gmm, the default", "Sampler: prior, the latent's own"]
     assert "minus Sneaker, plus Ankle boot" in captions
     assert any("small sample" in each for each in page.all("p"))
     again = page_of(model, Entry.read(tmp_path / "vae"), few, 0)

@@ -3,9 +3,9 @@ from datetime import date
 import numpy as np
 import pytest
 
-from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import SpecError
 from fmae_zoo.registry import entries
+from fmae_zoo.saving import spec_toml
 from fmae_zoo.spec import ModelSpec
 from tests.conftest import TINY_CONV, spec_dict, tiny_spec
 

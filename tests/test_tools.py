@@ -6,8 +6,8 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.entry import spec_toml
 from fmae_zoo.errors import NoWeightsError
+from fmae_zoo.saving import spec_toml
 from tests.conftest import ROOT, tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")

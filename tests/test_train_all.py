@@ -9,7 +9,8 @@ import pytest
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.entry import Entry, spec_toml
+from fmae_zoo.entry import Entry
+from fmae_zoo.saving import spec_toml
 from fmae_zoo.training.many import jobs_of, train_all
 from tests.conftest import tiny_spec
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import fmae_zoo
-from fmae_zoo.entry import SAMPLERS_FILE, Entry, spec_toml
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, SpecError, TrainingError
 from fmae_zoo.evaluation.record import record_results, record_samplers
+from fmae_zoo.layout import SAMPLERS_FILE
 from fmae_zoo.registry import find_entry
-from fmae_zoo.training import checkpoint
-from fmae_zoo.training import run as training
+from fmae_zoo.saving import spec_toml
+from fmae_zoo.training import checkpoint, loop as training
 from fmae_zoo.weights import tensors_of
 from tests.conftest import ROOT, TINY_CONV, spec_dict, tiny_spec
 
@@ -224,14 +225,14 @@ def test_a_finished_run_resumes_to_itself_and_what_killed_writers_left_is_remove
     (tmp_path / ".checkpoint.safetensors.abcd1234").write_bytes(b"half")
     source, figures = f"local:{tmp_path}", {"reconstruction": {"mse": 0.5}}
     record_results(source, figures, replace(few, is_sample=False))
-    fmae_zoo.fit_samplers(done.model, few, names="mixture")
+    fmae_zoo.fit_samplers(done.model, few, names="gmm")
     record_samplers(source, done.model)
     files = sorted([*files, SAMPLERS_FILE])
     again = fmae_zoo.train(tiny_spec(), data=few, output=tmp_path, resume=True)
     assert_same_bits(weights(done.model), weights(again.model))
     assert sorted(path.name for path in tmp_path.iterdir()) == files
     assert Entry.read(tmp_path).manifest.results == figures
-    assert fmae_zoo.load(source).samplers == ("mixture",)
+    assert fmae_zoo.load(source).samplers == ("gmm",)
 
 
 def test_a_loss_that_is_not_finite_stops_names_the_step_and_keeps_the_checkpoint(

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST
-from fmae_zoo.entry import GOLDEN_FILE, TRAINING_FILES, Entry, golden_of, prepared, record_files
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError
+from fmae_zoo.layout import GOLDEN_FILE, TRAINING_FILES
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.registry import find_entry
+from fmae_zoo.saving import golden_of, prepared, record_files
 from fmae_zoo.weights import assign_tensors, halved, read_tensors, save_tensors, tensors_of
 
 

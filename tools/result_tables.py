@@ -87,7 +87,7 @@ SECTIONS = (
         "New images, decoded from codes that a sampler draws. The nearest to the test images are "
         "first. The columns after recall have the distance with each sampler that an entry has, "
         "and that of reconstructions, which is what its decoder can do at best.",
-        ("generation",),
+        ("generation", "fid"),
         (Column("generation.sampler", "default sampler"),),
     ),
     Section(

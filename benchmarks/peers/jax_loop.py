@@ -7,8 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax, nn
-from jax import numpy as jnp
+from jax import lax, nn, numpy as jnp
 
 from benchmarks.case import Case
 from benchmarks.entries import benchmark_spec

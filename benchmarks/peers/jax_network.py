@@ -3,8 +3,7 @@
 from typing import Any
 
 import jax
-from jax import lax, nn
-from jax import numpy as jnp
+from jax import lax, nn, numpy as jnp
 
 from benchmarks.peers.weights import EPSILON, MOMENTUM
 from fmae_zoo.spec import ModelSpec

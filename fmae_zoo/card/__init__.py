@@ -11,9 +11,10 @@ from fmae_zoo.card.body import body_of
 from fmae_zoo.card.classifier import classifier_body_of
 from fmae_zoo.card.document import BEGIN, END, Document
 from fmae_zoo.card.metadata import MODEL_INDEX, OTHER, disowned, eval_results_of, metadata_of
-from fmae_zoo.entry import CARD_FILE, Entry
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, SpecError
 from fmae_zoo.hub.address import check_repo
+from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import Manifest
 
 _MERGED = ("tags", "datasets")

@@ -11,7 +11,10 @@ from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, pla
 from fmae_zoo.card.metadata import data_name, is_of_fashion_mnist
 from fmae_zoo.card.results import environment_words, results_section
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
-from fmae_zoo.entry import (
+from fmae_zoo.evaluation.figure import CLASSIFICATION
+from fmae_zoo.hub.address import HUB_PREFIX
+from fmae_zoo.images import array_shape
+from fmae_zoo.layout import (
     CRITIC_FILE,
     CURVES_FILE,
     DECODER_FILE,
@@ -26,9 +29,6 @@ from fmae_zoo.entry import (
     TRAINING_FILES,
     TRAVERSALS_FILE,
 )
-from fmae_zoo.evaluation.figure import CLASSIFICATION
-from fmae_zoo.hub.address import HUB_PREFIX
-from fmae_zoo.images import array_shape
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
 from fmae_zoo.samplers import PRIOR
 from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec

@@ -23,9 +23,9 @@ from fmae_zoo.card.figures import figures_of
 from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, plain, table
 from fmae_zoo.card.metadata import data_name
 from fmae_zoo.card.results import results_section
-from fmae_zoo.entry import CLASSIFIER_FILE, GOLDEN_FILE, KERAS_FILES
 from fmae_zoo.head import HEAD_FILE, Head
 from fmae_zoo.hub.address import HUB_PREFIX
+from fmae_zoo.layout import CLASSIFIER_FILE, GOLDEN_FILE, KERAS_FILES
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 

@@ -13,6 +13,7 @@ from fmae_zoo.evaluation import (
     code_use,
     denoising,
     elbo,
+    fid,
     fine_tuned,
     frozen_head,
     generation,
@@ -42,6 +43,7 @@ FIGURES: dict[str, Figure] = {
         inpainting,
         code_use,
         generation,
+        fid,
     )
 }
 """Every figure by name, in the order in which they are measured and shown."""
@@ -73,9 +75,10 @@ def evaluate(
     Args:
         model: an autoencoder, as `load` returns it.
         figures: names from `FIGURES`; by default all but those that are measured `on_request`
-            alone (`nll`, which takes minutes for a dense decoder, and hours for a convolutional
-            one), and where the data has no labels all of these that need none. `frozen_head` and
-            `fine_tuned` train a classifier, which takes minutes.
+            alone (`nll`, which takes minutes for a dense decoder and hours for a convolutional
+            one, and `fid`, which needs the weights of an Inception network), and where the data
+            has no labels all of these that need none. `frozen_head` and `fine_tuned` train a
+            classifier, which takes minutes.
         data: what the model's spec names by default.
         seed: of the heads, and of the posterior samples.
         progress: called with the name of each figure before it is measured.

@@ -108,8 +108,8 @@ class Figure:
         protocols: how they are measured; a figure of several tables has one for each.
         needs_labels: whether data without labels do not have it.
         is_quick: whether it takes seconds and trains nothing, so that `verify` measures it again.
-        on_request: whether it is measured only where it is named: it takes minutes for the
-            smallest models, and hours for others.
+        on_request: whether it is measured only where it is named: it takes long, or needs what
+            not everybody has.
     """
 
     measure: Callable[["Subject"], dict[str, Any] | None]

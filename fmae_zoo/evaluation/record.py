@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.datasets import Dataset
-from fmae_zoo.entry import SAMPLERS_FILE, Entry, prepared, record_files
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DataError
+from fmae_zoo.layout import SAMPLERS_FILE
 from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
 from fmae_zoo.samplers import tensors_of
+from fmae_zoo.saving import prepared, record_files
 from fmae_zoo.weights import save_tensors
 
 if TYPE_CHECKING:

@@ -9,7 +9,12 @@ from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.entry import (
+from fmae_zoo.entry import Entry
+from fmae_zoo.errors import PushRefusedError
+from fmae_zoo.files import write_text
+from fmae_zoo.head import HEAD_FILE
+from fmae_zoo.layers import stock
+from fmae_zoo.layout import (
     CARD_FILE,
     DRAWS_FILE,
     GOLDEN_FILE,
@@ -22,16 +27,10 @@ from fmae_zoo.entry import (
     SAMPLERS_FILE,
     TRAINING_FILES,
     TRAVERSALS_FILE,
-    Entry,
-    record_files,
-    save,
 )
-from fmae_zoo.errors import PushRefusedError
-from fmae_zoo.files import write_text
-from fmae_zoo.head import HEAD_FILE
-from fmae_zoo.layers import stock
 from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
 from fmae_zoo.registry import find_entry
+from fmae_zoo.saving import record_files, save
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.training.checkpoint import BEST_FILE, CHECKPOINT_FILE
 from fmae_zoo.verification import check_entry

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from fmae_zoo.entry import CARD_FILE, Entry
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     DigestError,
     NotCachedError,
@@ -16,6 +16,7 @@ from fmae_zoo.errors import (
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.repo import Repo
+from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 

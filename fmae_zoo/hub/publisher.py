@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from fmae_zoo.card import card_of, check_card
-from fmae_zoo.entry import CARD_FILE, Entry, title_of
+from fmae_zoo.entry import Entry, title_of
 from fmae_zoo.errors import (
     FmaeError,
     HubConflictError,
@@ -27,6 +27,7 @@ from fmae_zoo.hub.address import DEFAULT_REVISION, HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RemoteFile, RepoState
 from fmae_zoo.hub.contents import REPO_FILES, pictures_in
 from fmae_zoo.hub.repo import Repo, git_blob_of
+from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
 

@@ -4,18 +4,14 @@ import shutil
 from pathlib import Path
 
 from fmae_zoo.arguments import check_folder
-from fmae_zoo.entry import (
-    CARD_FILE,
-    RECORDED_FILES,
-    Entry,
-    check_folder_for,
-    prepared,
-)
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, WeightsError
 from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
+from fmae_zoo.layout import CARD_FILE, RECORDED_FILES
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry
+from fmae_zoo.saving import check_folder_for, prepared
 from fmae_zoo.spec import SPEC_FILE
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Self
 
 from fmae_zoo.component import MAX_PARAMETERS
-from fmae_zoo.entry import CARD_FILE
 from fmae_zoo.errors import (
     CacheError,
     DigestError,
@@ -25,6 +24,7 @@ from fmae_zoo.files import regular, sha256_of, write_text
 from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RepoState
 from fmae_zoo.hub.options import HubOptions
+from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import FileRecord
 from fmae_zoo.spec import MAX_SPEC_BYTES, SPEC_FILE
 
@@ -195,9 +195,9 @@ class Repo:
 
     def _download(self, name: str, force: bool = False) -> None:
         path = self.folder / name
-        if force or path.is_symlink():
+        if force or (path.is_symlink() and not path.exists()):
             # The client leaves a file that is there, where the cache has no links, and one of its
-            # links that leads nowhere.
+            # links that leads nowhere. A link that leads somewhere, another thread has just made.
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:

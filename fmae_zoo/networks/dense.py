@@ -2,9 +2,9 @@
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fmae_zoo.component import LAYOUT, Shape, Width
 from fmae_zoo.networks.base import NetworkComponent
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class DenseNetwork(NetworkComponent):
     """All pixels through dense layers of `units`, and back through the same widths reversed.
 
-    Each hidden layer is dense, BatchNorm where `batch_norm` says so, and ReLU. The
-    features that the latent reads are the last hidden layer's.
+    Each hidden layer is dense, BatchNorm where `batch_norm` says so, and ReLU. Gated ones are
+    the product of a dense layer and the sigmoid of another (Dauphin et al. 2017, "Language
+    Modeling with Gated Convolutional Networks", arXiv 1612.08083). The features that the latent
+    reads are the last hidden layer's.
     """
 
     suits_xla: ClassVar[bool] = True
@@ -25,6 +27,13 @@ class DenseNetwork(NetworkComponent):
     type: Literal["dense"]
     units: tuple[Width, ...] = Field(min_length=1, max_length=16)
     batch_norm: bool = False
+    gated: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.batch_norm and self.gated:
+            raise ValueError("gated layers have no batch_norm")
+        return self
 
     def features_size(self, shape: Shape) -> int:
         """Return the number of values in the features of an image."""
@@ -32,8 +41,10 @@ class DenseNetwork(NetworkComponent):
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
         """Return the number of weights in all kernels, both of the latent's sides included."""
-        widths = (math.prod(shape), *self.units, latent_size)
-        return 2 * sum(one * other for one, other in pairwise(widths))
+        gates = 2 if self.gated else 1
+        inner = sum(one * other for one, other in pairwise(self.units))
+        outer = math.prod(shape) * self.units[0] + self.units[-1] * latent_size
+        return 2 * gates * inner + (1 + gates) * outer
 
     def encode(self, image: Any, seeds: "Seeds") -> Any:
         """Connect an image tensor `(n, height, width, channels)` to features `(n, units[-1])`."""
@@ -65,14 +76,20 @@ class DenseNetwork(NetworkComponent):
         from fmae_zoo.layers import family
 
         own = family()
-        x = own.Dense(
+        hidden = own.Dense(
             width,
-            activation=None if self.batch_norm else "relu",
+            activation=None if self.batch_norm or self.gated else "relu",
             use_bias=not self.batch_norm,
             kernel_initializer=seeds.he_normal(),
             name=f"{name}_dense",
         )(x)
+        if self.gated:
+            initial = seeds.glorot_uniform()
+            gate = own.Dense(
+                width, activation="sigmoid", kernel_initializer=initial, name=f"{name}_gate"
+            )(x)
+            return layers.Multiply(name=f"{name}_gated")([hidden, gate])
         if self.batch_norm:
-            x = own.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
-            x = layers.ReLU(name=f"{name}_relu")(x)
-        return x
+            hidden = own.BatchNormalization(momentum=0.9, name=f"{name}_bn")(hidden)
+            hidden = layers.ReLU(name=f"{name}_relu")(hidden)
+        return hidden

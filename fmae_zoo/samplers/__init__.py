@@ -25,7 +25,7 @@ SAMPLERS: dict[str, type[Sampler]] = {
 
 
 def tensors_of(samplers: Mapping[str, Sampler]) -> dict[str, np.ndarray]:
-    """Return the tensors of samplers by name, `mixture.means` for example."""
+    """Return the tensors of samplers by name, `gmm.means` for example."""
     return {
         f"{name}.{key}": tensor
         for name, sampler in samplers.items()

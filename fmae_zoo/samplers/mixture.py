@@ -38,7 +38,7 @@ class Mixture(Sampler):
         factors: Cholesky factors of the covariances `(k, size, size)`.
     """
 
-    name: ClassVar[str] = "mixture"
+    name: ClassVar[str] = "gmm"
 
     weights: np.ndarray
     means: np.ndarray

@@ -3,7 +3,9 @@
 Checkpoints hold their own SHA-256, so that one with a flipped bit is never resumed from.
 """
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -200,3 +202,12 @@ def _flat(content: Any, key: str = "") -> dict[str, Any]:
         for name, part in pairs
         for path, value in _flat(part, f"{key}.{name}" if key else name).items()
     }
+
+
+def history_csv(rows: list[dict[str, float]]) -> str:
+    """Return the history as CSV text, one line for each epoch."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["epoch"])
+    writer.writeheader()
+    writer.writerows({key: f"{value:.8g}" for key, value in row.items()} for row in rows)
+    return buffer.getvalue()

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from fmae_zoo.datasets import Dataset, load_named
-from fmae_zoo.entry import HISTORY_FILE, Entry
+from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError
+from fmae_zoo.layout import HISTORY_FILE
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry, short_name
 from fmae_zoo.spec import ModelSpec

@@ -22,8 +22,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 # They register their routes.
-from . import reading as reading
-from . import writing as writing
+from . import reading as reading, writing as writing
 from .faults import Answer, Fault
 from .routing import Call, dispatch
 from .store import Blob, Commit, Repo, Store, Token, check_path, put_file, wants_lfs

@@ -1,0 +1,95 @@
+"""`fmae classify`."""
+
+import click
+
+from fmae_zoo.cli.output import (
+    UserPath,
+    about,
+    data_for,
+    data_option,
+    emit_json,
+    emit_table,
+    json_option,
+    note,
+    note_sample,
+    seed_option,
+)
+
+_STAGES = {
+    "frozen": "training the head on the frozen encoder",
+    "fine_tuned": "training the encoder too",
+}
+
+
+@click.command("classify")
+@click.argument("name")
+@click.option("--fine-tune", is_flag=True, help="Then train the encoder too.")
+@click.option(
+    "--layer",
+    help="Layer of the encoder to read. [features where the encoder is convolutional, else latent]",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of the head. [as published]")
+@click.option("--tune-epochs", type=click.IntRange(min=1), help="Of both. [as published]")
+@seed_option
+@click.option(
+    "--output",
+    "-o",
+    type=UserPath(file_okay=False),
+    help="Folder for classifier, report, pictures.",
+)
+@data_option
+@json_option
+def classify_command(
+    name: str,
+    fine_tune: bool,
+    layer: str | None,
+    epochs: int | None,
+    tune_epochs: int | None,
+    seed: int,
+    output: str | None,
+    data_source: str | None,
+    as_json: bool,
+) -> None:
+    """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
+
+    It is trained as for the published figures, which `fmae info` gives. What --output saves is
+    loaded, verified and pushed as a model is, with its figures unless they are of the small
+    sample, or of another layer than the one that is read by default.
+
+    \b
+    Example: fmae classify conv-ae-bn --fine-tune -o runs/classifier
+             fmae push local:runs/classifier me/classifier
+    """
+    import fmae_zoo
+
+    data = data_for(data_source, name)
+    done = fmae_zoo.classify(
+        name,
+        fine_tune=fine_tune,
+        layer=layer,
+        epochs=epochs,
+        tune_epochs=tune_epochs,
+        seed=seed,
+        data=data,
+        output=output,
+        stage=lambda stage: note(_STAGES[stage]),
+        progress=_note_epoch,
+    )
+    if as_json:
+        emit_json({**about(name, data), "reports": done.reports})
+    else:
+        for stage, report in done.reports.items():
+            figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
+            names = data.class_names or range(data.num_classes)
+            rows = list(zip(names, report["precision"], report["recall"]))
+            emit_table(("class", "precision", "recall"), rows, title=f"{name}, {stage}: {figures}")
+    note_sample(data)
+    if output:
+        note(
+            f"Classifier, report and pictures are in {output}. Load it with: "
+            f"fmae_zoo.load('local:{output}')"
+        )
+
+
+def _note_epoch(epoch: int, logs: dict[str, float]) -> None:
+    note(f"epoch {epoch + 1}: " + "  ".join(f"{name} {value:.4f}" for name, value in logs.items()))

@@ -1,0 +1,82 @@
+"""`fmae evaluate`."""
+
+from typing import Any
+
+import click
+
+from fmae_zoo.cli.output import (
+    about,
+    data_for,
+    data_option,
+    emit_json,
+    emit_table,
+    flat_figures,
+    json_option,
+    note,
+    note_sample,
+    seed_option,
+)
+from fmae_zoo.evaluation import FIGURES
+from fmae_zoo.registry import find_entry
+
+_ON_REQUEST = ", ".join(name for name, figure in FIGURES.items() if figure.on_request)
+
+
+@click.command("evaluate")
+@click.argument("name")
+@click.option(
+    "--figure",
+    "figures",
+    type=click.Choice(tuple(FIGURES)),
+    multiple=True,
+    help=f"Only this figure; may be repeated. {_ON_REQUEST}: only if named.",
+)
+@seed_option
+@click.option("--write", is_flag=True, help="Write the figures into the entry's manifest.")
+@data_option
+@json_option
+def evaluate_command(
+    name: str,
+    figures: tuple[str, ...],
+    seed: int,
+    write: bool,
+    data_source: str | None,
+    as_json: bool,
+) -> None:
+    """Measure a pretrained model, or local:FOLDER, on the test set.
+
+    \b
+    Example: fmae evaluate conv-ae-bn --figure reconstruction --figure knn
+    """
+    import fmae_zoo
+
+    model = fmae_zoo.load(name, pretrained=True)
+    # It imports Keras, so only after load, which explains a backend that is missing.
+    from fmae_zoo.evaluation.record import check_data, record_results
+    from fmae_zoo.progress import ImagesProgress
+
+    data = data_for(data_source, name)
+    if write:
+        check_data(find_entry(name), data)
+
+    def keep(figure: str, result: dict[str, Any]) -> None:
+        if write:
+            record_results(name, {figure: result}, data, seed)
+
+    with ImagesProgress() as bar:
+        results = fmae_zoo.evaluate(
+            model,
+            figures or None,
+            data=data,
+            seed=seed,
+            progress=lambda figure: note(f"measuring {figure}"),
+            done=keep,
+            advance=bar,
+        )
+    if as_json:
+        emit_json({**about(name, data), "figures": results})
+    else:
+        emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
+    for figure in set(figures) - set(results):
+        note(f"{figure} does not apply to {name}.")
+    note_sample(data)

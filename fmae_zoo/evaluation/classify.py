@@ -1,0 +1,121 @@
+"""`classify`: a classifier on a pretrained encoder, trained as for the published figures."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fmae_zoo.arguments import check_folder, check_integer, check_seed
+from fmae_zoo.classifier import Classifier
+from fmae_zoo.datasets import Dataset, check_dataset, load_named
+from fmae_zoo.evaluation.head import (
+    features_layer,
+    head_plan,
+    results_of,
+    train_by,
+    tunable,
+    tuning_plan,
+)
+from fmae_zoo.evaluation.record import record_results
+from fmae_zoo.files import write_text
+from fmae_zoo.loading import load
+from fmae_zoo.plots import plot_confusion
+from fmae_zoo.saving import check_folder_for, save
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What `classify` returns.
+
+    Attributes:
+        classifier: the trained one, in float32.
+        reports: what `Classifier.report` says of the test images, of the stages `frozen` and,
+            where the encoder was trained too, `fine_tuned`.
+    """
+
+    classifier: Classifier
+    reports: dict[str, dict[str, Any]]
+
+
+def classify(
+    source: str | Path,
+    *,
+    fine_tune: bool = False,
+    layer: str | None = None,
+    epochs: int | None = None,
+    tune_epochs: int | None = None,
+    seed: int = 0,
+    data: Dataset | None = None,
+    output: str | Path | None = None,
+    stage: Callable[[str], None] = lambda name: None,
+    progress: Callable[[int, dict[str, float]], None] = lambda epoch, logs: None,
+) -> Classified:
+    """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
+
+    Args:
+        source: a model with weights, as `load` takes it.
+        fine_tune: then train the encoder too.
+        layer: of the encoder, that is read; by default `features` where they are a map, else the
+            latent.
+        epochs: of the head; as for the published figures by default.
+        tune_epochs: of head and encoder; as for the published figures by default.
+        seed: of the head's weights, and of the order of the images.
+        data: what the model was trained on by default.
+        output: a folder for the classifier, which `load` reads, with its report and a picture of
+            what it confuses. Its figures are recorded, unless they are of the small sample, or of
+            another layer than the one that is read by default.
+        stage: called with `frozen` or `fine_tuned` before each is trained.
+        progress: called after each epoch with its number from 0, and losses and accuracies.
+
+    Raises:
+        FmaeError: as `load`; an argument is of another type; the data have no labels; or the
+            folder holds something else.
+        OSError: the folder cannot be written.
+    """
+    check_seed(seed)
+    check_dataset(data)
+    for name, value in (("epochs", epochs), ("tune_epochs", tune_epochs)):
+        if value is not None:
+            check_integer(name, value, 1)
+    encoder = load(source, pretrained=True, part="encoder")
+    data = data or load_named(encoder.spec.data)
+    folder = check_folder("output", output) if output else None
+    if folder is not None:
+        check_folder_for(encoder.spec, folder, is_classifier=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    published = features_layer(encoder)
+    layer = layer or published
+    classes, test_labels = data.num_classes, data.labels[1]
+    head = Classifier(encoder, classes, layer=layer, seed=seed, labels=data.class_names)
+    rows = [keras.callbacks.LambdaCallback(on_epoch_end=progress)]
+    stage("frozen")
+    trained = train_by(head_plan(head).lasting(epochs), head, data, seed, rows)
+    reports = {"frozen": trained.classifier.report(data.test_images, test_labels)}
+    if fine_tune:
+        stage("fine_tuned")
+        both = tunable(trained.classifier, encoder.spec.recipe)
+        trained = train_by(tuning_plan(both).lasting(tune_epochs), both, data, seed, rows)
+        reports["fine_tuned"] = trained.classifier.report(data.test_images, test_labels)
+    if folder is not None:
+        save(
+            trained.classifier,
+            folder,
+            images=None if encoder.spec.takes_fashion_mnist else data.test_images,
+        )
+        if layer == published and not data.is_sample:
+            record_results(folder, results_of(trained, [*reports.values()][-1]), data, seed)
+        _write_reports(folder, str(source), reports, data.class_names)
+    return Classified(trained.classifier, reports)
+
+
+def _write_reports(
+    folder: Path, source: str, reports: dict[str, Any], names: Sequence[str] | None
+) -> None:
+    write_text(folder / "report.json", json.dumps(reports, indent=2) + "\n")
+    for name, report in reports.items():
+        stage = name.replace("_", "-")
+        title = f"{source}, {stage}: accuracy {report['accuracy']:.4f}"
+        plot_confusion(report["confusion"], folder / f"confusion-{stage}.png", title, names)

@@ -1,0 +1,121 @@
+"""The Frechet distance in the features of an Inception network, of a user who has its weights."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fmae_zoo._backend import keras_home
+from fmae_zoo.errors import NoWeightsError
+from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.generation import COUNT, frechet
+from fmae_zoo.evaluation.subject import Subject
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIDE = 299
+"""Height and width in pixels that the network takes."""
+
+_WEIGHTS = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+
+
+def fid(subject: Subject) -> dict[str, Any] | None:
+    """Return the FID of 10,000 draws, and of the reconstructions of the test images.
+
+    It is the distance of `generation` in the 2,048 pooled features of Inception v3 (Heusel et al.
+    2017, arXiv 1706.08500). None where there are fewer than 10,000 test images, where the model
+    has no sampler, or where its decoder makes no whole images.
+
+    Raises:
+        NoWeightsError: Keras' cache does not hold the weights of Inception v3.
+    """
+    model, images = subject.model, subject.data.test_images
+    if len(images) < COUNT or model.sampler is None or model.spec.objective.reads_mask:
+        return None
+    inception = load_inception()
+    real = features_of(inception, images)
+    decoded = model.decode(subject.test_codes, label=subject.test_labels)
+    drawn = model.generate(COUNT, seed=subject.seed)
+    return {
+        "fid": frechet(features_of(inception, drawn), real),
+        "fid_reconstructions": frechet(features_of(inception, decoded), real),
+        "sampler": model.sampler,
+        "latent_size": subject.latent_size,
+    }
+
+
+def weights_file() -> "Path":
+    """Return where Keras keeps the weights of Inception v3, once it has downloaded them."""
+    return keras_home() / "models" / _WEIGHTS
+
+
+def load_inception() -> Any:
+    """Return Inception v3 up to its pooled features, with the weights in Keras' cache.
+
+    Raises:
+        NoWeightsError: they are not there.
+    """
+    import keras
+
+    path = weights_file()
+    if not path.is_file():
+        raise NoWeightsError(
+            f"fid: no weights of Inception v3 at {path}. Keras downloads them, 84 MB: "
+            'python -c "import keras; keras.applications.InceptionV3(include_top=False)"'
+        )
+    shape = (SIDE, SIDE, 3)
+    return keras.applications.InceptionV3(
+        include_top=False, weights=str(path), input_shape=shape, pooling="avg"
+    )
+
+
+def features_of(inception: Any, images: np.ndarray, chunk: int = 100) -> np.ndarray:
+    """Return the network's features of images, grey or coloured: float64 `(n, 2048)`.
+
+    Args:
+        inception: as `load_inception` returns it.
+        images: `(n, height, width, channels)`, uint8 or in [0, 1].
+        chunk: images at a time.
+    """
+    from keras import ops
+
+    from fmae_zoo.images import as_images
+
+    found = []
+    for start in range(0, len(images), chunk):
+        some = images[start : start + chunk]
+        shape = (*some.shape[1:3], some.shape[3] if some.ndim == 4 else 1)
+        unit = ops.convert_to_tensor(as_images(some, shape))
+        large = ops.image.resize(
+            unit, inception.input_shape[1:3], "bilinear", data_format="channels_last"
+        )
+        coloured = ops.broadcast_to(large, (*large.shape[:3], 3))
+        outputs = inception(2.0 * coloured - 1.0, training=False)
+        found.append(ops.convert_to_numpy(outputs))
+    return np.concatenate(found).astype(np.float64)
+
+
+FIGURE = Figure(
+    fid,
+    (
+        Protocol(
+            ("fid",),
+            "10,000 images from the default sampler, in the features of Inception v3",
+            "Frechet distance to the 10,000 test images in the 2,048 pooled features of Inception "
+            "v3 with Keras' ImageNet weights, images enlarged to 299 x 299 pixels; other weights "
+            "give other numbers. Reconstructions of the test images beside it, measured in the "
+            "same way",
+            GENERATION,
+            (Measure("fid", "FID", "{:.2f}", less_is_better=True),),
+            (
+                Measure(
+                    "fid_reconstructions",
+                    "FID of reconstructions of the test images",
+                    "{:.2f}",
+                    less_is_better=True,
+                ),
+            ),
+        ),
+    ),
+    on_request=True,
+)

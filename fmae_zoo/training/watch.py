@@ -1,0 +1,52 @@
+"""What looks on while an epoch is trained."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+CHECK_EVERY = 50
+"""Steps between looks at the loss: each look waits for the device."""
+
+
+class Watch(keras.callbacks.Callback):
+    """Reports progress, and stops the epoch soon after the loss stops being finite."""
+
+    async_safe = True
+
+    def __init__(
+        self,
+        model: Any,
+        check_interrupt: Callable[[], None],
+        reporter: Any,
+        epoch: int,
+        epochs: int,
+    ) -> None:
+        super().__init__()
+        self.check_interrupt = check_interrupt
+        self.trained, self.reporter = model, reporter
+        self.epoch, self.epochs = epoch, epochs
+        self.next_check = 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Let an interrupt through that came meanwhile."""
+        # Keras calls this one in the main thread; `on_train_batch_end`, where it can, in others.
+        self.check_interrupt()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Look at the loss now and then, and report it."""
+        if batch < self.next_check:
+            return
+        self.next_check = batch + CHECK_EVERY
+        loss = float(keras.ops.convert_to_numpy((logs or {}).get("loss", 0.0)))
+        if not math.isfinite(loss):
+            self.trained.stop_training = True
+        if self.reporter is not None:
+            self.reporter(self.epoch, self.epochs, batch, self.params["steps"], loss)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Report the loss of the epoch."""
+        if self.reporter is not None:
+            steps = self.params["steps"]
+            self.reporter(self.epoch, self.epochs, steps, steps, float((logs or {})["loss"]))
