@@ -179,3 +179,9 @@ def test_the_whole_plane_decodes_to_clothes():
     images = loaded("dense-vae-2").decode(plane.astype("float32"))
     assert images.reshape(400, -1).max(axis=1).min() > 0.3
     assert len(np.unique(classes_of(images))) >= 8
+
+
+def test_the_registry_stays_small():
+    """Every file of it is in each wheel."""
+    files = [path for path in registry.BUNDLED.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 60 * 2**20
