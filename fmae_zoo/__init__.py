@@ -13,7 +13,7 @@ from fmae_zoo._registering import register_classes, register_with_keras
 
 __version__ = "0.1.0"
 
-_lazy, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_lazy, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 _NEED_KERAS = {
     "Autoencoder",
@@ -38,3 +38,7 @@ def __getattr__(name: str) -> Any:
         import_module("keras")
         register_classes()
     return _lazy(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

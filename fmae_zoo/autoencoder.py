@@ -27,6 +27,7 @@ from fmae_zoo.training.batch import MeanLoss, batch_of, beside_weights, named
 from fmae_zoo.training.classification import class_numbers
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
+from fmae_zoo.types import Batches, Callbacks, Logs, Tensor, Variable
 from fmae_zoo.weights import named_in, named_variables
 
 _one_at_a_time = threading.RLock()
@@ -103,7 +104,7 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
         """Height, width and channels of an image."""
         return self.spec.shape
 
-    def _counter(self, name: str, start: int) -> Any:
+    def _counter(self, name: str, start: int) -> Variable:
         return keras.Variable(start, dtype="int32", trainable=False, name=name)
 
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -200,9 +201,9 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
         x: Any = None,
         y: Any = None,
         y_pred: Any = None,
-        sample_weight: Any = None,
+        sample_weight: Tensor = None,
         training: bool = True,
-    ) -> Any:
+    ) -> Tensor:
         """Return the weighted sum of the objective's terms, and track each of them.
 
         The target is `y` where one is given (the whole image of a masked one), else `x`. A
@@ -259,12 +260,12 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
 
     def fit(
         self,
-        x: Any = None,
+        x: Batches = None,
         y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         **options: Any,
     ) -> Any:
         """Train as `keras.Model.fit` does, by the calls that suit the backend.
@@ -309,7 +310,7 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
                 **options,
             )
 
-    def _held_out(self, validation_data: Any, checks: ExitStack) -> Any:
+    def _held_out(self, validation_data: Batches, checks: ExitStack) -> Batches:
         """Return what is validated on, checked, or a source whose batches are checked."""
         if validation_data is None:
             return None
@@ -322,12 +323,12 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
 
     def evaluate(
         self,
-        x: Any = None,
+        x: Batches = None,
         y: Any = None,
         batch_size: int | None = None,
         verbose: Any = "auto",
         **options: Any,
-    ) -> Any:
+    ) -> Logs:
         """Return what `keras.Model.evaluate` does, by the calls that suit the backend.
 
         Raises:
@@ -338,7 +339,7 @@ class Autoencoder(Generating, Looking, Pretrained, Trainable, keras.Model):
         with checked(self.check_data, x, y) as source:
             return super().evaluate(source, y, batch_size=size, verbose=verbose, **options)
 
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    def train_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
         """Train on one batch as `keras.Model.train_on_batch` does.
 
         Raises:

@@ -33,6 +33,7 @@ from fmae_zoo.training.classification import (
 from fmae_zoo.training.epochs import Epochs
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
+from fmae_zoo.types import Batches, Callbacks, Layer, Logs, Model, Tensor
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -159,7 +160,7 @@ class Classifier(Pretrained, Trainable, keras.Model):
         """Whether the encoder has layers whose output is a map."""
         return any(len(layer.output.shape) == 4 for layer in self.encoder.layers[1:])
 
-    def call(self, images: Any, training: bool = False) -> Any:
+    def call(self, images: Tensor, training: bool = False) -> Tensor:
         """Return class probabilities `(n, num_classes)`."""
         if not self.reads_codes or tuple(images.shape[1:]) != self.encoder.output_shape[1:]:
             images = self.encoder(in_unit_range(images), training=training)
@@ -194,12 +195,12 @@ class Classifier(Pretrained, Trainable, keras.Model):
 
     def fit(
         self,
-        x: Any = None,
+        x: Batches = None,
         y: Any = None,
         batch_size: int | None = None,
         epochs: int = 20,
         verbose: Any = 0,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -362,7 +363,7 @@ class Classifier(Pretrained, Trainable, keras.Model):
         given = weights_of_images(len(images), sample_weight)
         return images, targets, given * weights_of_classes(numbers, self.num_classes, class_weight)
 
-    def _held_out(self, validation_data: Any, checks: ExitStack) -> Any:
+    def _held_out(self, validation_data: Batches, checks: ExitStack) -> Batches:
         """Return what is validated on: checked arrays, or a source whose batches are checked."""
         if validation_data is None:
             return None
@@ -409,7 +410,7 @@ class Classifier(Pretrained, Trainable, keras.Model):
         """
         return predicted(self.head, self.codes(images, batch_size), batch_size)
 
-    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def evaluate(self, x: Batches = None, y: Any = None, **options: Any) -> Logs:
         """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
 
         With the smoothing of its labels, where `fit` was given one; or the loss and the metrics
@@ -433,12 +434,12 @@ class Classifier(Pretrained, Trainable, keras.Model):
             options |= {"sample_weight": weights[0]} if weights else {}
             return super().evaluate(x, y, **options)
 
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    def train_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
         """Train on one batch of images as `keras.Model.train_on_batch` does."""
         with self._reading(codes=False):
             return super().train_on_batch(x, y, *args, **options)
 
-    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    def test_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
         """Evaluate one batch of images as `keras.Model.test_on_batch` does."""
         with self._reading(codes=False):
             return super().test_on_batch(x, y, *args, **options)
@@ -481,7 +482,7 @@ class Classifier(Pretrained, Trainable, keras.Model):
         """Return a copy that computes in float32."""
         return self._copied(trainable=self.encoder.trainable, precision="float32")
 
-    def as_functional(self) -> Any:
+    def as_functional(self) -> Model:
         """Return encoder and head as one Functional model; `stock` of it plain Keras knows.
 
         It shares the weights, and takes float images `(n, height, width, channels)` in [0, 1] only.
@@ -519,7 +520,7 @@ class Classifier(Pretrained, Trainable, keras.Model):
         return cls(encoder, **arguments)
 
 
-def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
+def _copy(encoder: Model, layer: str | None, precision: str) -> Model:
     spec = getattr(encoder, "spec", None)
     output = encoder.output
     if layer is not None:
@@ -531,7 +532,7 @@ def _copy(encoder: Any, layer: str | None, precision: str) -> Any:
         output = encoder.get_layer(layer).output
     encoder = keras.Model(encoder.input, output, name="encoder")
 
-    def with_precision(original: Any) -> Any:
+    def with_precision(original: Layer) -> Layer:
         own = {"dtype": precision} if isinstance(original, keras.layers.Layer) else {}
         return type(original).from_config({**original.get_config(), **own})
 

@@ -10,9 +10,10 @@ from keras import ops, tree
 
 from fmae_zoo import layers
 from fmae_zoo.training.state import value_of
+from fmae_zoo.types import Layer, Tensor
 
 
-def _normed(layer: Any, inputs: Any, scale: Any, offset: Any) -> Any:
+def _normed(layer: Layer, inputs: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
     return inputs * scale + offset
 
 
@@ -72,7 +73,7 @@ class Step:
         offset = offset + value_of(self.norm.beta) if self.norm.center else offset
         return [own[0] * scale, offset]
 
-    def __call__(self, weights: list[Any], *inputs: Any) -> Any:
+    def __call__(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
         """Return the output for tensors."""
         first, *others = [ops.cast(each, self.layer.compute_dtype) for each in inputs]
         if type(self.layer) in WEIGHTLESS:

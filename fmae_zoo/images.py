@@ -10,6 +10,7 @@ import numpy as np
 
 from fmae_zoo.component import Shape
 from fmae_zoo.errors import DataError, ImagesError
+from fmae_zoo.types import Tensor
 
 PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm"}
 ARRAY_SUFFIXES = {".npy", ".npz"}
@@ -127,7 +128,7 @@ def _check_range(array: np.ndarray) -> None:
             )
 
 
-def in_unit_range(images: Any) -> Any:
+def in_unit_range(images: Tensor) -> Tensor:
     """Return images in [0, 1], a tensor of the backend where they are uint8 in 0..255."""
     from keras import backend, ops
 

@@ -15,6 +15,7 @@ from fmae_zoo.folding import Step, steps_of
 from fmae_zoo.internals import xla_options
 from fmae_zoo.memory import keep_freed_memory
 from fmae_zoo.training.state import restored
+from fmae_zoo.types import Model, Tensor
 
 CHUNK = 128
 """Images in one call of a convolutional network on a CPU, whose cache holds no more maps."""
@@ -63,11 +64,11 @@ def predicted(
     return np.concatenate([*found[:-1], ops.convert_to_numpy(found[-1])])[: len(inputs)]
 
 
-def _call_of(model: Any, steps: list[Step], activation: str, is_compiled: bool) -> Any:
+def _call_of(model: Model, steps: list[Step], activation: str, is_compiled: bool) -> Any:
     """Return the function of weights and images that takes the steps, and activates."""
     image, made_from = id(model.inputs[0]), (steps, activation, is_compiled)
 
-    def output_of(weights: Any, inputs: Any) -> Any:
+    def output_of(weights: Any, inputs: Tensor) -> Tensor:
         values = {image: inputs}
         for step, own in zip(steps, weights):
             values[step.output] = step(own, *(values[each] for each in step.inputs))

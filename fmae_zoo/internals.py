@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from fmae_zoo._backend import is_on_cpu
+from fmae_zoo.types import Tensor
 
 
 @functools.cache
@@ -49,12 +50,12 @@ class ConvMuon(keras.optimizers.Muon):
         own = getattr(super(), "_should_use_adamw", None)
         return bool(own(variable)) if own is not None else len(variable.shape) < 2
 
-    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
+    def zeropower_via_newtonschulz5(self, x: Tensor, steps: int) -> Tensor:
         """Return the update's orthogonal part, of the update's shape."""
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
 
-    def lr_adjust(self, x: Any) -> Any:
+    def lr_adjust(self, x: Tensor) -> Tensor:
         """Return the update scaled by its size as a matrix, as Liu et al. 2025 do."""
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         return ops.reshape(super().lr_adjust(matrix), x.shape)

@@ -17,6 +17,7 @@ from fmae_zoo.files import atomic_write
 from fmae_zoo.images import shape_of
 
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
+DPI = 130
 MARGIN = 2
 """White pixels around each image of a grid."""
 
@@ -300,14 +301,14 @@ def _marker(rows: Sequence[Any]) -> str:
 
 
 def _save(figure: Any, path: str | Path, colours: int | None = None) -> Path:
-    """Write a PNG; of few colours it is a quarter as large, and nobody sees it."""
+    """Write a PNG; of a plot's few colours, where their number is given, it is far smaller."""
     path = check_file("path", path, any_bytes=True)
     drawn = BytesIO()
-    figure.savefig(drawn, dpi=130, format="png")
+    figure.savefig(drawn, dpi=DPI, format="png", transparent=False)
     if colours is not None:
         image = Image.open(drawn).convert("RGB").quantize(colours)
         drawn = BytesIO()
-        image.save(drawn, "PNG", optimize=True)
+        image.save(drawn, "PNG", optimize=True, dpi=(DPI, DPI))
     with atomic_write(path) as file:
         file.write(drawn.getvalue())
     return path

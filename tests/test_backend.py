@@ -85,3 +85,13 @@ def test_import_is_quick_and_light():
     runs = [(seconds("pass"), seconds("import fmae_zoo")) for _ in range(7)]
     empty, ours = (min(column) for column in zip(*runs))
     assert ours - empty < 0.1
+
+
+def test_the_public_names_are_those_of_the_stub_and_each_is_there():
+    import fmae_zoo
+
+    assert {"load", "Autoencoder", "HubError"} <= {*fmae_zoo.__all__} <= {*dir(fmae_zoo)}
+    assert "__version__" in dir(fmae_zoo)
+    for name in fmae_zoo.__all__:
+        assert getattr(fmae_zoo, name).__name__ == name
+    assert not hasattr(fmae_zoo, "nothing")

@@ -29,6 +29,8 @@ def test_the_variant_that_is_shown_is_found_and_trained(idx, tmp_path):
     project = tmp_path / "project"
     shutil.copytree(ROOT / "fmae_zoo", project / "fmae_zoo")
     (project / "registry").mkdir()
+    (project / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "test_nothing_lost.py", project / "tests")
     subprocess.run(["git", "apply", "-"], input=diff, text=True, cwd=project, check=True)
     done = run_python(USE, str(project), str(idx))
     assert done.returncode == 0, done.stderr

@@ -71,3 +71,28 @@ def test_without_the_weights_it_says_how_to_get_them(monkeypatch, few, tmp_path)
     with pytest.raises(NoWeightsError, match="InceptionV3") as refused:
         fmae_zoo.evaluate(model, "fid", data=few)
     assert str(tmp_path / "models") in str(refused.value)
+
+
+def test_the_network_is_as_its_weights_are_whatever_the_user_has_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    fid.weights_file().parent.mkdir()
+    fid.weights_file().touch()
+    seen = {}
+
+    def made(**options):
+        layout, policy = keras.config.image_data_format(), keras.config.dtype_policy().name
+        seen.update(options, layout=layout, policy=policy)
+
+    monkeypatch.setattr(keras.applications, "InceptionV3", made)
+    before = keras.config.image_data_format(), keras.config.dtype_policy()
+    keras.config.set_image_data_format("channels_first")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        fid.load_inception()
+        after = keras.config.image_data_format(), keras.config.dtype_policy().name
+    finally:
+        keras.config.set_image_data_format(before[0])
+        keras.config.set_dtype_policy(before[1])
+    assert (seen["layout"], seen["policy"]) == ("channels_last", "float32")
+    assert after == ("channels_first", "mixed_bfloat16")
+    assert (seen["weights"], seen["pooling"]) == (str(fid.weights_file()), "avg")

@@ -30,7 +30,10 @@ from fmae_zoo.errors import (
     WeightsError,
 )
 from fmae_zoo.hub.address import HubAddress
+from fmae_zoo.hub.options import HubOptions
+from fmae_zoo.hub.repo import Repo
 from fmae_zoo.manifest import HubRecord, Manifest
+from fmae_zoo.spec import SPEC_FILE
 from tests.conftest import ROOT, run_python, tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -519,3 +522,21 @@ def test_threads_load_at_once(hub, commit, images):
         models = list(pool.map(lambda _: fmae_zoo.load("hf://me/tiny@v1"), range(4)))
     for model in models:
         np.testing.assert_array_equal(model.encode(images), expected)
+
+
+def test_a_file_that_came_meanwhile_is_not_taken_away(hub, commit, monkeypatch):
+    """Another thread may fetch a file between the look for it and its download."""
+    fmae_zoo.load("hf://me/tiny@v1")
+    repo = Repo.open(HubAddress("me/tiny", commit), HubOptions())
+    path = repo.folder / SPEC_FILE
+    before = path.lstat().st_ino
+    looks = []
+
+    def not_at_first(repo, file):
+        looks.append(file)
+        return len(looks) > 1 and file.is_file()
+
+    monkeypatch.setattr(Repo, "_has", not_at_first)
+    assert repo.file(SPEC_FILE) == path
+    assert looks
+    assert path.lstat().st_ino == before

@@ -73,3 +73,20 @@ def test_what_is_not_there_is_said_as_load_says_it(hub, tmp_path):
         Autoencoder.from_pretrained("dense-vea")
     with pytest.raises(UnknownModelError):
         Autoencoder.from_pretrained(tmp_path / "nothing")
+    for source in ("./nothing", "~/nothing", "/nothing"):
+        with pytest.raises(UnknownModelError, match="folder"):
+            Autoencoder.from_pretrained(source)
+    with pytest.raises(TypeError, match="part"):
+        Autoencoder.from_pretrained("dense-vae", part="encoder")
+
+
+def test_a_folder_that_holds_no_model_hides_no_name(tmp_path, monkeypatch):
+    (tmp_path / "dense-vae").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Autoencoder.from_pretrained("dense-vae").spec.name == "dense-vae"
+
+
+def test_a_classifier_goes_to_the_hub_and_back(classifier, images, hub):
+    classifier.push_to_hub("me/classifier", token=TOKEN, tag="v1")
+    same = Classifier.from_pretrained("me/classifier", revision="v1")
+    np.testing.assert_array_equal(same.predict(images), classifier.predict(images))

@@ -114,7 +114,11 @@ def test_a_class_of_one_image_is_drawn_like_all():
 def test_samplers_that_are_written_take_the_figure_of_the_old_ones_away(few, tmp_path):
     folder = fmae_zoo.save(fitted(few), tmp_path / "saved")
     measured = replace(few, is_sample=False)
-    record_results(f"local:{folder}", {"generation": {"frechet": 1.0}, "knn": {}}, measured)
+    record_results(
+        f"local:{folder}",
+        {"generation": {"frechet": 1.0}, "fid": {"fid": 1.0}, "knn": {}},
+        measured,
+    )
     record_samplers(f"local:{folder}", fitted(few, **GAUSSIAN))
     assert set(Entry.read(folder).manifest.results) == {"knn"}
 

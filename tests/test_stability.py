@@ -126,6 +126,8 @@ def test_steps_on_one_hard_image_and_on_hard_codes_are_finite(name, request):
     for images in hard(1):
         assert_finite(model, take_a_step(model, images))
     assert_finite(model, take_a_step(model, pictures(1), "test_on_batch"))
+    if model.spec.objective.of_batches:  # Images that are all the same.
+        assert_finite(model, take_a_step(model, np.zeros((4, 28, 28, 1), "float32")))
     widen(model)
     assert_finite(model, take_a_step(model, pictures(1)))
 
@@ -145,6 +147,8 @@ def test_a_step_on_colour_images_in_mixed_precision_moves_all_that_is_to_learn(n
     model.compile(keras.optimizers.SGD(1e-6))
     for images in hard(4, shape):
         assert_finite(model, take_a_step(model, images))
+    for method in ("train_on_batch", "test_on_batch"):
+        assert_finite(model, take_a_step(model, pictures(1, shape), method))
     widen(model)
     assert_finite(model, take_a_step(model, pictures(4, shape)))
 

@@ -1,3 +1,4 @@
+import copy
 import csv
 import json
 import os
@@ -479,3 +480,23 @@ def test_a_checkpoint_that_was_altered_or_makes_no_sense_is_not_resumed(few, tmp
     ):
         checkpoint._write(tensors, path, json.dumps({**progress, **change}))
         refused("not a whole checkpoint")
+
+
+def test_a_run_of_before_a_key_was_there_is_resumed(few, tmp_path, monkeypatch):
+    """A key that came into specs later has its default in a checkpoint that lacks it."""
+    spec = tiny_spec()
+    kept = training.write_checkpoint
+
+    def of_before(folder, model, progress):
+        old = copy.deepcopy(progress.fingerprint)
+        del old["spec"]["network"]["gated"]
+        kept(folder, model, replace(progress, fingerprint=old))
+        if progress.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "write_checkpoint", of_before)
+    with pytest.raises(KeyboardInterrupt):
+        fmae_zoo.train(spec, data=few, output=tmp_path, epochs=2)
+    monkeypatch.setattr(training, "write_checkpoint", kept)
+    history = fmae_zoo.train(spec, data=few, output=tmp_path, epochs=2, resume=True)
+    assert len(history.rows) == 2

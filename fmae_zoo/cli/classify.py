@@ -1,5 +1,7 @@
 """`fmae classify`."""
 
+from typing import Any
+
 import click
 
 from fmae_zoo.cli.output import (
@@ -61,9 +63,27 @@ def classify_command(
              fmae push local:runs/classifier me/classifier
     """
     import fmae_zoo
+    from fmae_zoo._backend import require_backend
+    from fmae_zoo.registry import find_entry
 
+    # What is missing is said before data are fetched.
+    require_backend()
+    _ = find_entry(name).manifest
     data = data_for(data_source, name)
-    done = fmae_zoo.classify(
+    stages = ["frozen", "fine_tuned"] if fine_tune else ["frozen"]
+    reports: dict[str, Any] = {}
+
+    def show(stage: str, report: dict[str, Any]) -> None:
+        reports[stage] = report
+        if not as_json:
+            figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
+            names = data.class_names or range(data.num_classes)
+            rows = list(zip(names, report["precision"], report["recall"]))
+            emit_table(("class", "precision", "recall"), rows, title=f"{name}, {stage}: {figures}")
+        elif stage == stages[-1]:
+            emit_json({**about(name, data), "reports": reports})
+
+    fmae_zoo.classify(
         name,
         fine_tune=fine_tune,
         layer=layer,
@@ -74,17 +94,10 @@ def classify_command(
         output=output,
         stage=lambda stage: note(_STAGES[stage]),
         progress=_note_epoch,
+        done=show,
     )
-    if as_json:
-        emit_json({**about(name, data), "reports": done.reports})
-    else:
-        for stage, report in done.reports.items():
-            figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
-            names = data.class_names or range(data.num_classes)
-            rows = list(zip(names, report["precision"], report["recall"]))
-            emit_table(("class", "precision", "recall"), rows, title=f"{name}, {stage}: {figures}")
     note_sample(data)
-    if output:
+    if output is not None:
         note(
             f"Classifier, report and pictures are in {output}. Load it with: "
             f"fmae_zoo.load('local:{output}')"

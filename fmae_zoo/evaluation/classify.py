@@ -1,7 +1,7 @@
 """`classify`: a classifier on a pretrained encoder, trained as for the published figures."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,40 @@ class Classified:
         classifier: the trained one, in float32.
         reports: what `Classifier.report` says of the test images, of the stages `frozen` and,
             where the encoder was trained too, `fine_tuned`.
+        title: of the pictures of what is confused: what the encoder was loaded from.
+        data: that it was trained and tested on.
+        figures: of the last stage, as `evaluate` has them; empty where they are of another layer
+            than the one that is read by default.
+        seed: of the training.
     """
 
     classifier: Classifier
     reports: dict[str, dict[str, Any]]
+    title: str
+    data: Dataset
+    figures: dict[str, Any]
+    seed: int
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the classifier, its report and pictures of what it confuses; return the folder.
+
+        `load` reads it. Its figures are recorded, unless they are of the small sample.
+
+        Raises:
+            FmaeError: the folder holds something else.
+            OSError: it cannot be written.
+        """
+        spec = self.classifier.spec
+        own = None if spec and spec.takes_fashion_mnist else self.data.test_images
+        folder = save(self.classifier, folder, images=own)
+        if self.figures and not self.data.is_sample:
+            record_results(folder, self.figures, self.data, self.seed)
+        write_text(folder / "report.json", json.dumps(self.reports, indent=2) + "\n")
+        for name, report in self.reports.items():
+            stage, names = name.replace("_", "-"), self.data.class_names
+            title = f"{self.title}, {stage}: accuracy {report['accuracy']:.4f}"
+            plot_confusion(report["confusion"], folder / f"confusion-{stage}.png", title, names)
+        return folder
 
 
 def classify(
@@ -52,6 +82,7 @@ def classify(
     output: str | Path | None = None,
     stage: Callable[[str], None] = lambda name: None,
     progress: Callable[[int, dict[str, float]], None] = lambda epoch, logs: None,
+    done: Callable[[str, dict[str, Any]], None] = lambda name, report: None,
 ) -> Classified:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
@@ -64,11 +95,10 @@ def classify(
         tune_epochs: of head and encoder; as for the published figures by default.
         seed: of the head's weights, and of the order of the images.
         data: what the model was trained on by default.
-        output: a folder for the classifier, which `load` reads, with its report and a picture of
-            what it confuses. Its figures are recorded, unless they are of the small sample, or of
-            another layer than the one that is read by default.
+        output: a folder that the result is saved in. It is looked at before the training.
         stage: called with `frozen` or `fine_tuned` before each is trained.
         progress: called after each epoch with its number from 0, and losses and accuracies.
+        done: called with each stage and its report, before anything is written.
 
     Raises:
         FmaeError: as `load`; an argument is of another type; the data have no labels; or the
@@ -76,13 +106,15 @@ def classify(
         OSError: the folder cannot be written.
     """
     check_seed(seed)
+    seed = int(seed)
     check_dataset(data)
     for name, value in (("epochs", epochs), ("tune_epochs", tune_epochs)):
         if value is not None:
             check_integer(name, value, 1)
+    epochs, tune_epochs = (value and int(value) for value in (epochs, tune_epochs))
     encoder = load(source, pretrained=True, part="encoder")
     data = data or load_named(encoder.spec.data)
-    folder = check_folder("output", output) if output else None
+    folder = None if output is None else check_folder("output", output)
     if folder is not None:
         check_folder_for(encoder.spec, folder, is_classifier=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,28 +126,15 @@ def classify(
     stage("frozen")
     trained = train_by(head_plan(head).lasting(epochs), head, data, seed, rows)
     reports = {"frozen": trained.classifier.report(data.test_images, test_labels)}
+    done("frozen", reports["frozen"])
     if fine_tune:
         stage("fine_tuned")
         both = tunable(trained.classifier, encoder.spec.recipe)
         trained = train_by(tuning_plan(both).lasting(tune_epochs), both, data, seed, rows)
         reports["fine_tuned"] = trained.classifier.report(data.test_images, test_labels)
+        done("fine_tuned", reports["fine_tuned"])
+    figures = results_of(trained, [*reports.values()][-1]) if layer == published else {}
+    result = Classified(trained.classifier, reports, str(source), data, figures, seed)
     if folder is not None:
-        save(
-            trained.classifier,
-            folder,
-            images=None if encoder.spec.takes_fashion_mnist else data.test_images,
-        )
-        if layer == published and not data.is_sample:
-            record_results(folder, results_of(trained, [*reports.values()][-1]), data, seed)
-        _write_reports(folder, str(source), reports, data.class_names)
-    return Classified(trained.classifier, reports)
-
-
-def _write_reports(
-    folder: Path, source: str, reports: dict[str, Any], names: Sequence[str] | None
-) -> None:
-    write_text(folder / "report.json", json.dumps(reports, indent=2) + "\n")
-    for name, report in reports.items():
-        stage = name.replace("_", "-")
-        title = f"{source}, {stage}: accuracy {report['accuracy']:.4f}"
-        plot_confusion(report["confusion"], folder / f"confusion-{stage}.png", title, names)
+        result.save(folder)
+    return result

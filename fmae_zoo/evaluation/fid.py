@@ -1,14 +1,18 @@
 """The Frechet distance in the features of an Inception network, of a user who has its weights."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fmae_zoo._backend import keras_home
+from fmae_zoo.component import LAYOUT
 from fmae_zoo.errors import NoWeightsError
 from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.generation import COUNT, frechet
 from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.types import Model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,13 +53,13 @@ def weights_file() -> "Path":
     return keras_home() / "models" / _WEIGHTS
 
 
-def load_inception() -> Any:
+def load_inception() -> Model:
     """Return Inception v3 up to its pooled features, with the weights in Keras' cache.
 
     Raises:
         NoWeightsError: they are not there.
     """
-    import keras
+    from keras.applications import InceptionV3
 
     path = weights_file()
     if not path.is_file():
@@ -64,12 +68,26 @@ def load_inception() -> Any:
             'python -c "import keras; keras.applications.InceptionV3(include_top=False)"'
         )
     shape = (SIDE, SIDE, 3)
-    return keras.applications.InceptionV3(
-        include_top=False, weights=str(path), input_shape=shape, pooling="avg"
-    )
+    with _as_its_weights_are():
+        return InceptionV3(include_top=False, weights=str(path), input_shape=shape, pooling="avg")
 
 
-def features_of(inception: Any, images: np.ndarray, chunk: int = 100) -> np.ndarray:
+@contextmanager
+def _as_its_weights_are() -> Iterator[None]:
+    """Channels last and float32, whatever the user has set for models of their own."""
+    from keras import config
+
+    layout, policy = config.image_data_format(), config.dtype_policy()
+    config.set_image_data_format(LAYOUT)
+    config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        config.set_image_data_format(layout)
+        config.set_dtype_policy(policy)
+
+
+def features_of(inception: Model, images: np.ndarray, chunk: int = 100) -> np.ndarray:
     """Return the network's features of images, grey or coloured: float64 `(n, 2048)`.
 
     Args:
@@ -86,12 +104,9 @@ def features_of(inception: Any, images: np.ndarray, chunk: int = 100) -> np.ndar
         some = images[start : start + chunk]
         shape = (*some.shape[1:3], some.shape[3] if some.ndim == 4 else 1)
         unit = ops.convert_to_tensor(as_images(some, shape))
-        large = ops.image.resize(
-            unit, inception.input_shape[1:3], "bilinear", data_format="channels_last"
-        )
+        large = ops.image.resize(unit, inception.input_shape[1:3], "bilinear", data_format=LAYOUT)
         coloured = ops.broadcast_to(large, (*large.shape[:3], 3))
-        outputs = inception(2.0 * coloured - 1.0, training=False)
-        found.append(ops.convert_to_numpy(outputs))
+        found.append(inception.predict_on_batch(2.0 * coloured - 1.0))
     return np.concatenate(found).astype(np.float64)
 
 
@@ -117,5 +132,6 @@ FIGURE = Figure(
             ),
         ),
     ),
+    of_samplers=True,
     on_request=True,
 )

@@ -108,6 +108,7 @@ class Figure:
         protocols: how they are measured; a figure of several tables has one for each.
         needs_labels: whether data without labels do not have it.
         is_quick: whether it takes seconds and trains nothing, so that `verify` measures it again.
+        of_samplers: whether it is of images that the model's sampler gives, and goes with it.
         on_request: whether it is measured only where it is named: it takes long, or needs what
             not everybody has.
     """
@@ -116,6 +117,7 @@ class Figure:
     protocols: tuple[Protocol, ...]
     needs_labels: bool = False
     is_quick: bool = False
+    of_samplers: bool = False
     on_request: bool = False
 
     @property

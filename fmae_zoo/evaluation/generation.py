@@ -168,4 +168,5 @@ FIGURE = Figure(
             ),
         ),
     ),
+    of_samplers=True,
 )

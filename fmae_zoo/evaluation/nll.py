@@ -16,6 +16,7 @@ from fmae_zoo.evaluation.elbo import (
 )
 from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -98,7 +99,7 @@ def _log_weights(model: "Autoencoder", objective: Any, size: int) -> Callable[..
 
     from fmae_zoo.inference import compiled
 
-    def log_weights(parameters: Any, image: Any, noise: Any, label: Any) -> Any:
+    def log_weights(parameters: Tensor, image: Tensor, noise: Tensor, label: Tensor) -> Tensor:
         draw = model.latent.draw(parameters, size, noise=noise)
         read = code = draw.code[0]
         if label is not None:
@@ -106,7 +107,7 @@ def _log_weights(model: "Autoencoder", objective: Any, size: int) -> Callable[..
         logits = model.decoder(read, training=False)
         return -objective.negative_log_likelihood(image, logits) - draw.log_ratio[0]
 
-    def tensor_of(array: Any) -> Any:
+    def tensor_of(array: Any) -> Tensor:
         return None if array is None else ops.convert_to_tensor(array)
 
     call = compiled(log_weights)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from fmae_zoo.datasets import Dataset
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, DataError
+from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.layout import SAMPLERS_FILE
 from fmae_zoo.manifest import EvaluationRecord, SeedRecord, TrainingRecord, environment
 from fmae_zoo.registry import find_entry
@@ -59,7 +60,7 @@ def record_seed(
 def record_samplers(source: str | Path, model: "Autoencoder") -> None:
     """Write the samplers of a model into its entry, and which of them is its default.
 
-    The figure of its images goes, which is of the samplers of before.
+    The figures of its images go, which are of the samplers of before.
 
     Raises:
         NoWeightsError: the entry was never trained.
@@ -71,14 +72,15 @@ def record_samplers(source: str | Path, model: "Autoencoder") -> None:
     assert entry.folder is not None
     old = entry.manifest
     files = {name: record for name, record in old.files.items() if name != SAMPLERS_FILE}
+    gone = {name for name, figure in FIGURES.items() if figure.of_samplers}
     with prepared(entry.folder) as new:
         if model.fitted:
             save_tensors(tensors_of(model.fitted), new / SAMPLERS_FILE)
         changes = {
             "sampler": model.sampler or "",
             "files": {**files, **record_files(new, old).files},
-            "results": {k: v for k, v in old.results.items() if k != "generation"},
-            "evaluations": {k: v for k, v in old.evaluations.items() if k != "generation"},
+            "results": {k: v for k, v in old.results.items() if k not in gone},
+            "evaluations": {k: v for k, v in old.evaluations.items() if k not in gone},
         }
         old.model_copy(update=changes).write(new)
 

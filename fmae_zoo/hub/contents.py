@@ -33,6 +33,7 @@ from fmae_zoo.registry import find_entry
 from fmae_zoo.saving import record_files, save
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.training.checkpoint import BEST_FILE, CHECKPOINT_FILE
+from fmae_zoo.types import Model
 from fmae_zoo.verification import check_entry
 from fmae_zoo.weights import read_tensors
 
@@ -154,7 +155,7 @@ def _unknown_in(folder: Path) -> Iterator[str]:
             yield path.name
 
 
-def _write_keras(model: Any, folder: Path) -> None:
+def _write_keras(model: Model, folder: Path) -> None:
     """Write a model of Keras' own layers in Keras' own format, the same bytes for the same weights.
 
     Keras' writer puts the time, and numbers of this process's memory, into the files: with them

@@ -195,7 +195,7 @@ class Repo:
 
     def _download(self, name: str, force: bool = False) -> None:
         path = self.folder / name
-        if force or (path.is_symlink() and not path.exists()):
+        if force or (path.is_symlink() and not self._has(path)):
             # The client leaves a file that is there, where the cache has no links, and one of its
             # links that leads nowhere. A link that leads somewhere, another thread has just made.
             try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from fmae_zoo.component import Component, Width
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -22,9 +23,9 @@ class Draw(NamedTuple):
         extra: what else the latent gives, `(n, ...)`: `mean`, `log_variance`, `commitment`.
     """
 
-    code: Any
-    log_ratio: Any
-    kl: Any
+    code: Tensor
+    log_ratio: Tensor
+    kl: Tensor
     extra: dict[str, Any]
 
 
@@ -73,7 +74,7 @@ class LatentComponent(Component):
         """Whether it can read features of so many values."""
         return True
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect a symbolic tensor of features, by Keras' layers, to tensors `(n, ...)` by name.
 
         `mean` is among them. Layers are named, for their weights are saved under these names.
@@ -97,7 +98,7 @@ class LatentComponent(Component):
             seed: of anything random.
         """
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the deterministic code `(n, size)`, by stock layers and `keras.ops` alone.
 
         It is what `encode` returns, and what plain Keras reads in a published encoder.
@@ -106,11 +107,11 @@ class LatentComponent(Component):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return codes of images; the same one each time, if nothing else is said.
 
@@ -130,11 +131,11 @@ class LatentComponent(Component):
         ratio = ops.repeat(nothing[:, None], samples, axis=1)
         return Draw(codes, ratio, nothing, dict(parameters))
 
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+    def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
         return noise
 
-    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+    def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the codes that the latent has nearest to any `(n, size)`: in most, they are."""
         return codes
 

@@ -1,7 +1,7 @@
 """A posterior of categorical variables, relaxed in training."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import projected
 from fmae_zoo.latents.sampled import quantiles
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -64,7 +65,7 @@ class CategoricalLatent(LatentComponent):
         """A code of a variable for each category."""
         return self.categories
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `log_probabilities` and `mean`, the probabilities: `(n, size)`."""
         from keras import ops
 
@@ -81,7 +82,7 @@ class CategoricalLatent(LatentComponent):
             options = {"initializer": "zeros", "trainable": False}
             layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the likeliest category of each variable, one hot: `(n, size)`."""
         from keras import ops
 
@@ -91,11 +92,11 @@ class CategoricalLatent(LatentComponent):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return one code without noise, relaxed draws in training, or draws that are one hot.
 
@@ -132,7 +133,7 @@ class CategoricalLatent(LatentComponent):
         codes = ops.reshape(code, (-1, samples, self.size))
         return Draw(codes, log_ratio, kl, {**parameters, "index": index})
 
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+    def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return one-hot codes `(n, size)` of standard normal noise of the same shape.
 
         The category of the greatest of independent numbers is uniform, by symmetry.
@@ -141,7 +142,7 @@ class CategoricalLatent(LatentComponent):
 
         return ops.reshape(self._one_hot(self._by_variable(noise)), (-1, self.size))
 
-    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+    def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the category with the greatest value of each variable, one hot."""
         from keras import ops
 
@@ -152,17 +153,17 @@ class CategoricalLatent(LatentComponent):
         hot = index[..., None] == np.arange(self.categories)
         return hot.reshape(len(index), -1).astype(np.float32)
 
-    def _by_variable(self, values: Any) -> Any:
+    def _by_variable(self, values: Tensor) -> Tensor:
         from keras import ops
 
         return ops.reshape(values, (-1, self.variables, self.categories))
 
-    def _one_hot(self, scores: Any) -> Any:
+    def _one_hot(self, scores: Tensor) -> Tensor:
         from keras import ops
 
         return ops.one_hot(ops.argmax(scores, axis=-1), self.categories, dtype="float32")
 
-    def _temperature(self, layer: "LatentLayer") -> Any:
+    def _temperature(self, layer: "LatentLayer") -> Tensor:
         """Return the temperature of this training step, and count it."""
         from keras import ops
 
@@ -174,7 +175,7 @@ class CategoricalLatent(LatentComponent):
         return self.temperature * ops.exp(share * fall)
 
 
-def gumbel_of(normal: Any) -> Any:
+def gumbel_of(normal: Tensor) -> Tensor:
     """Return standard Gumbel numbers of standard normal ones: by their quantiles."""
     from keras import ops
 

@@ -1,9 +1,10 @@
 """A plain bottleneck: one dense layer, no noise."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fmae_zoo.component import LAYOUT
 from fmae_zoo.latents.base import LatentComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -16,12 +17,12 @@ class DeterministicLatent(LatentComponent):
 
     type: Literal["deterministic"]
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size)}`."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
 
-def flattened(features: Any) -> Any:
+def flattened(features: Tensor) -> Tensor:
     """Return features of any rank as `(n, values)`."""
     from keras import layers
 
@@ -31,8 +32,8 @@ def flattened(features: Any) -> Any:
 
 
 def projected(
-    features: Any, size: int, name: str, seeds: "Seeds", activation: str = "linear"
-) -> Any:
+    features: Tensor, size: int, name: str, seeds: "Seeds", activation: str = "linear"
+) -> Tensor:
     """Connect features of any rank to `(n, size)` by a dense layer, in float32."""
     from fmae_zoo.layers import family
 

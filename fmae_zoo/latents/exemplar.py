@@ -1,12 +1,13 @@
 """A Gaussian posterior, and a prior around the codes of training images."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from fmae_zoo.latents.gaussian import bounded
 from fmae_zoo.latents.mixture_prior import MixturePriorLatent, some_of
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -46,7 +47,7 @@ class ExemplarLatent(MixturePriorLatent):
         """Draw the exemplars among the training images."""
         layer.exemplars.assign(some_of(images, self.exemplars, layer, seed))
 
-    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+    def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
         """Return means and log-variances `(exemplars, size)`; the latter within +-10."""
         from keras import ops
 

@@ -1,13 +1,14 @@
 """Codes whose values are rounded to a few levels each: a codebook that is not learned."""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -61,7 +62,7 @@ class FiniteScalarLatent(LatentComponent):
         """A code of a group for each choice of levels."""
         return math.prod(self.levels)
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size)}`, before bound and rounding."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
@@ -71,7 +72,7 @@ class FiniteScalarLatent(LatentComponent):
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the rounded values, scaled to [-1, 1]: `(n, size)`."""
         from keras import ops
 
@@ -83,11 +84,11 @@ class FiniteScalarLatent(LatentComponent):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return the code, and `index`, the number of each group's code, `(n, groups)`.
 
@@ -101,7 +102,7 @@ class FiniteScalarLatent(LatentComponent):
         index = ops.sum(ops.multiply(digits, self._places), axis=-1)
         return draw._replace(extra={**draw.extra, "index": index})
 
-    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+    def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the nearest levels, scaled to [-1, 1]."""
         from keras import ops
 
@@ -121,7 +122,7 @@ class FiniteScalarLatent(LatentComponent):
         """Return what a step of each value of a group adds to the group's number."""
         return np.cumprod((1, *self.levels[:-1])).astype("int32")
 
-    def _bounded(self, mean: Any) -> Any:
+    def _bounded(self, mean: Tensor) -> Tensor:
         """Return values `(n, groups, levels)` that round to a level."""
         from keras import ops
 

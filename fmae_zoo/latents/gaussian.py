@@ -1,10 +1,11 @@
 """A diagonal Gaussian posterior (Kingma and Welling 2013, arXiv 1312.6114)."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import flattened, projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -25,17 +26,17 @@ class GaussianLatent(LatentComponent):
         """The prior's codes are the noise itself."""
         return self.size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
         return gaussian_parameters(features, self.size, seeds)
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return `mean + exp(log_variance / 2) * noise`; the mean, where no noise is asked for."""
         from keras import ops
@@ -53,7 +54,7 @@ class GaussianLatent(LatentComponent):
         return Draw(code, log_ratio, kl, dict(parameters))
 
 
-def gaussian_parameters(features: Any, size: int, seeds: "Seeds") -> dict[str, Any]:
+def gaussian_parameters(features: Tensor, size: int, seeds: "Seeds") -> dict[str, Tensor]:
     """Connect features of any rank to `{"mean": (n, size), "log_variance": (n, size)}`."""
     features = flattened(features)
     log_variance = projected(features, size, "latent_log_variance", seeds)
@@ -63,7 +64,7 @@ def gaussian_parameters(features: Any, size: int, seeds: "Seeds") -> dict[str, A
     }
 
 
-def bounded(log_variance: Any) -> Any:
+def bounded(log_variance: Tensor) -> Tensor:
     """Return log-variances within +-10: `x / (1 + |x| / 10)`.
 
     No early step can then overflow a KL, and the slope, unlike that of a tanh, falls so slowly
@@ -74,7 +75,7 @@ def bounded(log_variance: Any) -> Any:
     return 10.0 * ops.softsign(log_variance / 10.0)
 
 
-def log_density(code: Any, mean: Any, log_variance: Any) -> Any:
+def log_density(code: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the log-density of diagonal Gaussians in nats, summed over the last axis."""
     from keras import ops
 

@@ -1,6 +1,6 @@
 """Two layers of Gaussians, the lower one under the upper one."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,6 +8,7 @@ from fmae_zoo.component import Width
 from fmae_zoo.latents.base import Draw
 from fmae_zoo.latents.gaussian import bounded, gaussian_parameters, log_density
 from fmae_zoo.latents.sampled import SampledLatent
+from fmae_zoo.types import Initializer, Layer, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -54,7 +55,7 @@ class HierarchicalLatent(SampledLatent):
         """A number for each value."""
         return self.size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `mean` and `log_variance`, `(n, size)`: z1 from below, then z2."""
         return gaussian_parameters(features, self.size, seeds)
 
@@ -62,7 +63,9 @@ class HierarchicalLatent(SampledLatent):
         """Create the network of `p(z1|z2)`, which begins close to a standard normal."""
         from fmae_zoo.layers import family
 
-        def dense(inputs: int, units: int, name: str, activation: str, initial: Any) -> Any:
+        def dense(
+            inputs: int, units: int, name: str, activation: str, initial: Initializer
+        ) -> Layer:
             made = family().Dense(
                 units, activation, kernel_initializer=initial, name=name, dtype="float32"
             )
@@ -74,7 +77,7 @@ class HierarchicalLatent(SampledLatent):
         layer.prior_mean = dense(*sizes, "prior_mean", "linear", seeds.normal())
         layer.prior_spread = dense(*sizes, "prior_log_variance", "linear", seeds.normal())
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the means: of z2, and of z1 given that, `(n, size)`."""
         from keras import ops
 
@@ -82,7 +85,7 @@ class HierarchicalLatent(SampledLatent):
         posterior, _ = self._below(parameters, top, layer)
         return ops.concatenate([posterior[0], top], axis=-1)
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+    def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return z1 and z2, each its mean and its standard deviation times noise.
 
         The KL of z2 is exact, and so is that of z1 given z2. `kl_top` and `kl_bottom` are the two,
@@ -111,11 +114,11 @@ class HierarchicalLatent(SampledLatent):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return codes as `LatentComponent.draw` says; in training, with the free bits."""
         draw = super().draw(parameters, layer, samples, training, noise)
@@ -124,7 +127,7 @@ class HierarchicalLatent(SampledLatent):
         layers = (draw.extra["kl_top"], draw.extra["kl_bottom"])
         return draw._replace(kl=sum(_at_least(self.free_bits, each) for each in layers))
 
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+    def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return z1 given z2: the last `top` numbers of noise are z2."""
         from keras import ops
 
@@ -133,14 +136,14 @@ class HierarchicalLatent(SampledLatent):
         low = mean + ops.exp(0.5 * spread) * noise[:, : self.bottom]
         return ops.concatenate([low, top], axis=-1)
 
-    def _of_prior(self, top: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+    def _of_prior(self, top: Tensor, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of `p(z1|z2)`, of z2 `(..., top)`."""
         hidden = layer.hidden(top)
         return layer.prior_mean(hidden), bounded(layer.prior_spread(hidden))
 
     def _below(
-        self, parameters: dict[str, Any], top: Any, layer: "LatentLayer"
-    ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        self, parameters: dict[str, Tensor], top: Tensor, layer: "LatentLayer"
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return mean and log-variance of `q(z1|x, z2)`, and of `p(z1|z2)`."""
         from keras import ops
 
@@ -154,7 +157,7 @@ class HierarchicalLatent(SampledLatent):
         return (mean, spread), (prior_mean, prior_spread)
 
 
-def _divergence(mean: Any, spread: Any, prior_mean: Any, prior_spread: Any) -> Any:
+def _divergence(mean: Tensor, spread: Tensor, prior_mean: Tensor, prior_spread: Tensor) -> Tensor:
     """Return the KL of diagonal Gaussians by their means and log-variances, in nats."""
     from keras import ops
 
@@ -163,7 +166,7 @@ def _divergence(mean: Any, spread: Any, prior_mean: Any, prior_spread: Any) -> A
     return 0.5 * ops.sum(ops.exp(change) + squares - 1.0 - change, axis=-1)
 
 
-def _at_least(least: float, values: Any) -> Any:
+def _at_least(least: float, values: Tensor) -> Tensor:
     """Return values `(n,)`; in their place `least`, where their mean is below."""
     from keras import ops
 

@@ -1,6 +1,6 @@
 """A Gaussian posterior that autoregressive networks transform."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,7 @@ from fmae_zoo.latents.base import Draw
 from fmae_zoo.latents.deterministic import flattened, projected
 from fmae_zoo.latents.gaussian import gaussian_parameters
 from fmae_zoo.latents.sampled import SampledLatent
+from fmae_zoo.types import Layer, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -44,7 +45,7 @@ class InverseAutoregressiveLatent(SampledLatent):
         """The prior's codes are the noise itself."""
         return self.size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to the Gaussian's `mean` and `log_variance`, and the `context`."""
         features = flattened(features)
         context = projected(features, self.context, "latent_context", seeds, activation="relu")
@@ -60,13 +61,13 @@ class InverseAutoregressiveLatent(SampledLatent):
 
         from fmae_zoo.layers import family
 
-        def kernel(rows: int, columns: int, name: str) -> Any:
+        def kernel(rows: int, columns: int, name: str) -> Tensor:
             initial = seeds.glorot_uniform()
             made = layers.Embedding(rows, columns, initial, name=name, dtype="float32")
             made.build()
             return made
 
-        def of_context(units: int, name: str) -> Any:
+        def of_context(units: int, name: str) -> Tensor:
             initial = seeds.glorot_uniform()
             made = family().Dense(units, kernel_initializer=initial, name=name, dtype="float32")
             made.build((None, self.context))
@@ -83,12 +84,12 @@ class InverseAutoregressiveLatent(SampledLatent):
     def _flows(self) -> list[str]:
         return [f"flow{number}" for number in range(1, self.flows + 1)]
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return what the steps make of the Gaussian's mean, `(n, size)`."""
         code, _ = self.transformed(parameters["mean"][:, None], parameters["context"], layer)
         return code[:, 0]
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+    def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return what the steps make of `mean + exp(log_variance / 2) * noise`."""
         from keras import ops
 
@@ -101,7 +102,9 @@ class InverseAutoregressiveLatent(SampledLatent):
         extra = {"mean": parameters["mean"]}
         return Draw(code, log_ratio, ops.mean(log_ratio, axis=1), extra)
 
-    def transformed(self, code: Any, context: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+    def transformed(
+        self, code: Tensor, context: Tensor, layer: "LatentLayer"
+    ) -> tuple[Tensor, Tensor]:
         """Return what the steps make of codes, and the log-determinant of the change.
 
         Args:
@@ -122,12 +125,14 @@ class InverseAutoregressiveLatent(SampledLatent):
             log_determinant = log_determinant - ops.sum(ops.softplus(-gate), axis=-1)
         return code, log_determinant
 
-    def _step(self, flow: str, code: Any, context: Any, layer: "LatentLayer") -> tuple[Any, Any]:
+    def _step(
+        self, flow: str, code: Tensor, context: Tensor, layer: "LatentLayer"
+    ) -> tuple[Tensor, Tensor]:
         """Return `m` and `s`, each `(n, K, size)`: of a value, by those before it."""
         import numpy as np
         from keras import ops
 
-        def dense(part: str, inputs: Any, needs: Any, allows: Any) -> Any:
+        def dense(part: str, inputs: Tensor, needs: Tensor, allows: Tensor) -> Layer:
             kernel = _masked(layer.flows[f"{flow}_{part}"], inputs, needs, allows)
             of_context = layer.flows[f"{flow}_{part}_context"](context)
             return ops.matmul(inputs, kernel) + ops.expand_dims(of_context, 1)
@@ -140,7 +145,7 @@ class InverseAutoregressiveLatent(SampledLatent):
         return output[..., : self.size], output[..., self.size :] + OPEN_GATE
 
 
-def _masked(rows: Any, code: Any, needs: Any, allows: Any) -> Any:
+def _masked(rows: Tensor, code: Tensor, needs: Tensor, allows: Tensor) -> Tensor:
     """Return a kernel: a row counts for the columns that allow at least what it needs.
 
     It is made of a tensor of the graph, so that the graph of an encoder has the layer as a part.

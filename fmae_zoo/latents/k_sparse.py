@@ -1,12 +1,13 @@
 """A bottleneck of which a few values stay."""
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fmae_zoo.component import Width
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -50,7 +51,7 @@ class KSparseLatent(LatentComponent):
         """Values that stay outside training."""
         return min(self.size, round(self.alpha * self.k))
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size)}`, of which all values are there."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
@@ -63,17 +64,17 @@ class KSparseLatent(LatentComponent):
             options = {"initializer": "zeros", "trainable": False}
             layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the values of which `k_test` stay, `(n, size)`."""
         return layer.named(largest(parameters["mean"], self.k_test))
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return the code; in training the one of which `k` values stay."""
         from keras import ops
@@ -84,7 +85,7 @@ class KSparseLatent(LatentComponent):
         code = largest(parameters["mean"], self._k_now(layer))
         return draw._replace(code=ops.repeat(code[:, None], samples, axis=1))
 
-    def _k_now(self, layer: "LatentLayer") -> Any:
+    def _k_now(self, layer: "LatentLayer") -> Tensor:
         """Return how many values stay in this training step, and count it."""
         from keras import ops
 
@@ -95,7 +96,7 @@ class KSparseLatent(LatentComponent):
         return ops.cast(ops.round(self.first_k + share * (self.k - self.first_k)), "int32")
 
 
-def largest(values: Any, count: Any) -> Any:
+def largest(values: Tensor, count: Tensor) -> Tensor:
     """Return values `(n, size)` of which all but the `count` largest of each row are 0."""
     from keras import ops
 

@@ -1,13 +1,14 @@
 """What latents have in common whose prior is a mixture around the codes of images."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from fmae_zoo.latents.base import Draw
 from fmae_zoo.latents.gaussian import gaussian_parameters, log_density
 from fmae_zoo.latents.sampled import SampledLatent, quantiles
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -27,19 +28,19 @@ class MixturePriorLatent(SampledLatent):
         """One number chooses the component, the others are the draw from it."""
         return self.size + 1
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
         return gaussian_parameters(features, self.size, seeds)
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+    def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return `mean + exp(log_variance / 2) * noise`."""
         return gaussian_draw(parameters, noise, *self.components(layer))
 
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+    def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return draws of components that the last number of `noise` chooses."""
         return mixture_draw(noise, *self.components(layer))
 
-    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+    def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
         """Return means and log-variances of the mixture, `(components, size)`."""
         raise NotImplementedError
 
@@ -53,7 +54,9 @@ def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> 
     return as_images(images[chosen], layer.image_shape)
 
 
-def gaussian_draw(parameters: dict[str, Any], noise: Any, mean: Any, log_variance: Any) -> Draw:
+def gaussian_draw(
+    parameters: dict[str, Tensor], noise: Tensor, mean: Tensor, log_variance: Tensor
+) -> Draw:
     """Return codes of Gaussian posteriors, whose prior is an equal mixture of Gaussians.
 
     Args:
@@ -72,7 +75,7 @@ def gaussian_draw(parameters: dict[str, Any], noise: Any, mean: Any, log_varianc
     return Draw(code, log_ratio, ops.mean(log_ratio, axis=1), dict(parameters))
 
 
-def mixture_draw(noise: Any, mean: Any, log_variance: Any) -> Any:
+def mixture_draw(noise: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return codes `(n, size)` of an equal mixture of Gaussians.
 
     The quantile of the last number of `noise`, `(n, size + 1)`, chooses the component; the

@@ -1,9 +1,10 @@
 """A bottleneck without noise whose codes an objective makes a standard normal of."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fmae_zoo.latents.base import LatentComponent
 from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -26,6 +27,6 @@ class NormalPriorLatent(LatentComponent):
         """The prior's codes are the noise itself."""
         return self.size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size)}`."""
         return {"mean": projected(features, self.size, "latent", seeds)}

@@ -1,12 +1,13 @@
 """Codes on a sphere."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import flattened, projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -42,7 +43,7 @@ class PowerSphericalLatent(LatentComponent):
         """One half is for the direction in which a code leaves the mean, the other for how far."""
         return 2 * self.size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size), "concentration": (n, 1)}`.
 
         The mean is a unit vector; the concentration is a softplus, plus 1.
@@ -59,11 +60,11 @@ class PowerSphericalLatent(LatentComponent):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return points around the mean; the mean, where no noise is asked for."""
         from keras import ops
@@ -85,15 +86,15 @@ class PowerSphericalLatent(LatentComponent):
         log_ratio = concentration * log_share + normaliser
         return Draw(code, log_ratio, kl[:, 0], dict(parameters))
 
-    def prior(self, noise: Any, layer: "LatentLayer") -> Any:
+    def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the directions of noise."""
         return _unit(noise)
 
-    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+    def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the directions of codes."""
         return _unit(codes)
 
-    def _log_share(self, concentration: Any, noise: Any) -> Any:
+    def _log_share(self, concentration: Tensor, noise: Tensor) -> Tensor:
         """Return `log((1 + t) / 2)`, `(n, K)`, of noise `(n, K, size)`."""
         from keras import ops
 
@@ -109,7 +110,7 @@ class PowerSphericalLatent(LatentComponent):
             log_share = log_share - ops.log1p(growth * cosine)
         return log_share
 
-    def _gammas(self, first: Any) -> tuple[Any, Any]:
+    def _gammas(self, first: Tensor) -> tuple[Tensor, Tensor]:
         """Return `log gamma(a + b) - log gamma(a)`, and the same of digamma, `b = (size - 1) / 2`.
 
         Whole steps are exact. A half one is the asymptotic series, four steps further on, where
@@ -135,14 +136,14 @@ class PowerSphericalLatent(LatentComponent):
         return log_gammas, digammas
 
 
-def _unit(vectors: Any) -> Any:
+def _unit(vectors: Tensor) -> Tensor:
     """Return vectors of length 1; zeros stay zeros, with a gradient that is finite."""
     from keras import ops
 
     return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-8)
 
 
-def _around(mean: Any, log_share: Any, noise: Any) -> Any:
+def _around(mean: Tensor, log_share: Tensor, noise: Tensor) -> Tensor:
     """Return points `(n, K, size)` of the sphere with `mean . z = 2 exp(log_share) - 1`.
 
     They leave the mean in the direction of the part of noise that is at right angles to it.

@@ -1,9 +1,10 @@
 """What latents have in common whose divergence from the prior is known by draws alone."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from fmae_zoo.latents.base import Draw, LatentComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
@@ -18,17 +19,17 @@ class SampledLatent(LatentComponent):
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "kl", "log_ratio", "prior"})
 
-    def at(self, parameters: dict[str, Any], layer: "LatentLayer", noise: Any) -> Draw:
+    def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return the codes that noise `(n, samples, draw_noise_size)` stands for."""
         raise NotImplementedError
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return codes as `LatentComponent.draw` says; outside training the KL is random."""
         from keras import ops
@@ -44,7 +45,7 @@ class SampledLatent(LatentComponent):
         return still._replace(kl=drawn.kl, extra=drawn.extra)
 
 
-def quantiles(normal: Any) -> Any:
+def quantiles(normal: Tensor) -> Tensor:
     """Return of standard normal numbers their quantiles, which are uniform in [0, 1]."""
     from keras import ops
 

@@ -1,9 +1,10 @@
 """The encoder's feature map itself as the code."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fmae_zoo.component import LAYOUT
 from fmae_zoo.latents.base import LatentComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -18,7 +19,7 @@ class SpatialLatent(LatentComponent):
         """Whether it can read features of so many values."""
         return self.size == features_size
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
         from keras import layers
 

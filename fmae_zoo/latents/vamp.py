@@ -1,11 +1,12 @@
 """A Gaussian posterior, and a prior made of the posteriors of learned images."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
 
 from fmae_zoo.latents.mixture_prior import MixturePriorLatent, some_of
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -42,7 +43,7 @@ class VampLatent(MixturePriorLatent):
         begun = np.clip(some_of(images, self.pseudo_inputs, layer, seed), 0.02, 0.98)
         layer.pseudo_inputs.assign(np.log(begun / (1.0 - begun)))
 
-    def components(self, layer: "LatentLayer") -> tuple[Any, Any]:
+    def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
         """Return means and log-variances `(pseudo_inputs, size)`."""
         from keras import ops
 

@@ -1,6 +1,6 @@
 """Codes that are made of the vectors of a learned codebook."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from fmae_zoo.component import Width
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.latents.deterministic import projected
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -56,7 +57,7 @@ class VectorQuantizedLatent(LatentComponent):
         """A code of a group for each vector."""
         return self.vectors
 
-    def parameters(self, features: Any, seeds: "Seeds") -> dict[str, Any]:
+    def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size)}`, before the choice of vectors."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
@@ -80,7 +81,7 @@ class VectorQuantizedLatent(LatentComponent):
         layer.total = layer.add_weight(shape=total, name="total", **options)
         layer.total.assign(keras.ops.copy(layer.codebook.embeddings.value))
 
-    def code(self, parameters: dict[str, Any], layer: "LatentLayer") -> Any:
+    def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
         """Return the nearest vectors, `(n, size)`."""
         from keras import ops
 
@@ -91,11 +92,11 @@ class VectorQuantizedLatent(LatentComponent):
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         layer: "LatentLayer",
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return the code; in training also move the codebook.
 
@@ -116,7 +117,7 @@ class VectorQuantizedLatent(LatentComponent):
         extra = {**parameters, "commitment": commitment, "index": index}
         return Draw(code, nothing, nothing[:, 0], extra)
 
-    def nearest(self, codes: Any, layer: "LatentLayer") -> Any:
+    def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the nearest vectors of the codebook."""
         return self.code({"mean": codes}, layer)
 
@@ -127,12 +128,12 @@ class VectorQuantizedLatent(LatentComponent):
         vectors = ops.convert_to_numpy(layer.codebook.embeddings)
         return np.reshape(vectors[index], (len(index), -1))
 
-    def _groups(self, mean: Any) -> Any:
+    def _groups(self, mean: Tensor) -> Tensor:
         from keras import ops
 
         return ops.reshape(mean, (-1, self.size // self.dimension, self.dimension))
 
-    def _nearest(self, groups: Any, layer: "LatentLayer") -> Any:
+    def _nearest(self, groups: Tensor, layer: "LatentLayer") -> Tensor:
         """Return the number of the vector nearest to each group: `(n, groups)`."""
         from keras import ops
 
@@ -143,7 +144,7 @@ class VectorQuantizedLatent(LatentComponent):
         products = ops.matmul(groups, ops.transpose(vectors, (0, 2, 1)))
         return ops.argmin(squares - 2.0 * products, axis=-1)
 
-    def _move(self, layer: "LatentLayer", groups: Any, index: Any) -> None:
+    def _move(self, layer: "LatentLayer", groups: Tensor, index: Tensor) -> None:
         from keras import ops
 
         flat = ops.reshape(groups, (-1, self.dimension))

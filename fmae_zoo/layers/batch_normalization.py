@@ -1,11 +1,10 @@
 """Batch normalisation by the frameworks' fused operations."""
 
-from typing import Any
-
 import keras
 from keras import ops
 
 from fmae_zoo._backend import is_on_cpu
+from fmae_zoo.types import Tensor
 
 _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
@@ -23,7 +22,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     mean and the variance of the batch; the moving statistics follow these by Keras' formula.
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         """Return the normalised inputs; in training also move the statistics."""
         training = bool(training) and self.trainable
         if mask is not None or not self._is_fused(inputs, training):
@@ -43,7 +42,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self.moving_variance.assign(variance * keep + new_variance * move)
         return outputs
 
-    def _is_fused(self, inputs: Any, training: bool) -> bool:
+    def _is_fused(self, inputs: Tensor, training: bool) -> bool:
         rank = len(inputs.shape)
         plain = self.scale and self.center and not self.renorm and not self.synchronized
         types = self.variable_dtype == "float32" and self.compute_dtype != "float64"
@@ -59,8 +58,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 def _torch(
-    inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float, training: bool
-) -> Any:
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    training: bool,
+) -> Tensor:
     if training:
         # With a momentum of 1 the "running" statistics become those of the batch.
         mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
@@ -71,8 +76,14 @@ def _torch(
 
 
 def _tensorflow(
-    inputs: Any, mean: Any, variance: Any, gamma: Any, beta: Any, epsilon: float, training: bool
-) -> Any:
+    inputs: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    epsilon: float,
+    training: bool,
+) -> Tensor:
     maps = inputs if inputs.shape.rank == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
     none = tf.zeros((0,))
     outputs, new_mean, new_variance, *_ = tf.raw_ops.FusedBatchNormV3(

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from fmae_zoo.layers.initial import WithKernel
+from fmae_zoo.types import Tensor
 
 _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
@@ -24,7 +25,7 @@ class Conv2D(WithKernel, keras.layers.Conv2D):
     torch's own channels-last layout: Keras copies each activation twice around it.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Return the map `(n, height, width, filters)` of a map `(n, height, width, channels)`."""
         if self.data_format != "channels_last":
             return super().call(inputs)
@@ -36,7 +37,7 @@ class Conv2D(WithKernel, keras.layers.Conv2D):
             return self.activation(outputs)
         return functional.relu_(outputs)
 
-    def convolved(self, inputs: Any, kernel: Any, bias: Any) -> Any:
+    def convolved(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Return the convolution with a kernel, plus a bias where it is not None."""
         if _BACKEND == "torch" and self._keeps_size():
             padding = [size // 2 for size in self.kernel_size]
@@ -77,7 +78,7 @@ class UpsampledConv2D(Conv2D):
         fixed |= {"strides": (1, 1), "dilation_rate": (1, 1), "groups": 1}
         super().__init__(filters, **{**kwargs, **fixed})
 
-    def convolved(self, inputs: Any, kernel: Any, bias: Any) -> Any:
+    def convolved(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Return the convolution of the upsampled inputs, plus a bias where it is not None."""
         if _BACKEND == "jax":
             return _biased(_by_phases(inputs, kernel), bias)
@@ -101,12 +102,12 @@ class UpsampledConv2D(Conv2D):
 
 def _channels_first(
     function: Any,
-    inputs: Any,
-    kernel: Any,
-    bias: Any,
+    inputs: Tensor,
+    kernel: Tensor,
+    bias: Tensor,
     kernel_axes: tuple[int, ...] = (3, 2, 0, 1),
     **options: Any,
-) -> Any:
+) -> Tensor:
     """Return what a function of torch gives for channels-last tensors: views, without copies."""
     kernel = kernel.permute(*kernel_axes)
     if kernel.dtype in (torch.float16, torch.float64) or len(inputs) == 1:
@@ -116,14 +117,14 @@ def _channels_first(
     return outputs.permute(0, 2, 3, 1)
 
 
-def _biased(outputs: Any, bias: Any) -> Any:
+def _biased(outputs: Tensor, bias: Tensor) -> Tensor:
     if bias is None:
         return outputs
     # This addition, and no other, TensorFlow computes in one with the convolution.
     return tf.nn.bias_add(outputs, bias) if _BACKEND == "tensorflow" else outputs + bias
 
 
-def _by_phases(inputs: Any, kernel: Any) -> Any:
+def _by_phases(inputs: Tensor, kernel: Tensor) -> Tensor:
     _, height, width, _ = inputs.shape
     filters = kernel.shape[-1]
     padded = ops.pad(inputs, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -139,7 +140,7 @@ def _by_phases(inputs: Any, kernel: Any) -> Any:
     return ops.reshape(ops.stack(rows, axis=2), (-1, 2 * height, 2 * width, filters))
 
 
-def _phase_kernels(kernel: Any, axis: int) -> list[Any]:
+def _phase_kernels(kernel: Tensor, axis: int) -> list[Tensor]:
     """Return the 2 taps along an axis that outputs at even, and at odd, places see."""
     first, second, third = ops.split(kernel, 3, axis=axis)
     return [
@@ -148,7 +149,7 @@ def _phase_kernels(kernel: Any, axis: int) -> list[Any]:
     ]
 
 
-def _transposed_kernel(kernel: Any) -> Any:
+def _transposed_kernel(kernel: Tensor) -> Tensor:
     """Return the kernel `(4, 4, ...)` of the transposed convolution of stride 2."""
     for axis in (0, 1):
         first, second, third = ops.split(kernel, 3, axis=axis)

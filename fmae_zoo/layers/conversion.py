@@ -1,7 +1,5 @@
 """From the zoo's layers to Keras' own."""
 
-from typing import Any
-
 import keras
 
 from fmae_zoo.errors import ArgumentError
@@ -9,6 +7,7 @@ from fmae_zoo.layers.batch_normalization import BatchNormalization
 from fmae_zoo.layers.conv import Conv2D, UpsampledConv2D
 from fmae_zoo.layers.dense import Dense
 from fmae_zoo.layers.pooling import AveragePooling2D, MaxPooling2D
+from fmae_zoo.types import Layer, Model
 
 _STOCK = {
     AveragePooling2D: keras.layers.AveragePooling2D,
@@ -19,7 +18,7 @@ _STOCK = {
 }
 
 
-def stock(model: Any) -> Any:
+def stock(model: Model) -> Model:
     """Return a copy of a Functional or Sequential model that plain Keras reads: its own layers.
 
     The weights are copied, in their order. An `UpsampledConv2D` becomes a `Sequential` of
@@ -42,7 +41,7 @@ def stock(model: Any) -> Any:
     return copy
 
 
-def _stock_layer(layer: Any) -> Any:
+def _stock_layer(layer: Layer) -> Layer:
     config = layer.get_config()
     if type(layer) is UpsampledConv2D:
         name = config.pop("name")

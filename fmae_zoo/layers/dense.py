@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from fmae_zoo.layers.initial import WithKernel
+from fmae_zoo.types import Tensor
 
 _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
@@ -16,7 +17,7 @@ if _BACKEND == "torch":
 class Dense(WithKernel, keras.layers.Dense):
     """`keras.layers.Dense`, on PyTorch in one operation with its bias."""
 
-    def call(self, inputs: Any, training: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: Any = None) -> Tensor:
         """Return `activation(inputs @ kernel + bias)`."""
         if _BACKEND != "torch":
             return super().call(inputs, training=training)
@@ -27,7 +28,7 @@ class Dense(WithKernel, keras.layers.Dense):
             return super().call(inputs, training=training)
         return self.activation(self.multiplied(inputs, kernel, bias))
 
-    def multiplied(self, inputs: Any, kernel: Any, bias: Any) -> Any:
+    def multiplied(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
         """Return the product with a kernel, plus a bias where it is not None."""
         if _BACKEND == "torch":
             return functional.linear(inputs, kernel.t(), bias)

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from fmae_zoo.types import Initializer
+
 _blank: ContextVar[bool] = ContextVar("blank", default=False)
 
 
@@ -27,7 +29,7 @@ def without_random_weights() -> Iterator[None]:
 class WithKernel(keras.layers.Layer):
     """Mixed into a layer with a random kernel, so that `without_random_weights` reaches it."""
 
-    kernel_initializer: Any
+    kernel_initializer: Initializer
 
     def build(self, input_shape: Any) -> None:
         """Create the weights; the initializer stays the layer's, whether it was used or not."""
@@ -48,15 +50,15 @@ class Seeds:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def he_normal(self) -> Any:
+    def he_normal(self) -> Initializer:
         """Return an initializer for kernels that a ReLU follows (He et al. 2015, 1502.01852)."""
         return keras.initializers.HeNormal(seed=self._next())
 
-    def glorot_uniform(self) -> Any:
+    def glorot_uniform(self) -> Initializer:
         """Return an initializer for kernels of linear layers (Glorot and Bengio 2010)."""
         return keras.initializers.GlorotUniform(seed=self._next())
 
-    def normal(self, stddev: float = 0.02) -> Any:
+    def normal(self, stddev: float = 0.02) -> Initializer:
         """Return an initializer of normal numbers; small, as for places (Dosovitskiy 2020)."""
         return keras.initializers.RandomNormal(stddev=stddev, seed=self._next())
 

@@ -11,6 +11,7 @@ from keras import ops
 from fmae_zoo.component import Shape
 from fmae_zoo.latents.base import Draw, LatentComponent
 from fmae_zoo.layers.initial import Seeds
+from fmae_zoo.types import Tensor, Variable
 
 
 def spaced(seed: int) -> int:
@@ -49,7 +50,7 @@ class LatentLayer(keras.layers.Layer):
         latent.build(self, seeds)
         self.built = True
 
-    def add_weight(self, *args: Any, **options: Any) -> Any:
+    def add_weight(self, *args: Any, **options: Any) -> Variable:
         """Create a weight as Keras does; read as float32 by a model of mixed precision too."""
         return super().add_weight(*args, **{"autocast": False, **options})
 
@@ -57,27 +58,27 @@ class LatentLayer(keras.layers.Layer):
         """Take what the latent needs of the training images, as `LatentComponent.prepare` says."""
         self.latent.prepare(self, images, seed)
 
-    def code(self, parameters: dict[str, Any]) -> Any:
+    def code(self, parameters: dict[str, Tensor]) -> Tensor:
         """Return the deterministic code `(n, size)`."""
         return self.latent.code(parameters, self)
 
     def draw(
         self,
-        parameters: dict[str, Any],
+        parameters: dict[str, Tensor],
         samples: int = 1,
         training: bool = False,
-        noise: Any = None,
+        noise: Tensor = None,
     ) -> Draw:
         """Return codes of images as `LatentComponent.draw` says."""
         tensors = {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
         noise = None if noise is None else ops.convert_to_tensor(noise, "float32")
         return self.latent.draw(tensors, self, samples, training, noise)
 
-    def prior(self, noise: Any) -> Any:
+    def prior(self, noise: Tensor) -> Tensor:
         """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
         return self.latent.prior(ops.convert_to_tensor(noise, "float32"), self)
 
-    def nearest(self, codes: Any) -> Any:
+    def nearest(self, codes: Tensor) -> Tensor:
         """Return the codes that the latent has nearest to any `(n, size)`."""
         return self.latent.nearest(ops.convert_to_tensor(codes, "float32"), self)
 
@@ -90,14 +91,14 @@ class LatentLayer(keras.layers.Layer):
         """Return the code of indices as `LatentComponent.code_of` says."""
         return self.latent.code_of(index, self)
 
-    def noise(self, shape: Any) -> Any:
+    def noise(self, shape: Any) -> Tensor:
         """Return the next standard normal numbers of a shape."""
         if keras.backend.backend() == "tensorflow":
             return _tensorflow_normal(shape, self.seed_generator.next())
         return keras.random.normal(shape, seed=self.seed_generator)
 
 
-def _tensorflow_normal(shape: Any, seed: Any) -> Any:
+def _tensorflow_normal(shape: Any, seed: Any) -> Tensor:
     """Return what `keras.random.normal` does, also where XLA compiles it.
 
     TensorFlow and XLA make other numbers of the same random bits, so that a compiled step would

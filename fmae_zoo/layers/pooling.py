@@ -4,6 +4,8 @@ from typing import Any
 
 import keras
 
+from fmae_zoo.types import Tensor
+
 _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
     from torch.nn import functional
@@ -21,7 +23,7 @@ class _Whole(keras.layers.Layer):
 class MaxPooling2D(_Whole, keras.layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D`, on PyTorch of a permuted view, without copies."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Return the maximum of each square."""
         if _BACKEND != "torch" or not self._is_whole():
             return super().call(inputs)
@@ -36,7 +38,7 @@ class AveragePooling2D(_Whole, keras.layers.AveragePooling2D):
     XLA compiles a mean to faster code for CPUs than a window that moves.
     """
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Tensor) -> Tensor:
         """Return the mean of each square."""
         if _BACKEND == "tensorflow" or not self._is_whole():
             return super().call(inputs)

@@ -1,8 +1,9 @@
 """What networks have in common."""
 
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from fmae_zoo.component import Affine, Component, Shape
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -52,10 +53,10 @@ class NetworkComponent(Component):
         """Return the number of weights in all kernels, both of the latent's sides included."""
         raise NotImplementedError
 
-    def encode(self, image: Any, seeds: "Seeds") -> Any:
+    def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image tensor `(n, height, width, channels)` to a layer `features`."""
         raise NotImplementedError
 
-    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+    def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:
         """Connect a code `(n, d)` to image logits `(n, height, width, channels)`, float32."""
         raise NotImplementedError

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fmae_zoo.component import LAYOUT, MAX_MAP, Component, Shape, Width
 from fmae_zoo.networks.base import NetworkComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -133,7 +134,7 @@ class ConvNetwork(NetworkComponent):
         sizes += [math.prod(shape)] if self.shortcut else []
         return kernels + latent_size * sum(sizes)
 
-    def encode(self, image: Any, seeds: "Seeds") -> Any:
+    def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image tensor `(n, height, width, channels)` to features, a smaller map."""
         from keras import layers
 
@@ -148,7 +149,7 @@ class ConvNetwork(NetworkComponent):
                 x = pool(2, data_format=LAYOUT, name=f"stage{number}_pool")(x)
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+    def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:
         """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers
 
@@ -192,7 +193,9 @@ class ConvNetwork(NetworkComponent):
         return layers.Activation("linear", dtype="float32", name="logits")(x)
 
 
-def _conv_bn_relu(x: Any, filters: int, name: str, seeds: "Seeds", upsample: bool = False) -> Any:
+def _conv_bn_relu(
+    x: Tensor, filters: int, name: str, seeds: "Seeds", upsample: bool = False
+) -> Tensor:
     from keras import layers
 
     from fmae_zoo.layers import family, is_plain

@@ -2,12 +2,13 @@
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fmae_zoo.component import LAYOUT, Shape, Width
 from fmae_zoo.networks.base import NetworkComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -46,7 +47,7 @@ class DenseNetwork(NetworkComponent):
         outer = math.prod(shape) * self.units[0] + self.units[-1] * latent_size
         return 2 * gates * inner + (1 + gates) * outer
 
-    def encode(self, image: Any, seeds: "Seeds") -> Any:
+    def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image tensor `(n, height, width, channels)` to features `(n, units[-1])`."""
         from keras import layers
 
@@ -55,7 +56,7 @@ class DenseNetwork(NetworkComponent):
             x = self._hidden(x, width, f"encoder{number}", seeds)
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+    def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:
         """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers
 
@@ -70,7 +71,7 @@ class DenseNetwork(NetworkComponent):
         )(x)
         return layers.Reshape(shape, name="logits", dtype="float32")(x)
 
-    def _hidden(self, x: Any, width: int, name: str, seeds: "Seeds") -> Any:
+    def _hidden(self, x: Tensor, width: int, name: str, seeds: "Seeds") -> Tensor:
         from keras import layers
 
         from fmae_zoo.layers import family

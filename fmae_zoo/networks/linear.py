@@ -1,10 +1,11 @@
 """No hidden layer: a code is an affine map of the pixels, an image one of the code."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fmae_zoo.component import LAYOUT, Affine, Shape
 from fmae_zoo.networks.base import NetworkComponent
+from fmae_zoo.types import Initializer, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -44,13 +45,13 @@ class LinearNetwork(NetworkComponent):
         """Return the number of weights in all kernels, both of the latent's sides included."""
         return 2 * math.prod(shape) * latent_size
 
-    def encode(self, image: Any, seeds: "Seeds") -> Any:
+    def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image tensor `(n, height, width, channels)` to features, its pixels."""
         from keras import layers
 
         return layers.Flatten(data_format=LAYOUT, dtype="float32", name="features")(image)
 
-    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+    def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:
         """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers, ops
 
@@ -71,7 +72,7 @@ class LinearNetwork(NetworkComponent):
         return layers.Reshape(shape, name="logits", dtype="float32")(x)
 
 
-def _constant(value: float) -> Any:
+def _constant(value: float) -> Initializer:
     import keras
 
     return keras.initializers.Constant(value)

@@ -1,12 +1,13 @@
 """A small vision transformer, which leaves out the patches that are hidden from it."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from fmae_zoo.component import Component, Shape, Width
 from fmae_zoo.networks.base import NetworkComponent
+from fmae_zoo.types import Layer, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -104,7 +105,7 @@ class TransformerNetwork(NetworkComponent):
         latent = 0 if latent_size == size else 2 * latent_size * size
         return blocks + ends + positions + latent
 
-    def encode(self, image: Any, seeds: "Seeds") -> Any:
+    def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image tensor to features `(n, patches, channels)`, zeros where hidden."""
         from keras import layers, ops
 
@@ -123,7 +124,7 @@ class TransformerNetwork(NetworkComponent):
         x = x * (1.0 - ops.cast(hidden, x.dtype))
         return layers.Identity(name="features")(x)
 
-    def decode(self, code: Any, shape: Shape, seeds: "Seeds") -> Any:
+    def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:
         """Connect a code `(n, d)` to image logits `(n, height, width, channels)`."""
         from keras import layers, ops
 
@@ -157,7 +158,7 @@ class TransformerNetwork(NetworkComponent):
         return layers.Reshape(shape, name="logits", dtype="float32")(x)
 
 
-def _placed(tokens: Any, width: int, name: str, seeds: "Seeds") -> Any:
+def _placed(tokens: Tensor, width: int, name: str, seeds: "Seeds") -> Tensor:
     """Return tokens projected to a width, each with a learned vector of its place."""
     from keras import layers
 
@@ -171,17 +172,19 @@ def _placed(tokens: Any, width: int, name: str, seeds: "Seeds") -> Any:
     )(tokens)
 
 
-def _blocks(x: Any, blocks: Blocks, name: str, seeds: "Seeds", attention: Any = None) -> Any:
+def _blocks(
+    x: Tensor, blocks: Blocks, name: str, seeds: "Seeds", attention: Tensor = None
+) -> Tensor:
     """Return tokens `(n, t, width)` after blocks; `attention` is added to what softmax reads."""
     from keras import layers, ops
 
     from fmae_zoo.layers import family
 
-    def dense(width: int, what: str, activation: str | None = None) -> Any:
+    def dense(width: int, what: str, activation: str | None = None) -> Layer:
         initial = seeds.glorot_uniform()
         return family().Dense(width, activation, kernel_initializer=initial, name=what)
 
-    def normed(tokens: Any, what: str) -> Any:
+    def normed(tokens: Tensor, what: str) -> Tensor:
         return layers.LayerNormalization(epsilon=1e-6, name=what)(tokens)
 
     width, heads = blocks.width, (blocks.heads, blocks.width // blocks.heads)

@@ -9,6 +9,7 @@ from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.critic import dense_critic
 from fmae_zoo.objectives.squared_error import squared_error
 from fmae_zoo.objectives.stateless import call_fixed
+from fmae_zoo.types import Model, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -40,13 +41,13 @@ class Adversarial(ObjectiveComponent):
     adversary_weight: float = Field(default=1.0, gt=0.0, le=1e6)
     units: tuple[Width, ...] = Field(default=(128, 128), min_length=1, max_length=16)
 
-    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
         """Return the critic: codes `(n, size)` to logits `(n, 1)`, high for the prior's."""
         return dense_critic(spec.latent.size, self.units, seeds)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the three terms of each image, `(n,)`: the last two in nats."""
         from keras import ops
 
@@ -61,6 +62,6 @@ class Adversarial(ObjectiveComponent):
             "critic": ops.softplus(-of_prior[:, 0]) + ops.softplus(of_codes[:, 0]),
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "adversary": self.adversary_weight, "critic": 1.0}

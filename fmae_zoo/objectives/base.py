@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from fmae_zoo.component import Affine, Component
+from fmae_zoo.types import Model, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -109,7 +110,7 @@ class ObjectiveComponent(Component):
         """
         return {}, {}
 
-    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
         """Return a built Keras model of what the objective itself learns, or None.
 
         A critic, for example. It is `model.critic`, saved and checkpointed with the model.
@@ -117,8 +118,8 @@ class ObjectiveComponent(Component):
         return None
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return each term by its name: of each image `(n,)`, or of the batch, a scalar.
 
         Args:
@@ -129,7 +130,7 @@ class ObjectiveComponent(Component):
         """
         raise NotImplementedError
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
         Without a step, as in validation, the final ones.
@@ -137,7 +138,7 @@ class ObjectiveComponent(Component):
         return dict.fromkeys(self.term_names, 1.0)
 
 
-def flat(images: Any, logits: Any) -> tuple[Any, Any]:
+def flat(images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return images and logits `(n, height, width, channels)` as rows `(n, values)`.
 
     XLA sums rows faster. How many values there are, the logits always know.

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch
 from fmae_zoo.objectives.likelihood import LikelihoodObjective
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -64,8 +65,8 @@ class BetaTC(LikelihoodObjective):
     images: int = Field(default=50_000, ge=2, le=10**9)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the five terms of each image, `(n,)`, in nats."""
         from keras import ops
 
@@ -86,7 +87,7 @@ class BetaTC(LikelihoodObjective):
             "kl": draw.kl,
         }
 
-    def _log_weights(self, code: Any) -> Any:
+    def _log_weights(self, code: Tensor) -> Tensor:
         """Return the logarithm of what posterior j counts in the density at code i: `(n, n)`."""
         from keras import ops
 
@@ -97,12 +98,12 @@ class BetaTC(LikelihoodObjective):
         of_others = (1.0 - 1.0 / self.images) / ops.maximum(count - 1.0, 1.0)
         return ops.log(own / self.images + (1.0 - own) * of_others)
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return dict(zip(self.term_names, (1.0, self.alpha, self.beta, self.gamma, 0.0)))
 
 
-def _log_density(code: Any, mean: Any, log_variance: Any) -> Any:
+def _log_density(code: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Return the log-density of each value by a Gaussian, in nats."""
     from keras import ops
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from fmae_zoo.errors import DataError
 from fmae_zoo.objectives.base import Annotations, Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -89,8 +90,8 @@ class ClusteredSquaredError(ObjectiveComponent):
         return {"cluster": found.astype(np.int32)}, {"cluster": others.astype(np.int32)}
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction and the clusters term of each image, `(n,)`.
 
         Without a `cluster` in the batch there is no such term, and it is 0.
@@ -105,7 +106,7 @@ class ClusteredSquaredError(ObjectiveComponent):
             clusters = -ops.sum(truth * ops.log_softmax(of_clusters), axis=-1)
         return {"reconstruction": reconstruction, "clusters": clusters}
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
         Without a step, as in validation, the final ones.

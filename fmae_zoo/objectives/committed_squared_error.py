@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -29,14 +30,14 @@ class CommittedSquaredError(ObjectiveComponent):
     commitment_weight: float = Field(default=0.25, gt=0.0, le=1e6)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction and the commitment of each image, `(n,)`."""
         return {
             "reconstruction": squared_error(batch["target"], logits[:, 0]),
             "commitment": draw.extra["commitment"],
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "commitment": self.commitment_weight}

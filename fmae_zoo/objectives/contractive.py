@@ -8,6 +8,7 @@ from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.jacobian import squared_jacobian
 from fmae_zoo.objectives.squared_error import squared_error
 from fmae_zoo.objectives.stateless import call_again
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -40,12 +41,12 @@ class Contractive(ObjectiveComponent):
     step: float = Field(default=0.05, ge=1e-4, le=1.0)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the two terms of each image, `(n,)`."""
         from keras import ops
 
-        def mean(images: Any) -> Any:
+        def mean(images: Tensor) -> Tensor:
             return ops.cast(call_again(model.posterior, images)["mean"], "float32")
 
         image = ops.reshape(batch["image"], (-1, *model.spec.shape))
@@ -55,6 +56,6 @@ class Contractive(ObjectiveComponent):
             "contraction": squared_jacobian(mean, image, noise, self.step),
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "contraction": self.contraction_weight}

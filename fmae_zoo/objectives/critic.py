@@ -1,6 +1,8 @@
 """Critics: what objectives learn to tell codes apart by."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fmae_zoo.types import Initializer, Layer, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
@@ -8,7 +10,7 @@ if TYPE_CHECKING:
 
 def dense_critic(
     size: int, units: tuple[int, ...], seeds: "Seeds", activation: str = "relu"
-) -> Any:
+) -> Tensor:
     """Return a Keras model of dense layers, from codes `(n, size)` to logits `(n, 1)`.
 
     Args:
@@ -21,7 +23,7 @@ def dense_critic(
 
     from fmae_zoo.layers import family
 
-    def dense(width: int, name: str, activation: str, initial: Any) -> Any:
+    def dense(width: int, name: str, activation: str, initial: Initializer) -> Layer:
         return family().Dense(
             width, activation, kernel_initializer=initial, name=name, dtype="float32"
         )

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch
 from fmae_zoo.objectives.likelihood import LikelihoodObjective
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -44,8 +45,8 @@ class DIP(LikelihoodObjective):
     lambda_d: float = Field(default=100.0, ge=0.0, le=1e6)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return reconstruction and KL of each image, `(n,)`, in nats, and two scalars."""
         from keras import ops
 
@@ -64,6 +65,6 @@ class DIP(LikelihoodObjective):
             "diagonal": ops.sum(identity * distance),
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return dict(zip(self.term_names, (1.0, 1.0, self.lambda_od, self.lambda_d)))

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch
 from fmae_zoo.objectives.likelihood import LikelihoodObjective
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -53,8 +54,8 @@ class ELBO(LikelihoodObjective):
         return self.capacity > 0 or super().of_batches
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction and the KL of each image, `(n,)`, in nats.
 
         With a capacity also `capacity_gap`, how far the mean KL is from it, a scalar.
@@ -70,11 +71,11 @@ class ELBO(LikelihoodObjective):
             terms["capacity_gap"] = ops.abs(ops.mean(draw.kl) - capacity)
         return terms
 
-    def capacity_after(self, step: Any = None) -> Any:
+    def capacity_after(self, step: Tensor = None) -> Tensor:
         """Return the capacity in nats after `step` (a float tensor) training steps."""
         return self.capacity * _risen(step, self.capacity_steps)
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
         Without a step, as in validation, those of the objective itself: no warm-up.
@@ -85,7 +86,7 @@ class ELBO(LikelihoodObjective):
         return {"reconstruction": 1.0, "kl": weight}
 
 
-def _risen(step: Any, steps: int) -> Any:
+def _risen(step: Tensor, steps: int) -> Tensor:
     """Return the share, in [0, 1], to which something has risen that takes so many steps."""
     from keras import ops
 

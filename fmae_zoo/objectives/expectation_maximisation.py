@@ -8,6 +8,7 @@ from pydantic import Field
 
 from fmae_zoo.component import Affine
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -78,8 +79,8 @@ class ExpectationMaximisation(ObjectiveComponent):
         model.decoder.set_weights([logits, np.zeros(logits.shape[1])])
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the expected reconstruction and the KL of each image, `(n,)`, in nats."""
         from keras import ops
 

@@ -9,6 +9,7 @@ from fmae_zoo.objectives.base import Batch
 from fmae_zoo.objectives.critic import dense_critic
 from fmae_zoo.objectives.likelihood import LikelihoodObjective
 from fmae_zoo.objectives.stateless import call_fixed
+from fmae_zoo.types import Model, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -51,13 +52,13 @@ class Factor(LikelihoodObjective):
     gamma: float = Field(default=10.0, ge=0.0, le=1e6)
     units: tuple[Width, ...] = Field(default=(256, 256, 256), min_length=1, max_length=16)
 
-    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
         """Return the critic: codes `(n, size)` to logits `(n, 1)`, low for permuted ones."""
         return dense_critic(spec.latent.size, self.units, seeds, activation="leaky_relu")
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the five terms of each image, `(n,)`: all but `accuracy` in nats.
 
         `critic` is the cross-entropy of the critic: log 2 where it finds nothing.
@@ -77,12 +78,12 @@ class Factor(LikelihoodObjective):
             "accuracy": 0.5 * told,
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return dict(zip(self.term_names, (1.0, 1.0, self.gamma, 1.0, 0.0)))
 
 
-def permuted(code: Any, noise: Any) -> Any:
+def permuted(code: Tensor, noise: Tensor) -> Tensor:
     """Return codes `(n, size)`, each column in the order of that of the noise, `(n, size)`."""
     from keras import ops
 

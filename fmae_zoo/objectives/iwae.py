@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch
 from fmae_zoo.objectives.likelihood import LikelihoodObjective
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -48,8 +49,8 @@ class IWAE(LikelihoodObjective):
         return self.samples * self.groups
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the bound, the mean reconstruction and the KL of each image, in nats.
 
         Of other numbers of codes than `codes`, the bound is that of one group.
@@ -69,6 +70,6 @@ class IWAE(LikelihoodObjective):
         bound = self.elbo_share * elbo + (1.0 - self.elbo_share) * ops.mean(bounds, axis=1)
         return {"bound": -bound, "reconstruction": ops.mean(reconstruction, axis=1), "kl": draw.kl}
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term: the bound alone is trained."""
         return {"bound": 1.0, "reconstruction": 0.0, "kl": 0.0}

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+
+from fmae_zoo.types import Tensor
 
 
-def squared_jacobian(function: Callable[[Any], Any], points: Any, noise: Any, step: float) -> Any:
+def squared_jacobian(
+    function: Callable[[Tensor], Tensor], points: Tensor, noise: Tensor, step: float
+) -> Tensor:
     """Return an estimate of the squared Frobenius norm of the Jacobian at each point: `(n,)`.
 
     Along a random direction v of length sqrt(size), the mean of `|J v|^2` is `|J|^2`, for the mean

@@ -1,11 +1,12 @@
 """How likely an image is given a reconstruction, for the objectives that need it."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from fmae_zoo.objectives.base import ObjectiveComponent, flat
+from fmae_zoo.types import Tensor
 
 LEAST_SIGMA = 1e-3
 """In units of pixel intensity: below it, what is left of an error is rounding."""
@@ -35,7 +36,7 @@ class LikelihoodObjective(ObjectiveComponent):
         """Whether a term is a statistic of a batch: the optimal sigma is."""
         return self.likelihood == "gaussian" and self.sigma == "optimal"
 
-    def negative_log_likelihood(self, images: Any, logits: Any) -> Any:
+    def negative_log_likelihood(self, images: Tensor, logits: Tensor) -> Tensor:
         """Return `-log p(x|z)` in nats for each image: `(n,)`."""
         from keras import ops
 

@@ -1,9 +1,10 @@
 """Squared error of what was hidden."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -25,8 +26,8 @@ class MaskedSquaredError(ObjectiveComponent):
     type: Literal["masked_squared_error"]
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction term of each image, `(n,)`."""
         from keras import ops
 

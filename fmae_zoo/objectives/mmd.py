@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -46,8 +47,8 @@ class MMD(ObjectiveComponent):
     kernel: Kernel = "imq"
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return reconstruction and KL of each image, `(n,)`, and the MMD of the batch."""
         from keras import ops
 
@@ -59,12 +60,12 @@ class MMD(ObjectiveComponent):
             "kl": draw.kl,
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "mmd": self.mmd_weight, "kl": self.kl_weight}
 
 
-def squared_mmd(codes: Any, others: Any, kernel: Kernel = "imq") -> Any:
+def squared_mmd(codes: Tensor, others: Tensor, kernel: Kernel = "imq") -> Tensor:
     """Return the unbiased estimate of the squared MMD of two samples `(n, size)`, a scalar.
 
     The mean kernel of two codes, plus that of two others, less twice that of one of each; no code
@@ -82,7 +83,7 @@ def squared_mmd(codes: Any, others: Any, kernel: Kernel = "imq") -> Any:
     return ops.sum(within * apart) / pairs - 2.0 * ops.mean(between)
 
 
-def _kernel(one: Any, other: Any, kernel: Kernel) -> Any:
+def _kernel(one: Tensor, other: Tensor, kernel: Kernel) -> Tensor:
     """Return the kernel of each of n codes and each of m, `(n, m)`."""
     from keras import ops
 

@@ -1,13 +1,14 @@
 """Squared error, minimised by principal components."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from fmae_zoo.component import Affine
 from fmae_zoo.errors import DataError
 from fmae_zoo.objectives.squared_error import SquaredError
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -65,7 +66,7 @@ class PrincipalComponents(SquaredError):
         model.decoder.set_weights([pca.components_, pca.mean_])
 
 
-def principal_components(rows: np.ndarray, size: int) -> Any:
+def principal_components(rows: np.ndarray, size: int) -> Tensor:
     """Return scikit-learn's `PCA` of rows `(n, values)`, with `size` components.
 
     Signs are such that the greatest weight of a component is positive.

@@ -8,6 +8,7 @@ from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.jacobian import squared_jacobian
 from fmae_zoo.objectives.squared_error import squared_error
 from fmae_zoo.objectives.stateless import decode_again
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -47,8 +48,8 @@ class Regularised(ObjectiveComponent):
     step: float = Field(default=0.1, ge=1e-4, le=10.0)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the terms of each image, `(n,)`; of kernels, a scalar."""
         from keras import ops
 
@@ -59,7 +60,7 @@ class Regularised(ObjectiveComponent):
             "decoder": self._penalty(batch, code, model),
         }
 
-    def _penalty(self, batch: Batch, code: Any, model: "Autoencoder") -> Any:
+    def _penalty(self, batch: Batch, code: Tensor, model: "Autoencoder") -> Tensor:
         from keras import ops
 
         if self.decoder == "l2":
@@ -70,7 +71,7 @@ class Regularised(ObjectiveComponent):
             lambda codes: decode_again(model, codes, batch), code, noise, self.step
         )
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {
             "reconstruction": 1.0,

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -35,8 +36,8 @@ class Sliced(ObjectiveComponent):
     projections: int = Field(default=50, ge=1, le=10_000)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction of each image, `(n,)`, and the distance of the batch."""
         from keras import ops
 
@@ -48,12 +49,12 @@ class Sliced(ObjectiveComponent):
             "sliced": sliced_distance(code, model.latent.prior(noise), directions),
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "sliced": self.sliced_weight}
 
 
-def sliced_distance(codes: Any, others: Any, directions: Any) -> Any:
+def sliced_distance(codes: Tensor, others: Tensor, directions: Tensor) -> Tensor:
     """Return the squared sliced Wasserstein-2 distance of two samples of n codes, a scalar.
 
     Args:

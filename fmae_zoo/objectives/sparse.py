@@ -7,6 +7,7 @@ from pydantic import Field
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.squared_error import squared_error
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -51,8 +52,8 @@ class Sparse(ObjectiveComponent):
     target_activity: float = Field(default=0.05, gt=0.0, lt=1.0)
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return reconstruction and activity of each image, `(n,)`, and the sparsity.
 
         It is of each image for `l1`, and of the batch, in nats, for `kl`.
@@ -72,7 +73,7 @@ class Sparse(ObjectiveComponent):
             "activity": activity,
         }
 
-    def _divergence(self, code: Any) -> Any:
+    def _divergence(self, code: Tensor) -> Tensor:
         from keras import ops
 
         rho = self.target_activity
@@ -84,6 +85,6 @@ class Sparse(ObjectiveComponent):
         off = (1.0 - rho) * (math.log(1.0 - rho) - log_off)
         return ops.sum(on + off)
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {"reconstruction": 1.0, "sparsity": self.sparsity_weight, "activity": 0.0}

@@ -1,8 +1,9 @@
 """Squared error between an image and its reconstruction."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent, flat
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -15,13 +16,13 @@ class SquaredError(ObjectiveComponent):
     type: Literal["squared_error"]
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the reconstruction term of each image, `(n,)`."""
         return {"reconstruction": squared_error(batch["target"], logits[:, 0])}
 
 
-def squared_error(images: Any, logits: Any) -> Any:
+def squared_error(images: Tensor, logits: Tensor) -> Tensor:
     """Return the squared error of images, summed over pixels and channels: `(n,)`."""
     from keras import ops
 

@@ -3,26 +3,27 @@
 from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.objectives.base import Batch
+from fmae_zoo.types import Model, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
 
 
-def constants(variables: Any) -> list[Any]:
+def constants(variables: Any) -> list[Tensor]:
     """Return the values of variables, through which no gradient passes."""
     from keras import ops
 
     return [ops.stop_gradient(ops.convert_to_tensor(each)) for each in variables]
 
 
-def call_fixed(part: Any, inputs: Any) -> Any:
+def call_fixed(part: Model, inputs: Tensor) -> Tensor:
     """Return what a Keras model gives in inference; the gradient reaches the inputs alone."""
     weights = (constants(part.trainable_variables), constants(part.non_trainable_variables))
     outputs, _ = part.stateless_call(*weights, inputs, training=False)
     return outputs
 
 
-def call_again(part: Any, inputs: Any) -> Any:
+def call_again(part: Model, inputs: Tensor) -> Tensor:
     """Return what a Keras model gives in training, without moving its statistics.
 
     BatchNorm normalises by the batch that is given; the moving statistics stay as the model's own
@@ -36,7 +37,7 @@ def call_again(part: Any, inputs: Any) -> Any:
     return outputs
 
 
-def decode_again(model: "Autoencoder", codes: Any, batch: Batch) -> Any:
+def decode_again(model: "Autoencoder", codes: Tensor, batch: Batch) -> Tensor:
     """Return the images of codes, by `call_again`, in [0, 1].
 
     They are float32 `(2 n, height, width, channels)`.

@@ -7,6 +7,7 @@ from pydantic import Field
 from fmae_zoo.component import LAYOUT, Width
 from fmae_zoo.objectives.base import Batch, ObjectiveComponent
 from fmae_zoo.objectives.stateless import call_fixed, decode_again
+from fmae_zoo.types import Model, Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -47,7 +48,7 @@ class VAEGAN(ObjectiveComponent):
     adversary_weight: float = Field(default=10.0, gt=0.0, le=1e6)
     filters: tuple[Width, ...] = Field(default=(32, 64, 64), min_length=1, max_length=8)
 
-    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Any:
+    def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
         """Return the critic: images to `features` `(n, values)` and `logits` `(n, 1)`.
 
         The logits are high for what it takes for real. It has no BatchNorm, so that what it says
@@ -81,8 +82,8 @@ class VAEGAN(ObjectiveComponent):
         return keras.Model(image, {"features": features, "logits": logits}, name="critic")
 
     def terms(
-        self, batch: Batch, draw: "Draw", logits: Any, model: "Autoencoder"
-    ) -> dict[str, Any]:
+        self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
+    ) -> dict[str, Tensor]:
         """Return the four terms of each image, `(n,)`: the last three in nats."""
         from keras import ops
 
@@ -107,7 +108,7 @@ class VAEGAN(ObjectiveComponent):
             "critic": ops.softplus(-for_real) + sum(ops.softplus(each) for each in for_made),
         }
 
-    def weights(self, step: Any = None) -> dict[str, Any]:
+    def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term."""
         return {
             "features": 1.0,

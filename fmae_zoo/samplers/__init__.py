@@ -45,7 +45,9 @@ def samplers_of(tensors: dict[str, np.ndarray], size: int) -> dict[str, Sampler]
         parts.setdefault(name, {})[rest] = tensor
     unknown = sorted(parts.keys() - SAMPLERS.keys())
     if unknown:
-        raise WeightsError(f"there is no sampler {', '.join(unknown)}")
+        raise WeightsError(
+            f"there is no sampler {', '.join(unknown)}; expected some of {', '.join(SAMPLERS)}"
+        )
     kinds = {name: kind for name, kind in SAMPLERS.items() if name in parts}
     try:
         return {name: kind.of(parts[name], size) for name, kind in kinds.items()}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from fmae_zoo.samplers.base import Sampler
+from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
@@ -160,7 +161,7 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
     decoded, layers = mlp(mean + ops.exp(0.5 * log_variance) * noise, size)
     model = keras.Model(code, ops.concatenate([decoded, mean, log_variance], axis=-1))
 
-    def negative_elbo(target: Any, outputs: Any) -> Any:
+    def negative_elbo(target: Tensor, outputs: Tensor) -> Tensor:
         decoded, mean, log_variance = ops.split(outputs, 3, axis=-1)
         error = ops.mean(ops.square(target - decoded))
         kl = 0.5 * ops.sum(ops.square(mean) + ops.exp(log_variance) - 1.0 - log_variance, axis=-1)

@@ -8,6 +8,7 @@ from keras import ops
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.images import in_unit_range, to_numpy
 from fmae_zoo.objectives.base import Batch
+from fmae_zoo.types import Tensor
 
 
 def named(inputs: Any, classes: int | None) -> Batch:
@@ -66,6 +67,6 @@ class MeanLoss(keras.losses.Loss):
     With sample weights, and divided among replicas, as for any other of Keras' losses.
     """
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the losses `(n,)`, which are given as predictions."""
         return y_pred

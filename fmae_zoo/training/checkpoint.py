@@ -17,8 +17,9 @@ import numpy as np
 import safetensors
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
-from fmae_zoo.errors import TrainingError, WeightsError
+from fmae_zoo.errors import SpecError, TrainingError, WeightsError
 from fmae_zoo.files import regular
+from fmae_zoo.spec import ModelSpec
 from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
@@ -143,7 +144,7 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
     except WeightsError as error:
         raise TrainingError(f"{path}: not a whole checkpoint: {error}") from error
     progress = read_progress(folder)
-    before, now = _flat(progress.fingerprint), _flat(fingerprint)
+    before, now = _flat(_completed(progress.fingerprint)), _flat(fingerprint)
     differences = [
         f"{key}: the checkpoint has {before.get(key)!r}, this run {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
@@ -159,6 +160,15 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
     except WeightsError as error:
         raise TrainingError(str(error)) from error
     return progress
+
+
+def _completed(fingerprint: dict[str, Any]) -> dict[str, Any]:
+    """Return a fingerprint whose spec has the keys that came into specs later, at their default."""
+    try:
+        spec = ModelSpec.from_dict(fingerprint["spec"])
+    except (KeyError, SpecError):
+        return fingerprint
+    return fingerprint | {"spec": spec.model_dump(mode="json")}
 
 
 def read_progress(folder: Path) -> Progress:

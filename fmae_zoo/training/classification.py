@@ -10,6 +10,7 @@ from keras import ops
 from fmae_zoo.arguments import check_number, check_share
 from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.images import to_numpy
+from fmae_zoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -23,7 +24,7 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         super().__init__(**kwargs)
         self.smoothing = smoothing
 
-    def call(self, labels: Any, probabilities: Any) -> Any:
+    def call(self, labels: Tensor, probabilities: Tensor) -> Tensor:
         """Return the loss of each image: `(n,)`."""
         of_label = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
         of_all = -ops.mean(ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)

@@ -10,6 +10,7 @@ import numpy as np
 from keras import tree
 
 from fmae_zoo.layers.plain import is_plain
+from fmae_zoo.types import Batches, Model
 
 
 class Epochs(keras.utils.PyDataset):
@@ -98,7 +99,7 @@ def readable(model: Any, x: Any, y: Any, options: dict[str, Any], shuffle: Any) 
     return Epochs(lambda epoch: arrays, size, shuffle), None
 
 
-def for_keras(model: Any, source: Any) -> Any:
+def for_keras(model: Model, source: Batches) -> Batches:
     """Return what Keras' `fit` and `evaluate` are given for a source, which must be held."""
     if isinstance(source, Epochs) and _is_read_by_tensorflow(model):
         return source.as_tensorflow()

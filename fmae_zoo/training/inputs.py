@@ -10,6 +10,7 @@ from keras import tree
 
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.images import to_numpy
+from fmae_zoo.types import Batches
 
 Check: TypeAlias = Callable[[Any, Any], None]
 """Raises an error for inputs and targets, NumPy's, that a model does not take."""
@@ -57,7 +58,7 @@ def _as_arrays(parts: Any) -> Any:
     return None if parts is None else tree.map_structure(to_numpy, parts)
 
 
-def _checked_source(x: Any, y: Any, check: Callable[[Any], None]) -> Any:
+def _checked_source(x: Batches, y: Any, check: Callable[[Any], None]) -> Batches:
     if x is None:
         raise ArgumentError("Expected images, or a source of batches of them; received None")
     if isinstance(x, keras.utils.PyDataset):
@@ -92,7 +93,7 @@ def _passed(batch: Any, check: Callable[[Any], None]) -> Any:
     return batch
 
 
-def _checked_loader(loader: Any, check: Callable[[Any], None]) -> Any:
+def _checked_loader(loader: Batches, check: Callable[[Any], None]) -> Batches:
     """Return a copy whose batches are checked where they arrive: not in its workers."""
 
     class Checked(type(loader)):  # type: ignore[misc]
@@ -104,7 +105,7 @@ def _checked_loader(loader: Any, check: Callable[[Any], None]) -> Any:
     return copied
 
 
-def _checked_tensorflow(dataset: Any, check: Callable[[Any], None]) -> Any:
+def _checked_tensorflow(dataset: Batches, check: Callable[[Any], None]) -> Batches:
     import tensorflow as tf
 
     def mapped(*batch: Any) -> Any:

@@ -7,6 +7,7 @@ from keras import ops
 
 from fmae_zoo.internals import ConvMuon
 from fmae_zoo.recipe import Recipe
+from fmae_zoo.types import Optimizer, Tensor
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -16,7 +17,7 @@ class Restarted(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(self, first: Any, steps: int, second: Any) -> None:
         self.first, self.steps, self.second = first, steps, second
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         """Return the rate at a step."""
         later = ops.maximum(step - self.steps, 0)
         return ops.where(step < self.steps, self.first(step), self.second(later))
@@ -62,7 +63,7 @@ def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
     return rate
 
 
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Any:
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Optimizer:
     """Return the recipe's optimizer with its schedule laid out over all epochs.
 
     Where it is `none`, one whose steps are of no length: an epoch then measures.

@@ -11,6 +11,7 @@ from fmae_zoo.memory import keep_freed_memory
 from fmae_zoo.training.epochs import Epochs, for_keras, readable
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.state import drop_denormals, restored
+from fmae_zoo.types import Batches, Logs
 
 _Mixin: Any = object
 """No model itself: of a graph's class Keras changes the bases, and those of its bases."""
@@ -93,7 +94,7 @@ class Trainable(_Mixin):
         """Return the inputs that an exported model has, if nothing else is said."""
         return [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
 
-    def fit(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def fit(self, x: Batches = None, y: Any = None, **options: Any) -> Any:
         """Train as `keras.Model.fit` does."""
         source, y = readable(self, x, y, options, shuffle=options.get("shuffle", True))
         if isinstance(source, Epochs):
@@ -104,13 +105,13 @@ class Trainable(_Mixin):
         with restored(self):
             return super().fit(for_keras(self, source), y, **options)
 
-    def evaluate(self, x: Any = None, y: Any = None, **options: Any) -> Any:
+    def evaluate(self, x: Batches = None, y: Any = None, **options: Any) -> Logs:
         """Return what `keras.Model.evaluate` does."""
         source, y = readable(self, x, y, options, shuffle=False)
         with restored(self):
             return super().evaluate(for_keras(self, source), y, **options)
 
-    def train_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    def train_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
         """Train on one batch as `keras.Model.train_on_batch` does.
 
         Raises:
@@ -119,7 +120,7 @@ class Trainable(_Mixin):
         with checked(self.check_data, x, y):
             return super().train_on_batch(x, y, *args, **options)
 
-    def test_on_batch(self, x: Any, y: Any = None, *args: Any, **options: Any) -> Any:
+    def test_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
         """Evaluate one batch as `keras.Model.test_on_batch` does.
 
         Raises:
