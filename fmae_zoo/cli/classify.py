@@ -68,9 +68,10 @@ def classify_command(
 
     # What is missing is said before data are fetched.
     require_backend()
-    _ = find_entry(name).manifest
-    data = data_for(data_source, name)
-    stages = ["frozen", "fine_tuned"] if fine_tune else ["frozen"]
+    entry = find_entry(name)
+    _ = entry.manifest
+    data = data_for(data_source, name, entry)
+    last = "fine_tuned" if fine_tune else "frozen"
     reports: dict[str, Any] = {}
 
     def show(stage: str, report: dict[str, Any]) -> None:
@@ -80,7 +81,7 @@ def classify_command(
             names = data.class_names or range(data.num_classes)
             rows = list(zip(names, report["precision"], report["recall"]))
             emit_table(("class", "precision", "recall"), rows, title=f"{name}, {stage}: {figures}")
-        elif stage == stages[-1]:
+        elif stage == last:
             emit_json({**about(name, data), "reports": reports})
 
     fmae_zoo.classify(

@@ -55,9 +55,10 @@ def evaluate_command(
     from fmae_zoo.evaluation.record import check_data, record_results
     from fmae_zoo.progress import ImagesProgress
 
-    data = data_for(data_source, name)
+    entry = find_entry(name)
+    data = data_for(data_source, name, entry)
     if write:
-        check_data(find_entry(name), data)
+        check_data(entry, data)
 
     def keep(figure: str, result: dict[str, Any]) -> None:
         if write:

@@ -205,7 +205,8 @@ def show_command(
     model = _autoencoder(name)
     from fmae_zoo.show import page_of
 
-    data, entry = data_for(data_source, name), find_entry(name)
+    entry = find_entry(name)
+    data = data_for(data_source, name, entry)
     page, shown, left_out = page_of(model, entry, data, seed)
     output = output or Path(f"{short_name(entry)}.html")
     write_text(output, page)

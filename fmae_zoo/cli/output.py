@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -13,6 +13,10 @@ from rich.text import Text
 
 from fmae_zoo.arguments import MAX_SEED
 from fmae_zoo.hub.options import TIMEOUT, read_token
+
+if TYPE_CHECKING:
+    from fmae_zoo.datasets import Dataset
+    from fmae_zoo.entry import Entry
 
 PIPE_WIDTH = 160
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -72,7 +76,7 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return token(timeout(json_option(function)))
 
 
-def data_for(source: str | None, model: str) -> Any:
+def data_for(source: str | None, model: str, entry: "Entry") -> "Dataset":
     """Return the data set of the option --data, else the one that a model was trained on.
 
     Raises:
@@ -81,10 +85,8 @@ def data_for(source: str | None, model: str) -> Any:
     import fmae_zoo
     from fmae_zoo.datasets import DEFAULT, TABLE
     from fmae_zoo.errors import DataError
-    from fmae_zoo.registry import find_entry
 
     if source is None:
-        entry = find_entry(model)
         training = entry.manifest.training if entry.pretrained else None
         source = training.data_name if training is not None else None
         if training is not None and source not in (None, *TABLE):

@@ -41,9 +41,10 @@ def samplers_command(
     import fmae_zoo
     from fmae_zoo.evaluation.record import check_data, record_samplers
 
-    data = data_for(data_source, name)
+    entry = find_entry(name)
+    data = data_for(data_source, name, entry)
     if write:
-        check_data(find_entry(name), data)
+        check_data(entry, data)
     model = fmae_zoo.load(name, pretrained=True)
     if not isinstance(model, fmae_zoo.Autoencoder):
         raise ArgumentError(f"{name} is a classifier: it gives no images")

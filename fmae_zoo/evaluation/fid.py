@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,6 @@ from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.generation import COUNT, frechet
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.types import Model
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SIDE = 299
 """Height and width in pixels that the network takes."""
@@ -38,7 +36,7 @@ def fid(subject: Subject) -> dict[str, Any] | None:
         return None
     inception = load_inception()
     real = features_of(inception, images)
-    decoded = model.decode(subject.test_codes, label=subject.test_labels)
+    decoded = subject.test_reconstructions
     drawn = model.generate(COUNT, seed=subject.seed)
     return {
         "fid": frechet(features_of(inception, drawn), real),
@@ -48,7 +46,7 @@ def fid(subject: Subject) -> dict[str, Any] | None:
     }
 
 
-def weights_file() -> "Path":
+def weights_file() -> Path:
     """Return where Keras keeps the weights of Inception v3, once it has downloaded them."""
     return keras_home() / "models" / _WEIGHTS
 

@@ -41,8 +41,8 @@ def generation(subject: Subject) -> dict[str, Any] | None:
     if model.spec.objective.reads_mask:
         return None
     real = features_of(images)
-    decoded = model.decode(subject.test_codes, label=subject.test_labels)
-    found: dict[str, Any] = {"frechet_reconstructions": frechet(features_of(decoded), real)}
+    decoded = features_of(subject.test_reconstructions)
+    found: dict[str, Any] = {"frechet_reconstructions": frechet(decoded, real)}
     for sampler in model.samplers:
         drawn = features_of(model.generate(COUNT, seed=subject.seed, sampler=sampler))
         found[f"frechet_{sampler}"] = frechet(drawn, real)

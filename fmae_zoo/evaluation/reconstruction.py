@@ -24,7 +24,7 @@ def reconstruction(subject: Subject) -> dict[str, Any] | None:
     if subject.model.spec.objective.reads_mask:
         return None
     images = as_images(subject.data.test_images, subject.model.spec.shape)
-    decoded = subject.model.decode(subject.test_codes, label=subject.test_labels)
+    decoded = subject.test_reconstructions
     return {
         **errors(images, decoded),
         "ssim": mean_ssim(images, decoded),

@@ -51,6 +51,11 @@ class Subject:
         """Latent means of the test images: `(m, latent size)`."""
         return self.model.encode(self.data.test_images)
 
+    @cached_property
+    def test_reconstructions(self) -> np.ndarray:
+        """The test images, decoded from their codes: `(m, height, width, channels)`."""
+        return self.model.decode(self.test_codes, label=self.test_labels)
+
     @property
     def test_labels(self) -> np.ndarray | None:
         """Labels of the test images where the decoder is told them, else None.

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 from fmae_zoo.errors import SpecError, TrainingError, WeightsError
 from fmae_zoo.files import regular
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors
+from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors, tensors_of
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
@@ -59,19 +59,9 @@ def state_of(model: Any) -> dict[str, Any]:
     return variables
 
 
-def copy_state(variables: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return numpy copies of the variables."""
-    import keras
-
-    return {
-        key: np.array(keras.ops.convert_to_numpy(variable.value))
-        for key, variable in variables.items()
-    }
-
-
 def write_checkpoint(folder: Path, model: Any, progress: Progress) -> None:
     """Write the state and the progress in one atomic file."""
-    _write(copy_state(state_of(model)), folder / CHECKPOINT_FILE, json.dumps(asdict(progress)))
+    _write(tensors_of(state_of(model)), folder / CHECKPOINT_FILE, json.dumps(asdict(progress)))
 
 
 def write_best(folder: Path, tensors: dict[str, np.ndarray]) -> None:

@@ -28,7 +28,6 @@ from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.checkpoint import (
     CHECKPOINT_FILE,
     Progress,
-    copy_state,
     history_csv,
     read_best,
     read_checkpoint,
@@ -38,9 +37,10 @@ from fmae_zoo.training.checkpoint import (
     writing,
 )
 from fmae_zoo.training.optimizer import make_optimizer
+from fmae_zoo.training.state import value_of
 from fmae_zoo.training.trainable import Trainable
 from fmae_zoo.training.watch import Watch
-from fmae_zoo.weights import assign_tensors, is_finite
+from fmae_zoo.weights import assign_tensors, is_finite, tensors_of
 
 LOCK_FILE = ".lock"
 VALIDATION_MASKS = 1_000_003
@@ -169,10 +169,10 @@ class Run:
         while not self._finished(progress):
             self.check_interrupt()
             row = self._epoch(model, progress, validation)
-            weights = copy_state(_weights_of(model))
+            weights = tensors_of(_weights_of(model))
             # ReLU can turn NaN into zero, so the losses alone do not tell.
             if not all(is_finite(each) for each in weights.values()):
-                raise self._not_finite("weights", _steps_of(model), progress)
+                raise self._not_finite("weights", int(value_of(model.steps)), progress)
             progress.epoch += 1
             progress.rows.append(row)
             # The loss of a critic says nothing of the model: the last epoch is kept then.
@@ -261,7 +261,7 @@ class Run:
             verbose=0,
             callbacks=[watch],
         ).history
-        bad = int(keras.ops.convert_to_numpy(model.first_bad_step.value))
+        bad = int(value_of(model.first_bad_step))
         if bad >= 0:
             raise self._not_finite("loss", bad, progress)
         size = self.recipe.batch_size if self.spec.objective.of_batches else 500
@@ -276,7 +276,7 @@ class Run:
         rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
         row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
         if not math.isfinite(row["val_loss"]):
-            raise self._not_finite("validation loss", _steps_of(model), progress)
+            raise self._not_finite("validation loss", int(value_of(model.steps)), progress)
         return row
 
     def _not_finite(self, what: str, step: int, progress: Progress) -> TrainingError:
@@ -342,10 +342,6 @@ class Run:
         if len(self.data.test_images):
             return self.data.test_images, self.data.test_labels
         return self.validation, None
-
-
-def _steps_of(model: Autoencoder) -> int:
-    return int(keras.ops.convert_to_numpy(model.steps.value))
 
 
 def _weights_of(model: Autoencoder) -> dict[str, Any]:
