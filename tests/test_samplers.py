@@ -7,6 +7,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import fmae_zoo
 from fmae_zoo import Autoencoder
@@ -233,6 +234,17 @@ def test_a_damaged_file_of_samplers_is_refused(few, tmp_path):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=r"samplers\.safetensors"):
         fmae_zoo.load(f"local:{tmp_path / 'saved'}")
+
+
+def test_an_autoregressive_sampler_is_stored_in_half_and_draws_the_same(few, tmp_path):
+    latent = {"type": "finite_scalar", "size": 4, "levels": [4, 3]}
+    model = Autoencoder(tiny_spec(latent=latent), seed=1)
+    fmae_zoo.fit_samplers(model, few, names=["autoregressive"])
+    folder = fmae_zoo.save(model, tmp_path / "saved")
+    stored = load_file(folder / "samplers.safetensors")
+    assert {str(each.dtype) for key, each in stored.items() if "kernel" in key} == {"float16"}
+    assert stored["autoregressive.alphabet"].dtype == np.float32
+    assert_draws_alike(model, fmae_zoo.load(f"local:{folder}"))
 
 
 def test_tensors_that_are_no_sampler_are_refused(few):

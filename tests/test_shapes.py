@@ -8,7 +8,6 @@ import fmae_zoo
 from fmae_zoo import Autoencoder, Classifier, plots
 from fmae_zoo.augmentation import augmented, epoch_of
 from fmae_zoo.card.body import body_of
-from fmae_zoo.card.classifier import classifier_body_of
 from fmae_zoo.datasets import Dataset
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError, ImagesError, SpecError
@@ -228,7 +227,7 @@ def circle(spec, data, folder):
             coloured = np.ptp(pixels.astype(int), axis=2).max() > 50
             assert coloured == (data.shape[2] == 3)
         else:
-            body = classifier_body_of(entry.spec, entry.head, entry.manifest, "me/it")
+            body = body_of(entry.spec, entry.manifest, "me/it", head=entry.head)
         height, width, channels = data.shape
         assert f"{height}x{width} {'grey' if channels == 1 else 'colour'} images" in body
         assert "28, 28" not in body

@@ -1,14 +1,14 @@
 """The model card of an entry: README.md of its repo, made from its spec and its manifest.
 
 `figures.py` says which figures there are and how each was measured, `metadata.py` writes what the
-Hub reads, `body.py` what people read, and `document.py` keeps what a person has written.
+Hub reads, `template.md` and `body.py` what people read, and `document.py` keeps what a person has
+written.
 """
 
 import re
 from collections.abc import Sequence
 
 from fmae_zoo.card.body import body_of
-from fmae_zoo.card.classifier import classifier_body_of
 from fmae_zoo.card.document import BEGIN, END, Document
 from fmae_zoo.card.metadata import MODEL_INDEX, OTHER, disowned, eval_results_of, metadata_of
 from fmae_zoo.entry import Entry
@@ -56,11 +56,7 @@ def card_of(
         merged = {*metadata.get(key, ()), *card.items(key)} - disowned(manifest)
         metadata |= {key: sorted(merged)} if merged else {}
     card = card.with_metadata(metadata, ("license_name", MODEL_INDEX, *_MERGED))
-    if head is None:
-        body = body_of(entry.spec, manifest, repo, pictures)
-    else:
-        body = classifier_body_of(entry.spec, head, manifest, repo)
-    text = card.with_block(body).text
+    text = card.with_block(body_of(entry.spec, manifest, repo, pictures, head)).text
     check_card(text, manifest, card.source)
     return text
 

@@ -1,20 +1,24 @@
-"""What people read on a card: every number from the spec or the manifest, none typed."""
+"""What people read on a card: `template.md`, and what it says of a spec, a head and a manifest."""
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
-from fmae_zoo.card.figures import figures_of
-from fmae_zoo.card.markup import bullets, code, enumeration, fenced, inline, plain, table
+from fmae_zoo.card.figures import CHOSEN, Published, Setting, figures_of, unpublished
+from fmae_zoo.card.markup import code, enumeration, inline, plain, table
 from fmae_zoo.card.metadata import data_name, is_of_fashion_mnist
-from fmae_zoo.card.results import environment_words, results_section
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, VALIDATION_SIZE
+from fmae_zoo.evaluation import Measure
 from fmae_zoo.evaluation.figure import CLASSIFICATION
+from fmae_zoo.head import HEAD_FILE
 from fmae_zoo.hub.address import HUB_PREFIX
 from fmae_zoo.images import array_shape
 from fmae_zoo.layout import (
+    CLASSIFIER_FILE,
     CRITIC_FILE,
     CURVES_FILE,
     DECODER_FILE,
@@ -29,299 +33,281 @@ from fmae_zoo.layout import (
     TRAINING_FILES,
     TRAVERSALS_FILE,
 )
-from fmae_zoo.manifest import MANIFEST_FILE, Manifest, TrainingRecord
+from fmae_zoo.manifest import Manifest
 from fmae_zoo.samplers import PRIOR
-from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
+from fmae_zoo.spec import DEFAULT_TAG, ModelSpec
 
-_FILE_WORDS = {
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from fmae_zoo.head import Head
+
+FILES = {
     ENCODER_FILE: "weights of the encoder",
     DECODER_FILE: "weights of the decoder",
+    CLASSIFIER_FILE: "weights of encoder and head",
+    HEAD_FILE: "what the head is, and the names of the classes",
     CRITIC_FILE: "weights of the objective's critic",
     SAMPLERS_FILE: "samplers that were fitted to the codes of training images",
-    GOLDEN_FILE: "images, with the codes and reconstructions that every backend must give",
+    GOLDEN_FILE: "images, with the {outputs} that every backend must give",
     HISTORY_FILE: "loss and its terms, epoch by epoch",
     CURVES_FILE: "the loss as a picture",
     RECONSTRUCTIONS_FILE: "images and their reconstructions",
     DRAWS_FILE: "images decoded from draws of the default sampler",
     INTERPOLATIONS_FILE: "images decoded from codes between those of two images",
     TRAVERSALS_FILE: "images decoded from a code of which one value is moved in each row",
-    **dict.fromkeys(KERAS_FILES, "the encoder in Keras' own format"),
+    **dict.fromkeys(KERAS_FILES, "{model} in Keras' own format"),
 }
-_PICTURE_WORDS = {
+PICTURES = {
     RECONSTRUCTIONS_FILE: "Images over their reconstructions by {}",
     DRAWS_FILE: "Draws of the default sampler, decoded by {}",
     INTERPOLATIONS_FILE: "From one image to another, along straight lines in the codes of {}",
     TRAVERSALS_FILE: "One code; in each row one of the most used values is moved, decoded by {}",
     CURVES_FILE: "Loss of {} over the epochs",
 }
-INSTALL = 'pip install "fmae-zoo[jax]"  # or [torch], [tensorflow]'
 FAR = 2.0
 """Times as far from real images as reconstructions: draws of a prior that are farther are named."""
 
-NOT_RECORDED = "The manifest does not record how these weights were trained, nor on what data."
+LABELS = 100
+"""Names of classes that a card shows at most."""
+
+NOTHING = "-"
+_READ = ("latent_size", "input_size")
+_HEAD = "head_parameters"
+_SPREAD = "mean ± sd"
 _TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
 
-FASHION_MNIST_CITATION = """\
-@misc{xiao2017fashionmnist,
-  title = {Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms},
-  author = {Xiao, Han and Rasul, Kashif and Vollgraf, Roland},
-  year = {2017},
-  eprint = {1708.07747},
-  archivePrefix = {arXiv}
-}"""
 
-
-def body_of(spec: ModelSpec, manifest: Manifest, repo: str, pictures: Sequence[str]) -> str:
+def body_of(
+    spec: ModelSpec,
+    manifest: Manifest,
+    repo: str,
+    pictures: Sequence[str] = (),
+    head: "Head | None" = None,
+) -> str:
     """Return the card's text as Markdown, without metadata and markers.
+
+    Args:
+        spec: of the model, or of the autoencoder whose encoder a classifier is on.
+        manifest: with the figures.
+        repo: `NAMESPACE/NAME` on the Hub.
+        pictures: names of files in the repo.
+        head: of a classifier.
 
     Raises:
         SpecError: a figure in the manifest is no number.
     """
-    of_training = [name for name in pictures if name in TRAINING_FILES]
-    sections = (
-        _introduction(spec, manifest),
-        _pictures([name for name in pictures if name not in TRAINING_FILES], spec),
-        _use(spec, manifest, repo),
-        results_section(manifest),
-        _training(spec, manifest),
-        _pictures(of_training, spec),
-        _limitations(spec, manifest),
-        files_section(manifest, _FILE_WORDS),
-        references_section(spec),
-        licence_section(manifest),
+    figures = figures_of(manifest)
+    sizes = [parameters_of(manifest), images_of(spec)]
+    if head is None:
+        sizes.insert(1, f"codes of {counted(spec.latent.size, 'value')}")
+    generated = manifest.results.get("generation", {})
+    of_prior, best = (generated.get(f"frechet_{each}") for each in ("prior", "reconstructions"))
+    outputs = "codes and reconstructions" if head is None else "probabilities"
+    model = "the encoder" if head is None else "encoder and head"
+    text = _template().render(
+        spec=spec,
+        manifest=manifest,
+        head=head,
+        figures=figures,
+        name=name_of(spec),
+        sizes=enumeration(sizes),
+        address=f"{HUB_PREFIX}{repo}",
+        shape=", ".join(map(str, spec.shape)),
+        array=", ".join(map(str, array_shape(spec.shape))),
+        pixels=math.prod(spec.shape),
+        images=images_of(spec),
+        sampler=manifest.sampler or (PRIOR if spec.latent.has_prior else ""),
+        pictures=[name for name in pictures if name not in TRAINING_FILES] if not head else [],
+        training_pictures=[name for name in pictures if name in TRAINING_FILES] if not head else [],
+        picture=lambda name: _picture(name, spec),
+        spec_toml=lambda parts: _toml(spec, parts),
+        training_rows=list(_training_rows(spec, manifest, head)),
+        has_heads=any(figure.protocol.task == CLASSIFICATION for figure in figures),
+        prior_ratio=of_prior / best if of_prior and best else 0.0,
+        files=[
+            (
+                code(name),
+                FILES.get(name, NOTHING).format(outputs=outputs, model=model),
+                f"{record.size:,}",
+                code(record.sha256),
+            )
+            for name, record in manifest.files.items()
+        ],
+        references=[words for words in map(plain, spec.references) if words],
+        cites_fashion_mnist=is_of_fashion_mnist(manifest)
+        or FASHION_MNIST_DIGEST in {figure.data_digest for figure in figures},
+        unknown=unpublished(manifest),
+        **_results(manifest, figures),
     )
-    return "\n\n".join(part for section in sections for part in section)
+    return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _introduction(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
-    yield f"# {name_of(spec)}"
-    yield plain(spec.summary)
-    sizes = [
-        parameters_of(manifest),
-        f"codes of {counted(spec.latent.size, 'value')}",
-        images_of(spec),
-    ]
-    yield (
-        f"{enumeration(sizes)}. A model of fmae_zoo, for Keras 3 with TensorFlow, PyTorch or JAX."
+def _template() -> "Template":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # What the template shows is Markdown: no HTML is escaped in it, but text by its own filters.
+    environment = Environment(
+        loader=PackageLoader("fmae_zoo", "card"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    environment.filters |= {"inline": inline, "plain": plain, "code": code}
+    environment.globals |= {
+        "table": table,
+        "counted": counted,
+        "described": _described,
+        "is_of_fashion_mnist": is_of_fashion_mnist,
+        "numbered": lambda names: [(str(i), inline(name)) for i, name in enumerate(names)],
+        "far": FAR,
+        "most_labels": LABELS,
+        "validation_size": VALIDATION_SIZE,
+    }
+    return environment.get_template("template.md")
 
 
-def _use(spec: ModelSpec, manifest: Manifest, repo: str) -> Iterator[str]:
-    address, size, shape = f"{HUB_PREFIX}{repo}", spec.latent.size, listed(spec.shape)
-    draw, labels, told = "16", "", ""
-    if spec.classes is not None:
-        draw, told = "16, label=0", ", label=labels"
-        labels = f"labels = [0] * len(images)  # of each image, in 0..{spec.classes - 1}\n"
-    sampler = manifest.sampler or (PRIOR if spec.latent.has_prior else "")
-    draw = f"new = ae.generate({draw})  # (16, {shape}): decoded draws of the sampler {sampler}\n"
-    yield "## Use"
-    yield fenced("bash", INSTALL)
-    yield fenced(
-        "python",
-        f"{example_images(spec)}{labels}"
-        f'ae = fmae_zoo.load("{address}")  # a keras.Model\n'
-        f"z = ae.encode(images)  # (n, {size}) float32, deterministic\n"
-        f"x = ae.reconstruct(images{told})  # (n, {shape}) float32 in [0, 1]\n"
-        f"{draw if sampler else ''}\n"
-        "# A plain Functional model; only the encoder's file is read.\n"
-        f'encoder = fmae_zoo.load("{address}", part="encoder")\n',
+def _picture(name: str, spec: ModelSpec) -> str:
+    stem = name.rpartition(".")[0] or name
+    return PICTURES.get(name, f"{inline(stem.replace('_', ' '))} of {{}}").format(name_of(spec))
+
+
+def _toml(spec: ModelSpec, parts: Sequence[str]) -> str:
+    """Return some parts of a spec as TOML, lists of numbers each in one line."""
+    content = spec.model_dump(mode="json", exclude_none=True, include=set(parts))
+    toml = _TOML_LIST.sub(
+        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
     )
-    yield (
-        "Every file is compared with its SHA-256 before it is read; "
-        f"`{address}@COMMIT` pins one commit. Without fmae_zoo, plain Keras reads the encoder:"
-    )
-    yield fenced(
-        "python",
-        "import keras\nimport numpy as np\n\n"
-        f'encoder = keras.saving.load_model("{address}")\n'
-        f'images = np.zeros((4, {shape}), "float32")  # yours, in [0, 1] and not 0 to 255\n'
-        f"z = encoder.predict(images)  # (4, {size})\n",
-    )
-
-
-def _training(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
-    yield "## Training"
-    if manifest.training is None:
-        yield NOT_RECORDED
-        yield "The spec says of architecture, objective and recipe:"
-    else:
-        yield table(("", ""), _training_rows(spec, manifest, manifest.training))
-        yield "Architecture, objective and recipe, as the spec has them:"
-    yield spec_block(spec, {"network", "latent", "objective", "recipe"})
+    # Within a string of TOML this is the same text, and outside of one it does not occur.
+    return toml.replace("<!--", "\\u003c!--").strip()
 
 
 def _training_rows(
-    spec: ModelSpec, manifest: Manifest, training: TrainingRecord
+    spec: ModelSpec, manifest: Manifest, head: "Head | None"
 ) -> Iterator[tuple[str, str]]:
+    training = manifest.training
+    if training is None:
+        return
     data = inline(data_name(manifest, training.data_digest))
-    if is_of_fashion_mnist(manifest):
-        data += (
-            f": its training images without the {VALIDATION_SIZE:,} held out for validation, and "
-            "no labels"
-        )
-    yield "objective", f"{spec.objective.loss_label} ({code(spec.objective.type)})"
+    if head is None:
+        yield "objective", f"{spec.objective.loss_label} ({code(spec.objective.type)})"
+        if is_of_fashion_mnist(manifest):
+            data += (
+                f": its training images without the {VALIDATION_SIZE:,} held out for validation, "
+                "and no labels"
+            )
     yield "data", data
-    yield from record_rows(manifest, training)
-
-
-def record_rows(manifest: Manifest, training: TrainingRecord) -> Iterator[tuple[str, str]]:
-    """Give what is recorded of a training beside objective and data."""
     yield "SHA-256 of the data's arrays", code(training.data_digest)
     if manifest.spec_sha256:
         yield "SHA-256 of the spec's content", code(manifest.spec_sha256)
     yield "seed", str(training.seed)
     yield "epochs", f"{training.epochs}; epoch {training.best_epoch}, best on validation, is kept"
     yield "time", _duration(training.seconds)
-    yield "environment", environment_words(training.environment) or "not recorded"
+    yield "environment", _versions(training.environment) or "not recorded"
 
 
-def spec_block(spec: ModelSpec, parts: set[str]) -> str:
-    """Return some parts of a spec as a block of TOML."""
-    content = spec.model_dump(mode="json", exclude_none=True, include=parts)
-    toml = _TOML_LIST.sub(
-        lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
-    )
-    # Within a string of TOML this is the same text, and outside of one it does not occur.
-    return fenced("toml", toml.replace("<!--", "\\u003c!--"))
+def _results(manifest: Manifest, figures: Sequence[Published]) -> dict[str, Any]:
+    """Return what the section of the results shows."""
+    rows = [row for figure in figures for row in _rows(figure)]
+    seeds = [record.training.seed for record in manifest.seeds.values()]
+    if manifest.training is not None:
+        seeds.insert(0, manifest.training.seed)
+    notes = {
+        _SPREAD: (
+            f"of the trainings with seeds {enumeration(map(str, seeds))}, their number in "
+            "brackets; *test* is of the weights in this repo"
+        ),
+        "values": "how many numbers of each image the figure is computed from",
+        "head": "parameters that were trained on top of them",
+    }
+    optional = [title for title in notes if any(row[title] != NOTHING for row in rows)]
+    columns = ["figure", "protocol", "test", *optional]
+    return {
+        "columns": columns,
+        "rows": [[row[title] for title in columns] for row in rows],
+        "notes": [(title, notes[title]) for title in optional],
+        "measured_on": dict.fromkeys(data_name(manifest, each.data_digest) for each in figures),
+        "of_known_data": all(each.data_digest == FASHION_MNIST_DIGEST for each in figures),
+        "environments": _environments(manifest, figures),
+    }
 
 
-def _limitations(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
-    yield "## Limitations"
-    yield bullets(_limits(spec, manifest))
+def _rows(figure: Published) -> Iterator[dict[str, str]]:
+    """Give the cells of each row of a figure, by the title of their column."""
+    sizes = [figure.settings[key] for key in _READ if key in figure.settings]
+    chosen = (f"{key} = {_shown(figure.settings[key])}" for key in CHOSEN if key in figure.settings)
+    protocol = enumeration([figure.protocol.name, *chosen])
+    for measure in figure.protocol.measures + figure.protocol.baselines:
+        value = (figure.values | figure.baselines).get(measure.key)
+        if value is None:
+            continue
+        own = measure in figure.protocol.measures
+        yield {
+            "figure": measure.full_title,
+            "protocol": protocol,
+            "test": f"**{measure.shown(value)}**" if own else measure.shown(value),
+            _SPREAD: _spread(measure, figure.repeated.get(measure.key, [])),
+            "values": _shown(sizes[0]) if sizes else NOTHING,
+            "head": _shown(figure.settings.get(_HEAD, NOTHING)),
+        }
 
 
-def _limits(spec: ModelSpec, manifest: Manifest) -> Iterator[str]:
-    figures = figures_of(manifest)
-    yield (
-        f"{domain_of(spec, manifest)} Any other image of that size gets a code too, which means "
-        "nothing."
-    )
-    if figures:
-        seed = f", with seed {manifest.training.seed}" if manifest.training else ""
-        yield (
-            f"Its figures are of the test set and of one training{seed}. Another seed gives "
-            "others; how far apart they are is known only where a deviation is shown."
-        )
-    if any(figure.protocol.task == CLASSIFICATION for figure in figures):
-        yield (
-            "The classifiers and the fine-tuned encoders that were measured are not in this repo, "
-            "and whether their probabilities are calibrated was not measured."
-        )
-    if spec.latent.has_prior:
-        yield (
-            "It can decode draws of its prior, but the codes of images need not fill the prior: "
-            "such draws may look like nothing in the data."
-        )
-    elif manifest.sampler:
-        yield (
-            "It has no prior: new images are decoded from draws of a density that was fitted to "
-            "codes of training images. A code does not say how certain it is."
-        )
+def _spread(measure: Measure, runs: Sequence[int | float]) -> str:
+    if len(runs) < 2:
+        return NOTHING
+    average, deviation = (measure.shown(of(runs)) for of in (mean, stdev))
+    return f"{average} ± {deviation} ({len(runs)})"
+
+
+def _described(figure: Published) -> Iterator[tuple[str, str]]:
+    """Give what was recorded of a figure and what was measured beside it, where there is any."""
+    recorded = [
+        f"{inline(key.replace('_', ' '))} {_shown(value)}"
+        for key, value in figure.settings.items()
+        if key not in (*_READ, _HEAD)
+    ]
+    if figure.seed is not None:
+        recorded.append(f"seed {figure.seed}")
+    beside = [
+        f"{measure.title} {measure.shown(figure.values[measure.key])} {measure.unit}".strip()
+        for measure in figure.protocol.beside
+        if measure.key in figure.values
+    ]
+    for title, words in (("Recorded", recorded), ("Also measured", beside)):
+        if words:
+            yield title, enumeration(words)
+
+
+def _environments(manifest: Manifest, figures: Sequence[Published]) -> str:
+    """Say with which versions the figures were measured, and which with which, if they differ."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(figure.protocol.path[0] for figure in figures):
+        how = manifest.evaluations.get(name)
+        versions = _versions(how.environment) if how else ""
+        groups.setdefault(versions or "versions that are not recorded", []).append(name)
+    if len(groups) == 1:
+        text = f"Measured with {next(iter(groups))}."
     else:
-        yield (
-            "It is no generative model: there is no prior to draw codes from, and a code that is "
-            "not an image's may decode to nothing sensible. A code does not say how certain it is."
+        measured = (
+            f"{enumeration(name.replace('_', ' ') for name in names)} with {versions}"
+            for versions, names in groups.items()
         )
-    generated = manifest.results.get("generation", {})
-    of_prior, best = (generated.get(f"frechet_{each}") for each in ("prior", "reconstructions"))
-    if of_prior and best and of_prior > FAR * best:
-        yield (
-            f"It is not for draws of its own prior: they are {of_prior / best:.1f} times as far "
-            "from test images as its reconstructions are."
-        )
-    values = math.prod(spec.shape)
-    if spec.latent.size >= values:
-        yield (
-            f"A code has {counted(spec.latent.size, 'value')}, and an image {values:,}: "
-            "nothing is compressed, and a low reconstruction error is no surprise."
-        )
-    yield bias_of(manifest)
-
-
-def listed(shape: Sequence[int]) -> str:
-    """Return a shape as code has it, without brackets."""
-    return ", ".join(map(str, shape))
+        text = f"Measured: {'; '.join(measured)}."
+    repetitions = dict.fromkeys(
+        _versions(how.environment)
+        for record in manifest.seeds.values()
+        for how in record.evaluations.values()
+    )
+    others = [versions for versions in repetitions if versions and versions not in groups]
+    return text + (
+        f" Those with other seeds were measured with {'; '.join(others)}." if others else ""
+    )
 
 
 def images_of(spec: ModelSpec) -> str:
     """Return size and kind of a model's images."""
     height, width, channels = spec.shape
     return f"{height}x{width} {'grey' if channels == 1 else 'colour'} images"
-
-
-def example_images(spec: ModelSpec) -> str:
-    """Return the first lines of an example: the package, and images as a model takes them."""
-    shape = listed(array_shape(spec.shape))
-    if spec.takes_fashion_mnist:
-        return (
-            "import fmae_zoo\n\n"
-            f"images = fmae_zoo.load_data().test_images  # (n, {shape}) uint8, or your own\n"
-        )
-    return (
-        "import fmae_zoo\nimport numpy as np\n\n"
-        f'images = np.zeros((4, {shape}), "uint8")  # yours; floats in [0, 1] are taken too\n'
-    )
-
-
-def domain_of(spec: ModelSpec, manifest: Manifest) -> str:
-    """Say which images a model is for."""
-    clothes = "of single garments, shoes and bags, bright on black"
-    kind = clothes if is_of_fashion_mnist(manifest) else "like its data"
-    return f"It is for {images_of(spec)} {kind}."
-
-
-def bias_of(manifest: Manifest) -> str:
-    """Say what is known of the biases of the data that a model was trained on."""
-    if is_of_fashion_mnist(manifest):
-        return (
-            "Fashion-MNIST is made of catalogue photos of one online shop, Zalando, shrunk, turned "
-            "grey and inverted, and without white products. It says little of what people wear "
-            "elsewhere or at other times, and of photos that are no catalogue's; its classes are "
-            "the shop's, and some look alike. What is learned from it has the same limits."
-        )
-    return "Which biases its training data have is not recorded."
-
-
-def files_section(manifest: Manifest, words: Mapping[str, str]) -> Iterator[str]:
-    """Give the paragraphs of the section; `words` say what is in a file of a name."""
-    yield "## Files"
-    if not manifest.files:
-        yield "The manifest records no files."
-        return
-    rows = (
-        (code(name), words.get(name, "-"), f"{record.size:,}", code(record.sha256))
-        for name, record in manifest.files.items()
-    )
-    yield table(("file", "what", "bytes", "SHA-256"), rows, right=(2,))
-    yield (
-        f"`{SPEC_FILE}` says what the model is, and `{MANIFEST_FILE}` has these digests, the "
-        "figures, and how both came to be."
-    )
-
-
-def references_section(spec: ModelSpec) -> Iterator[str]:
-    """Give the paragraphs of the section, or none."""
-    references = [plain(reference) for reference in spec.references]
-    if any(references):
-        yield "## References"
-        yield bullets(reference for reference in references if reference)
-
-
-def licence_section(manifest: Manifest) -> Iterator[str]:
-    """Give the paragraphs of the section."""
-    yield "## Licence and citation"
-    yield f"The weights are under {inline(manifest.licence)}."
-    measured_on = {figure.data_digest for figure in figures_of(manifest)}
-    if is_of_fashion_mnist(manifest) or FASHION_MNIST_DIGEST in measured_on:
-        yield "Fashion-MNIST is under the MIT licence, and is cited as:"
-        yield fenced("bibtex", FASHION_MNIST_CITATION)
-
-
-def _pictures(names: Sequence[str], spec: ModelSpec) -> Iterator[str]:
-    for name in names:
-        stem = name.rpartition(".")[0] or name
-        words = _PICTURE_WORDS.get(name, f"{inline(stem.replace('_', ' '))} of {{}}")
-        yield f"![{words.format(name_of(spec))}]({name})"
 
 
 def name_of(spec: ModelSpec) -> str:
@@ -341,8 +327,20 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
+def _versions(environment: dict[str, str]) -> str:
+    return enumeration(f"{inline(key)} {inline(each)}" for key, each in environment.items())
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     parts = ((hours, "h"), (minutes, "min"), (rest, "s"))
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "less than a second"
+
+
+def _shown(value: Setting) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else inline(value)

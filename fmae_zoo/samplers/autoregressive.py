@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from fmae_zoo.samplers.base import Sampler
+from fmae_zoo.weights import halved
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
@@ -25,6 +26,9 @@ RATE = 2e-3
 HELD_OUT = 0.1
 """Share of the codes that the training is stopped by."""
 
+NETWORK = ("embedding", "kernel_1", "bias_1", "kernel_2", "bias_2", "kernel_3", "bias_3")
+"""The arrays of the network, in the order of its layers."""
+
 MAX_KINDS, MAX_GROUPS = 1024, 64
 """Of a latent that it suits."""
 
@@ -36,7 +40,7 @@ class Autoregressive(Sampler):
     Embeddings of the indices go through two hidden layers, whose units belong to a group each and
     read nothing of it or of later ones; a softmax of a group's units is the next index. It is
     trained by cross-entropy until that of held-out codes no longer falls. Draws are of group after
-    group.
+    group. Its kernels are rounded to float16 when they are trained, and stored so: half a file.
 
     Source: Germain et al. 2015, MADE: Masked Autoencoder for Distribution Estimation,
     arXiv 1502.03509; as a prior of discrete codes van den Oord et al. 2017, arXiv 1711.00937.
@@ -85,7 +89,12 @@ class Autoregressive(Sampler):
             return None
         nearest = pairwise_distances_argmin(codes.reshape(-1, values), alphabet)
         index = nearest.reshape(len(codes), -1).astype(np.int32)
-        return cls(alphabet, *_trained(index, latent.kinds, seed))
+        network = dict(zip(NETWORK, _trained(index, latent.kinds, seed), strict=True))
+        return cls.of({"alphabet": alphabet, **halved(network)}, codes.shape[1])
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return all that the draws depend on, by name, the network's kernels in float16."""
+        return {**halved(super().tensors()), "alphabet": self.alphabet}
 
     def codes(
         self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None

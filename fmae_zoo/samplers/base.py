@@ -55,7 +55,7 @@ class Sampler:
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all that the draws depend on."""
+        """Return all that the draws depend on, by name: what a file holds."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
@@ -63,7 +63,7 @@ class Sampler:
         """Return the sampler of `tensors`.
 
         Args:
-            tensors: by name.
+            tensors: by name, float32 or float16.
             size: of a code.
 
         Raises:
@@ -72,6 +72,10 @@ class Sampler:
         names = {each.name for each in fields(cls)}
         if set(tensors) != names:
             raise ValueError(f"expected tensors {sorted(names)}; received {sorted(tensors)}")
+        tensors = {
+            name: tensor.astype(np.float32) if tensor.dtype == np.float16 else tensor
+            for name, tensor in tensors.items()
+        }
         made: Any = cls(**tensors)
         expected = made.shapes(size)
         received = {name: tensor.shape for name, tensor in tensors.items()}
@@ -80,5 +84,5 @@ class Sampler:
         if any(
             each.dtype != np.float32 or not np.isfinite(each).all() for each in tensors.values()
         ):
-            raise ValueError("expected finite numbers, float32")
+            raise ValueError("expected finite numbers, float32 or float16")
         return made
