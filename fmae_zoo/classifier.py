@@ -1,7 +1,6 @@
 """Classifier: a dense head on an encoder, frozen or fine-tuned."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, Self
 
@@ -10,34 +9,21 @@ import numpy as np
 from keras import layers
 
 from fmae_zoo.arguments import check_integer, check_seed, check_share
-from fmae_zoo.augmentation import augmented
 from fmae_zoo.component import LAYOUT, Shape
 from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.head import checked_labels
-from fmae_zoo.images import as_images, check_training_images, in_unit_range, to_numpy
+from fmae_zoo.images import as_images, in_unit_range
 from fmae_zoo.inference import predicted
-from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.precision import resolve
 from fmae_zoo.pretrained import Pretrained
 from fmae_zoo.spec import ModelSpec
-from fmae_zoo.training.classification import (
-    Guard,
-    batches_in,
-    class_numbers,
-    listed,
-    recipe,
-    split,
-    weights_of_classes,
-    weights_of_images,
-)
-from fmae_zoo.training.epochs import Epochs
-from fmae_zoo.training.inputs import checked
-from fmae_zoo.training.trainable import Trainable
-from fmae_zoo.types import Batches, Callbacks, Layer, Logs, Model, Tensor
+from fmae_zoo.training.classification import class_numbers
+from fmae_zoo.training.classifying import Classifying
+from fmae_zoo.types import Layer, Model, Tensor
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
-class Classifier(Pretrained, Trainable, keras.Model):
+class Classifier(Pretrained, Classifying, keras.Model):
     """An encoder, then standardisation, dense ReLU, dropout and softmax.
 
     The encoder is copied: training the classifier leaves the autoencoder as it was. While
@@ -135,8 +121,6 @@ class Classifier(Pretrained, Trainable, keras.Model):
         # Each by itself: TensorFlow passes by the model's setter where the value is not another.
         for each in self.encoder.layers:
             each.trainable = trainable and each.name not in fixed
-        self.has_recipe = False
-        self.reads_codes = False
         self.built = True
 
     @property
@@ -155,242 +139,11 @@ class Classifier(Pretrained, Trainable, keras.Model):
         height, width, channels = self.encoder.input_shape[1:]
         return height, width, channels
 
-    @property
-    def is_convolutional(self) -> bool:
-        """Whether the encoder has layers whose output is a map."""
-        return any(len(layer.output.shape) == 4 for layer in self.encoder.layers[1:])
-
     def call(self, images: Tensor, training: bool = False) -> Tensor:
         """Return class probabilities `(n, num_classes)`."""
         if not self.reads_codes or tuple(images.shape[1:]) != self.encoder.output_shape[1:]:
             images = self.encoder(in_unit_range(images), training=training)
         return self.head(images, training=training)
-
-    @contextmanager
-    def _reading(self, codes: bool) -> Iterator[None]:
-        """Let `call` take codes in the place of images inside the block, or images again."""
-        if self.reads_codes == codes:
-            yield
-            return
-        before = (self.train_function, self.test_function)
-        self.reads_codes, self.train_function, self.test_function = codes, None, None
-        try:
-            yield
-        finally:
-            self.reads_codes = not codes
-            self.train_function, self.test_function = before
-
-    def compile(self, optimizer: Any = "rmsprop", *args: Any, **options: Any) -> None:
-        """Configure the training as `keras.Model.compile` does.
-
-        A classifier need not be compiled: `fit` then trains it by a recipe of its own. One that
-        is, is trained with the optimizer, the loss and the metrics that are given here.
-        """
-        super().compile(optimizer, *args, **options)
-        self.has_recipe = False
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """Return what the classifier was compiled with, for saving; nothing by `fit` itself."""
-        return {} if self.has_recipe else super().get_compile_config()
-
-    def fit(
-        self,
-        x: Batches = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        epochs: int = 20,
-        verbose: Any = 0,
-        callbacks: Callbacks = None,
-        validation_split: float = 0.0,
-        validation_data: Any = None,
-        shuffle: bool = True,
-        class_weight: dict[int, float] | None = None,
-        sample_weight: Any = None,
-        *,
-        learning_rate: float | None = None,
-        weight_decay: float | None = None,
-        label_smoothing: float | None = None,
-        augment: bool = False,
-        seed: int = 0,
-        **options: Any,
-    ) -> Any:
-        """Train the head, and the encoder where it is not frozen, as `keras.Model.fit` does.
-
-        Where the classifier was not compiled, the recipe is AdamW with a cosine schedule to zero
-        on the cross-entropy; with validation data the weights of the epoch of highest validation
-        accuracy are kept.
-
-        Args:
-            x: images, uint8 or [0, 1] floats, `(n, height, width, channels)`, or grey ones
-                without the last axis; or a `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a
-                generator of images `(n, height, width, channels)` and labels.
-            y: labels: integers `(n,)` or one-hot `(n, num_classes)`.
-            batch_size: images in a step; 128 by default.
-            epochs: passes over the images.
-            verbose: 0 shows nothing; else as Keras has it.
-            callbacks: Keras callbacks; the model that they see is the classifier.
-            validation_split: share of the images, the last ones, to validate on.
-            validation_data: images and labels, and weights where there are any.
-            shuffle: whether each epoch has an order of its own, by the seed.
-            class_weight: of the loss of each class, by its number; 1 for those left out.
-            sample_weight: of the loss of each image, `(n,)`.
-            learning_rate: of the recipe, at its highest; 1e-3 by default.
-            weight_decay: of the recipe, decoupled; 1e-4 by default.
-            label_smoothing: of the recipe: share of the target, in [0, 1), that is spread over
-                all classes; none by default.
-            augment: mirror half of the images, anew in every epoch; where the encoder is
-                convolutional also shift each by up to two pixels and erase a rectangle of
-                half of them (a dense one has to learn every shift anew); only where the
-                encoder is trained too.
-            seed: of the order and the augmentation.
-            **options: what else `keras.Model.fit` takes.
-
-        Returns:
-            Keras' `History`; its `history` has a list for each of loss, accuracy, val_loss and
-            val_accuracy, with a value for each epoch.
-
-        Raises:
-            ImagesError, ArgumentError: images or labels of a wrong shape or type, or none;
-                another argument out of its range, or one that does not fit the others.
-            TrainingError: the loss became NaN or infinite; the weights before `fit` are kept.
-        """
-        asked = {
-            "learning_rate": learning_rate,
-            "weight_decay": weight_decay,
-            "label_smoothing": label_smoothing,
-        }
-        size = 128 if batch_size is None else batch_size
-        check_integer("epochs", epochs, 1)
-        check_integer("batch_size", size, 1)
-        check_seed(seed)
-        frozen = not self.encoder.trainable
-        if frozen and augment:
-            raise ArgumentError("augment needs a trainable encoder: a frozen one is run only once")
-        own = not self.compiled or self.has_recipe
-        given: dict[str, Any] = {name: each for name, each in asked.items() if each is not None}
-        if given and not own:
-            raise ArgumentError(
-                f"{', '.join(given)}: of the recipe of a classifier that is not compiled; this one "
-                "has the optimizer and the loss that it was compiled with"
-            )
-        is_arrays = hasattr(x, "shape") or isinstance(x, list | tuple)
-        if not is_arrays:
-            self._refuse_beside_sources(
-                y=y,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                batch_size=batch_size,
-                validation_split=validation_split or None,
-                augment=augment or None,
-            )
-            steps = batches_in(x, options.get("steps_per_epoch"))
-        else:
-            train = self._examples(x, y, sample_weight, class_weight)
-            if not len(train[0]):
-                raise ArgumentError("There are no images to train on.")
-            if validation_data is None:
-                train, validation_data = split(train, validation_split)
-            steps = options.get("steps_per_epoch") or -(-len(train[0]) // size)
-        if own:
-            self.compile(**recipe(steps and epochs * steps, **given))
-            self.has_recipe = True
-        cause = f"a learning rate of {given.get('learning_rate', 1e-3):g} that is too high"
-        cause = cause if own else "a learning rate that is too high"
-        guard = Guard(self, cause, keep_best=own and validation_data is not None)
-        options |= {"epochs": epochs, "verbose": verbose, "callbacks": [*listed(callbacks), guard]}
-        with ExitStack() as checks:
-            held_out = self._held_out(validation_data, checks)
-            if not is_arrays:
-                source = checks.enter_context(checked(self.check_data, x))
-                return super().fit(source, validation_data=held_out, **options)
-            options.setdefault("validation_batch_size", 500)
-            return self._fit_arrays(train, held_out, size, shuffle, augment, seed, options)
-
-    @staticmethod
-    def _refuse_beside_sources(**given: Any) -> None:
-        names = [name for name, value in given.items() if value is not None]
-        if names:
-            raise ArgumentError(
-                f"{', '.join(names)}: for arrays of images and labels; a data set, a loader or a "
-                "generator gives images, labels and weights itself, batch by batch"
-            )
-
-    def _fit_arrays(
-        self,
-        train: tuple[Any, ...],
-        held_out: Any,
-        size: int,
-        shuffle: bool,
-        augment: bool,
-        seed: int,
-        options: dict[str, Any],
-    ) -> Any:
-        """Train on arrays; where the encoder is frozen, on codes that are computed once."""
-        # A subclass may do something else with images than to encode them.
-        once = type(self) is Classifier and not self.encoder.trainable and not is_plain()
-        once = once and (held_out is None or isinstance(held_out, tuple))
-        if once:
-            train = (self.codes(train[0]), *train[1:])
-            if held_out is not None:
-                held_out = (self.codes(held_out[0]), *held_out[1:])
-
-        def arranged(epoch: int) -> tuple[Any, ...]:
-            rng = np.random.default_rng([seed, epoch])
-            order = rng.permutation(len(train[0])) if shuffle else np.arange(len(train[0]))
-            inputs, *rest = (part[order] for part in train)
-            if augment:
-                inputs = augmented(inputs, rng, self.is_convolutional)
-            return (inputs, *rest)
-
-        with self._reading(codes=once):
-            return super().fit(Epochs(arranged, size), validation_data=held_out, **options)
-
-    def _examples(
-        self,
-        images: Any,
-        labels: Any = None,
-        sample_weight: Any = None,
-        class_weight: dict[int, float] | None = None,
-    ) -> tuple[Any, ...]:
-        """Return images, labels and, where there are any, weights, as `fit` trains on them."""
-        images = as_images(images, self.image_shape)
-        numbers = class_numbers(labels, len(images), self.num_classes)
-        # Who compiled a loss knows which labels it takes.
-        own = not self.compiled or self.has_recipe
-        targets = numbers if own else to_numpy(labels, "labels")
-        if sample_weight is None and class_weight is None:
-            return images, targets
-        given = weights_of_images(len(images), sample_weight)
-        return images, targets, given * weights_of_classes(numbers, self.num_classes, class_weight)
-
-    def _held_out(self, validation_data: Batches, checks: ExitStack) -> Batches:
-        """Return what is validated on: checked arrays, or a source whose batches are checked."""
-        if validation_data is None:
-            return None
-        if hasattr(validation_data, "__iter__") and not isinstance(validation_data, tuple | list):
-            return checks.enter_context(checked(self.check_data, validation_data))
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise ArgumentError("Expected validation_data to be a pair: images and labels")
-        held_out = self._examples(*validation_data)
-        if not len(held_out[0]):
-            raise ArgumentError("There are no images to validate on.")
-        return held_out
-
-    def check_data(self, x: Any, y: Any) -> None:
-        """Refuse a batch of NumPy's arrays that is not one of images and labels.
-
-        Raises:
-            ImagesError, ArgumentError: as `fit`.
-        """
-        check_training_images(x, None, self.image_shape)
-        if y is None:
-            raise ArgumentError("Expected pairs of images and labels; received images alone")
-        numbers = class_numbers(y, len(x), self.num_classes)
-        if (not self.compiled or self.has_recipe) and np.shape(y) != numbers.shape:
-            raise ArgumentError(
-                "Expected integer labels from a data set; received one-hot ones. Compile the "
-                "classifier with a loss that takes these, or give arrays"
-            )
 
     def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
         """Return what the head reads, the encoder's output: float32 `(n, ...)`.
@@ -409,40 +162,6 @@ class Classifier(Pretrained, Trainable, keras.Model):
             ImagesError: images as `fit` does not take them.
         """
         return predicted(self.head, self.codes(images, batch_size), batch_size)
-
-    def evaluate(self, x: Batches = None, y: Any = None, **options: Any) -> Logs:
-        """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
-
-        With the smoothing of its labels, where `fit` was given one; or the loss and the metrics
-        that the classifier was compiled with.
-
-        Given labels, it takes both as `fit` does, also where `fit` has trained the head alone.
-
-        Raises:
-            ImagesError, ArgumentError: arrays of a wrong shape or type.
-        """
-        if not self.compiled:
-            self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
-            self.has_recipe = True
-        if self.reads_codes and np.shape(x)[1:] == self.encoder.output_shape[1:]:
-            return super().evaluate(x, y, **options)
-        with self._reading(codes=False):
-            if y is None:
-                with checked(self.check_data, x) as source:
-                    return super().evaluate(source, **options)
-            x, y, *weights = self._examples(x, y, options.pop("sample_weight", None))
-            options |= {"sample_weight": weights[0]} if weights else {}
-            return super().evaluate(x, y, **options)
-
-    def train_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
-        """Train on one batch of images as `keras.Model.train_on_batch` does."""
-        with self._reading(codes=False):
-            return super().train_on_batch(x, y, *args, **options)
-
-    def test_on_batch(self, x: Batches, y: Any = None, *args: Any, **options: Any) -> Logs:
-        """Evaluate one batch of images as `keras.Model.test_on_batch` does."""
-        with self._reading(codes=False):
-            return super().test_on_batch(x, y, *args, **options)
 
     def report(self, images: Any, labels: Any) -> dict[str, Any]:
         """Return loss, accuracy, per-class precision and recall, and the confusion matrix.

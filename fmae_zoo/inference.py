@@ -17,6 +17,9 @@ from fmae_zoo.memory import keep_freed_memory
 from fmae_zoo.training.state import restored
 from fmae_zoo.types import Model, Tensor
 
+PREDICT_BATCH = 500
+"""Images in one call of a network, if nothing else is said."""
+
 CHUNK = 128
 """Images in one call of a convolutional network on a CPU, whose cache holds no more maps."""
 

@@ -8,14 +8,12 @@ import numpy as np
 
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.errors import ArgumentError, FmaeError, WeightsError
+from fmae_zoo.inference import PREDICT_BATCH
 from fmae_zoo.samplers import PRIOR, Sampler, samplers_of, tensors_of
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
     from fmae_zoo.spec import ModelSpec
-
-PREDICT_BATCH = 500
-"""Images in one call of a network, if nothing else is said."""
 
 _Mixin: Any = object
 

@@ -1,14 +1,19 @@
 """What an autoencoder reads in a step: images, the target, and what else is known of them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from fmae_zoo.errors import ArgumentError
-from fmae_zoo.images import in_unit_range, to_numpy
+from fmae_zoo.images import check_training_images, in_unit_range, to_numpy
 from fmae_zoo.objectives.base import Batch
+from fmae_zoo.training.classification import class_numbers
 from fmae_zoo.types import Tensor
+
+if TYPE_CHECKING:
+    from fmae_zoo.spec import ModelSpec
 
 
 def named(inputs: Any, classes: int | None) -> Batch:
@@ -28,6 +33,32 @@ def named(inputs: Any, classes: int | None) -> Batch:
             )
         raise ArgumentError(f"Expected {wanted}; received {', '.join(sorted(batch))}")
     return batch
+
+
+def check_batch(spec: "ModelSpec", x: Any, y: Any) -> None:
+    """Refuse NumPy's arrays that an autoencoder of a spec cannot be trained on.
+
+    Raises:
+        ImagesError: images or targets have a shape, dtype or range that images do not have.
+        ArgumentError: labels or a mask are missing, or do not fit the images.
+    """
+    batch = named(x, spec.classes)
+    image = batch["image"]
+    check_training_images(image, y, spec.shape)
+    if spec.classes is not None:
+        label = batch["label"]
+        if not isinstance(label, np.ndarray) or label.ndim != 1:
+            received = getattr(label, "shape", f"a {type(label).__name__}")
+            raise ArgumentError(f"Expected an array of labels (n,); received {received}")
+        class_numbers(label, len(image), spec.classes)
+    if spec.objective.reads_mask:
+        hidden = y.get("mask") if isinstance(y, dict) else None
+        expected = image.shape[:3]
+        if getattr(hidden, "shape", None) != expected:
+            raise ArgumentError(
+                f"The loss is of hidden pixels: expected y as a dictionary of the whole images "
+                f"as 'image', and of the 'mask' that they are hidden by, {expected}"
+            )
 
 
 def batch_of(x: Any, y: Any) -> Batch:

@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 import safetensors
+from filelock import FileLock, Timeout
 from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
 from fmae_zoo.errors import SpecError, TrainingError, WeightsError
-from fmae_zoo.files import regular
+from fmae_zoo.files import regular, remove_leftovers
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors, tensors_of
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
+LOCK_FILE = ".lock"
 
 
 @dataclass
@@ -98,6 +100,36 @@ def _digest(tensors: dict[str, np.ndarray], progress: str) -> str:
         digest.update(f"{key} {tensor.dtype} {tensor.shape}".encode())
         digest.update(tensor.tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def alone_in(folder: Path | None, resume: bool) -> Iterator[None]:
+    """Keep every other process out of a run's folder; remove what a killed one left there.
+
+    Raises:
+        TrainingError: another process trains there, the folder cannot be written, or it is not
+            there though a run is to be resumed from it.
+    """
+    if folder is None:
+        yield
+        return
+    if resume and not folder.is_dir():
+        raise TrainingError(f"{folder}: there is no such folder to resume from")
+    lock = FileLock(folder / LOCK_FILE, blocking=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout as error:
+        raise TrainingError(
+            f"{folder}: another process is training here. Wait, or choose another output folder."
+        ) from error
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be written: {error}") from error
+    try:
+        remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

@@ -2,21 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-from filelock import FileLock, Timeout
 
 from fmae_zoo.augmentation import epoch_of, held_out_binarised, masked, patch_mask
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.datasets import Dataset
 from fmae_zoo.errors import DataError, TrainingError
-from fmae_zoo.files import remove_leftovers, write_text
+from fmae_zoo.files import write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.interrupts import deferred_interrupts
 from fmae_zoo.layout import CURVES_FILE, HISTORY_FILE
@@ -28,6 +26,7 @@ from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.checkpoint import (
     CHECKPOINT_FILE,
     Progress,
+    alone_in,
     history_csv,
     read_best,
     read_checkpoint,
@@ -42,7 +41,6 @@ from fmae_zoo.training.trainable import Trainable
 from fmae_zoo.training.watch import Watch
 from fmae_zoo.weights import assign_tensors, is_finite, tensors_of
 
-LOCK_FILE = ".lock"
 VALIDATION_MASKS = 1_000_003
 """In the place of an epoch: the validation images have the same masks in all of them."""
 
@@ -88,7 +86,7 @@ class Run:
 
     def __call__(self, resume: bool) -> History:
         """Train to the end, from the checkpoint in the folder where `resume` says so."""
-        with self._alone(resume):
+        with alone_in(self.folder, resume):
             annotate = self.spec.objective.annotations
             self.known, of_others = (self._known(rows) for rows in self.data.split)
             self.annotations, others = annotate(self.known, of_others, self.seed)
@@ -131,31 +129,6 @@ class Run:
                 f"{self.data.source}: a label of {labels.max()}; the spec has {classes} classes"
             )
         return {"image": images, "label": labels}
-
-    @contextmanager
-    def _alone(self, resume: bool) -> Iterator[None]:
-        """Keep every other process out of the folder; remove what a killed one left there."""
-        if self.folder is None:
-            yield
-            return
-        if resume and not self.folder.is_dir():
-            raise TrainingError(f"{self.folder}: there is no such folder to resume from")
-        lock = FileLock(self.folder / LOCK_FILE, blocking=False)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            raise TrainingError(
-                f"{self.folder}: another process is training here. Wait, or choose another "
-                "output folder."
-            ) from error
-        except OSError as error:
-            raise TrainingError(f"{self.folder}: cannot be written: {error}") from error
-        try:
-            remove_leftovers(self.folder)
-            yield
-        finally:
-            lock.release()
 
     def _train(self, resume: bool, validation: tuple[Any, Annotations]) -> History:
         model = self._compiled_model()
