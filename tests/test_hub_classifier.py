@@ -25,6 +25,7 @@ from fmae_zoo.errors import (
 )
 from fmae_zoo.files import sha256_of
 from fmae_zoo.head import HEAD_FILE
+from fmae_zoo.hub.branch import Branch
 from fmae_zoo.hub.client import HubClient
 from fmae_zoo.hub.contents import stage
 from fmae_zoo.hub.options import HubOptions
@@ -68,7 +69,7 @@ def files(saved, tmp_path_factory):
     """The files that `push` writes for it."""
     folder = tmp_path_factory.mktemp("staged")
     entry = stage(saved, folder)
-    publisher = Publisher(HubClient(HubOptions()), REPO, "main", entry, folder)
+    publisher = Publisher(Branch(HubClient(HubOptions()), REPO, "main"), entry, folder)
     publisher.write_card(existing=None)
     return publisher.contents()
 

@@ -1,15 +1,11 @@
 """The Hub's own client, with a total time limit, bounded retries and the zoo's errors."""
 
 import logging
-import math
-import re
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -18,14 +14,14 @@ from fmae_zoo.errors import (
     ArgumentError,
     FmaeError,
     HubConnectionError,
-    HubError,
     HubPermissionError,
     HubServerError,
     HubTimeoutError,
     RateLimitError,
 )
 from fmae_zoo.hub.address import COMMIT
-from fmae_zoo.hub.failures import Request, no_token, not_the_hub, translated
+from fmae_zoo.hub.failures import Request, no_token, not_the_hub
+from fmae_zoo.hub.limits import REQUEST_TIMEOUT, TimeLimit
 from fmae_zoo.hub.options import HubOptions
 
 logger = logging.getLogger(__name__)
@@ -38,14 +34,8 @@ FIRST_WAIT = 1.0
 PATIENCE = 15.0
 """Seconds after which a failure is final: the Hub's client has then tried again by itself."""
 
-REQUEST_TIMEOUT = 10.0
-"""Seconds that the Hub may be silent in one request."""
-
 LONG_WAIT = 5.0
 """Seconds of a wait of which the user is told."""
-
-_DIGEST = re.compile(r'(W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
-"""An ETag by which a cache may name a file: git's SHA-1 or a SHA-256."""
 
 TRANSIENT = (HubConnectionError, HubTimeoutError, HubServerError, RateLimitError)
 """What may be gone when one asks again."""
@@ -75,113 +65,8 @@ class RepoState:
     files: dict[str, RemoteFile]
 
 
-class TimeLimit:
-    """Seconds that may still be spent on the Hub: those that pass in `counted` blocks."""
-
-    def __init__(self, seconds: float) -> None:
-        self._left = seconds
-        self._since: float | None = None
-
-    @property
-    def left(self) -> float:
-        """What is left now."""
-        passed = 0.0 if self._since is None else time.monotonic() - self._since
-        return self._left - passed
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        """Count the time of a block, once where blocks are in one another."""
-        if self._since is not None:
-            yield
-            return
-        self._since = time.monotonic()
-        try:
-            yield
-        finally:
-            self._left, self._since = self.left, None
-
-
-@dataclass
-class _Work:
-    """What a thread of ours does, for the hooks of the transport that run in it."""
-
-    request: Request
-    given_up: bool = False
-    response: Any = None
-
-
-_working = threading.local()
-"""Its `work` is the `_Work` of a thread of ours; other threads have none, and are left alone."""
-
-
-def _before_request(request: Any) -> None:
-    """Give a request of ours a time limit for each read, and a thread that is given up no more."""
-    work = getattr(_working, "work", None)
-    if work is None:
-        return
-    if work.given_up:
-        raise HubTimeoutError(f"{work.request.what}: given up")
-    limits = request.extensions.get("timeout") or {}
-    if limits.get("read") is None:
-        request.extensions["timeout"] = dict.fromkeys(
-            ("connect", "read", "write", "pool"), REQUEST_TIMEOUT
-        )
-
-
-def _after_response(response: Any) -> None:
-    """Raise the zoo's error for what the client would else wait for, in loops of its own."""
-    from huggingface_hub.utils import hf_raise_for_status
-
-    work = getattr(_working, "work", None)
-    if work is None:
-        return
-    work.response = response
-    if response.is_success and "text/html" in response.headers.get("content-type", ""):
-        raise not_the_hub(work.request)
-    _refuse_paths(response, work.request)
-    if response.status_code == 429 or response.status_code >= 500:
-        try:
-            hf_raise_for_status(response)
-        except Exception as error:
-            raise translated(error, work.request) from None
-
-
-def _refuse_paths(response: Any, request: Request) -> None:
-    """Refuse headers by which the client would name files of the cache, where they are no digests.
-
-    Raises:
-        HubError: the commit or the ETag is something else, a path for example.
-    """
-    headers = response.headers
-    commit = headers.get("x-repo-commit")
-    if commit is not None and not COMMIT.fullmatch(commit):
-        said = request.redacted(repr(commit))
-        raise HubError(f"{request.what}: X-Repo-Commit is {said}; expected a commit")
-    # The client looks into the answer to HEAD, but not into that which sends it elsewhere.
-    elsewhere = response.is_redirect and headers.get("location", "").startswith("/")
-    if response.request.method != "HEAD" or response.is_error or elsewhere:
-        return
-    etag = headers.get("x-linked-etag") or headers.get("etag")
-    if etag and not _DIGEST.fullmatch(etag):
-        said = request.redacted(repr(etag))
-        raise HubError(f"{request.what}: ETag is {said}; expected the file's SHA-1 or SHA-256")
-
-
-class _Quiet(logging.Filter):
-    """Drops what the Hub's client warns of in threads of ours: the zoo's own errors say it."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not hasattr(_working, "work") or record.levelno >= logging.ERROR
-
-
-_quiet = _Quiet()
-
-
 class HubClient:
-    """Asks the Hub.
-
-    Every request runs in a thread that is given up when the time is spent: the client's own
-    limits are per read, and several of its requests have none.
+    """Asks the Hub, within a time limit, again where that may help.
 
     Attributes:
         options: token, cache and time limit.
@@ -214,9 +99,8 @@ class HubClient:
         if isinstance(self.options.token, str):
             return self.options.token
         try:
-            return self._limited(
-                get_token_to_send, (self.options.token,), {}, Request("read", self.endpoint)
-            )
+            ask = partial(get_token_to_send, self.options.token)
+            return self.limit.run(ask, Request("read", self.endpoint))
         except HubTimeoutError:
             raise
         except FmaeError as error:
@@ -314,7 +198,7 @@ class HubClient:
         while True:
             start = time.monotonic()
             try:
-                return self._limited(function, args, kwargs, request)
+                return self.limit.run(partial(function, *args, **kwargs), request)
             except TRANSIENT as error:
                 long = time.monotonic() - start > PATIENCE
                 if attempt >= attempts or long or not self.wait(attempt, error):
@@ -333,59 +217,6 @@ class HubClient:
         with self.limit.counted():
             time.sleep(seconds)
         return True
-
-    def _limited(
-        self, function: Callable[..., Result], args: Any, kwargs: Any, request: Request
-    ) -> Result:
-        """Call a function in a thread of its own; leave it behind when the time is spent."""
-        with self.limit.counted():
-            if self.limit.left > 0.0:
-                return self._in_thread(function, args, kwargs, request)
-        raise self._out_of_time(request)
-
-    def _out_of_time(self, request: Request) -> HubTimeoutError:
-        return HubTimeoutError(
-            f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
-            "Set another: timeout=..., or --timeout"
-        )
-
-    def _in_thread(
-        self, function: Callable[..., Result], args: Any, kwargs: Any, request: Request
-    ) -> Result:
-        results: list[Result] = []
-        errors: list[BaseException] = []
-        work = _Work(request)
-
-        # Not the thread is waited for: one whose `join` is interrupted counts as ended.
-        ended = threading.Event()
-
-        def run() -> None:
-            _working.work = work
-            try:
-                _hook()
-                results.append(function(*args, **kwargs))
-            except BaseException as error:
-                errors.append(error)
-            ended.set()
-
-        try:
-            threading.Thread(target=run, daemon=True, name="fmae-hub").start()
-            left = self.limit.left
-            ended.wait(None if left == math.inf else min(max(left, 0.0), threading.TIMEOUT_MAX))
-        finally:
-            if not ended.is_set():
-                # Also where the user interrupts: what is left behind asks the Hub for nothing
-                # more, and its connection is closed, so that it gives back a lock that it holds.
-                work.given_up = True
-                with suppress(Exception):
-                    work.response.close()
-        if results:
-            return results[0]
-        if errors:
-            logger.debug("%s: %s", request.what, type(errors[0]).__name__)
-            # Without the frames of the transport, in which it may have been made.
-            raise translated(errors[0], request).with_traceback(None) from None
-        raise self._out_of_time(request)
 
 
 def refuse_offline(options: HubOptions, task: str) -> None:
@@ -408,18 +239,6 @@ def _shown(endpoint: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ArgumentError(f"HF_ENDPOINT is {endpoint!r}; expected a URL: https://HOST")
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _hook() -> None:
-    """Put the two hooks on the client's session, which it makes anew after some failures."""
-    from huggingface_hub import get_session
-
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        handler.addFilter(_quiet)
-    hooks = get_session().event_hooks
-    for name, hook in (("request", _before_request), ("response", _after_response)):
-        if hook not in hooks[name]:
-            hooks[name].append(hook)
 
 
 def _silent() -> type:

@@ -7,6 +7,7 @@ from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.hub.address import DEFAULT_REVISION, HUB_PREFIX, check_new_name, check_repo
+from fmae_zoo.hub.branch import Branch
 from fmae_zoo.hub.client import HubClient, refuse_offline
 from fmae_zoo.hub.contents import check_secret, check_secrets, stage
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
@@ -79,7 +80,8 @@ def push(
         folder = Path(temporary)
         entry = stage(source, folder)
         branch = branch or DEFAULT_REVISION
-        publisher = Publisher(client, repo, branch, entry, folder, own_card=entry.card())
+        to = Branch(client, repo, branch)
+        publisher = Publisher(to, entry, folder, own_card=entry.card())
         publisher.write_card(existing=None)
         message = message or f"{entry.title}, pushed by fmae_zoo"
         secret = client.token if not dry_run else token if isinstance(token, str) else None
