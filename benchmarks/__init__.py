@@ -1,1 +1,1 @@
-"""How fast the zoo is, beside the loops that its users would write. `python -m benchmarks`."""
+"""Speed of the zoo compared with loops that users would write: `python -m benchmarks`."""

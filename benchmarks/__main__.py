@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, report, compare."""
+"""The command line `python -m benchmarks`, which measures, reports and compares."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ INFERENCE = ("encode", "reconstruct")
 
 
 def _check_entries(context: Any, option: Any, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a name that is not registered, before anything is measured."""
+    """Return the short names of registered entries, checked before anything is measured."""
     try:
         return tuple(short_name(find_entry(name)) for name in names)
     except FmaeError as error:
@@ -31,7 +31,7 @@ def _check_entries(context: Any, option: Any, names: tuple[str, ...]) -> tuple[s
 
 
 def _several(word: str, default: Sequence[str], note: str = "", **options: Any) -> Any:
-    """Return an option that may be repeated."""
+    """Return a click option that may be repeated."""
     return click.option(
         f"--{word}",
         "entries" if word == "entry" else f"{word}s",
@@ -51,7 +51,7 @@ backend_option = _several("backend", BACKENDS, type=click.Choice(BACKENDS))
 
 
 def speed_options(*entries: str) -> Callable[..., Any]:
-    """Return what adds the options of every measurement of images per second."""
+    """Return a decorator that adds the options of the commands that measure images per second."""
     positive = click.IntRange(min=1)
     options = [
         _entry_option(entries),
@@ -108,10 +108,10 @@ def measure(
     device: str,
     output: Path,
 ) -> None:
-    """Measure all combinations, a group after another, and write each group's rows at once.
+    """Measure all combinations, group by group, and write the rows of each finished group.
 
     Raises:
-        ClickException: some of the measurements failed; their rows say why.
+        ClickException: Some measurements failed; their rows hold the errors.
     """
     from benchmarks.runner import run
 
@@ -132,7 +132,12 @@ def measure(
 
 
 def _check_output(output: Path, device: str) -> None:
-    """Refuse a file that cannot be read, or whose rows of a CPU are of another."""
+    """Check that a results file can be read and its CPU rows were measured on this CPU.
+
+    Raises:
+        ValueError: The file cannot be read.
+        ClickException: The file has rows that were measured on another CPU.
+    """
     rows = read_rows(output) if output.exists() else []
     here = host()["cpu"]
     of_cpus = [row["machine"]["cpu"] for row in rows if row["device"] == "cpu" and "machine" in row]
@@ -146,7 +151,7 @@ def _check_output(output: Path, device: str) -> None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """How fast the zoo is, beside the loops that its users would write.
+    """Measure the speed of the zoo beside loops that users would write.
 
     \b
     Example: python -m benchmarks train --entry conv-ae-bn --backend jax
@@ -158,8 +163,8 @@ def cli() -> None:
 def train_command(**options: Any) -> None:
     """Measure training: images per second, first step, memory.
 
-    Every contestant trains the entry's network with Adam; each has a process of its own, and they
-    take turns, block by block.
+    Every contestant trains the entry's network with Adam, in its own process. The contestants take
+    turns, block by block.
 
     \b
     Example: python -m benchmarks train --entry dense-ae --backend torch --rounds 5
@@ -195,7 +200,7 @@ def against_command(
     rounds: int,
     seconds: float,
 ) -> None:
-    """Measure the zoo of this checkout beside that of another, in turns.
+    """Measure the zoo of this checkout beside the zoo of another one, in turns.
 
     \b
     Example: python -m benchmarks against ../a-git-worktree --entry dense-ae
@@ -213,7 +218,7 @@ def against_command(
 @_entry_option(ENTRIES)
 @backend_option
 def load_command(entries: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    """Measure loading pretrained against building alone, and `import fmae_zoo`.
+    """Measure loading a pretrained model, building it without weights, and `import fmae_zoo`.
 
     \b
     Example: python -m benchmarks load --entry dense-ae --backend jax
@@ -227,7 +232,7 @@ def load_command(entries: tuple[str, ...], backends: tuple[str, ...]) -> None:
 @_entry_option(ENTRIES)
 @backend_option
 def parity_command(entries: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    """Measure how far backends differ: in outputs, and in the weights after a training step.
+    """Measure how much backends differ in outputs and in the weights after a training step.
 
     \b
     Example: python -m benchmarks parity --entry conv-vae-bn --backend torch --backend jax
@@ -273,7 +278,7 @@ def quality_command(goals: tuple[str, ...], backends: tuple[str, ...]) -> None:
     "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), default=RESULTS
 )
 def report_command(folder: Path) -> None:
-    """Write speed.csv, speed.md and speed.png again from speed.json. Measures nothing.
+    """Write speed.csv, speed.md and speed.png from speed.json, without measuring.
 
     \b
     Example: python -m benchmarks report
@@ -288,9 +293,9 @@ def report_command(folder: Path) -> None:
 @click.argument("old", type=click.Path(exists=True, dir_okay=False))
 @click.argument("new", type=click.Path(exists=True, dir_okay=False))
 def compare_command(old: str, new: str) -> None:
-    """Say of each case in two files whether it became faster, slower, or neither.
+    """Say for each case in two files whether it became faster, slower, or neither.
 
-    Where the interquartile ranges of the blocks overlap, the difference is within noise.
+    If the interquartile ranges of the blocks overlap, the difference is within noise.
 
     \b
     Example: python -m benchmarks compare before.json benchmarks/results/speed.json
@@ -304,7 +309,7 @@ def compare_command(old: str, new: str) -> None:
 @cli.command("all")
 @click.pass_context
 def all_command(context: click.Context) -> None:
-    """Measure everything with the options' defaults, and write the report. Takes hours.
+    """Measure everything with the default options, and write the report. Takes hours.
 
     \b
     Example: python -m benchmarks all
@@ -322,7 +327,7 @@ def all_command(context: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line; an error that a message explains ends it with exit code 1."""
+    """Run the command line; print expected errors as a message and exit with code 1."""
     try:
         cli(prog_name="python -m benchmarks")
     except (FmaeError, OSError, RuntimeError, ValueError) as error:

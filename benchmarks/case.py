@@ -1,4 +1,4 @@
-"""What is measured: one task of one entry, by one contestant, on one backend."""
+"""A benchmark case: one task of one entry, run by one contestant on one backend."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
@@ -10,7 +10,7 @@ from fmae_zoo._backend import BACKENDS as BACKENDS
 CONTESTANTS = ("fmae_zoo", "keras", "handwritten", "pythae")
 PRECISIONS = ("float32", "mixed_bfloat16")
 OF_PYTHAE = ("dense-ae", "dense-vae")
-"""The entries that pythae is measured on, with PyTorch in float32."""
+"""Entries that pythae is measured on, with PyTorch in float32."""
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,14 @@ class Case:
 
     Attributes:
         task: `train`, `encode` or `reconstruct`.
-        entry: a registered name. Convolutional entries are trained with the squared error alone,
-            so that every contestant computes the same.
-        contestant: `fmae_zoo` as a user calls it, stock `keras`, the `handwritten` loop of the
-            framework, or `pythae`'s own trainer.
-        backend: the framework.
-        precision: a Keras policy.
-        batch_size: images in one step.
-        threads: of the CPU; 0 leaves it to the framework.
+        entry: Registered name. Its objective is replaced as in `benchmark_spec`, so that every
+            contestant computes the same.
+        contestant: `fmae_zoo` as a user calls it, stock `keras`, the framework's `handwritten`
+            loop, or `pythae`'s own trainer.
+        backend: Name of the framework.
+        precision: Name of a Keras dtype policy.
+        batch_size: Number of images in a step.
+        threads: Number of CPU threads; 0 lets the framework choose.
         device: `cpu` or `gpu`.
     """
 
@@ -41,7 +41,7 @@ class Case:
 
     @property
     def exists(self) -> bool:
-        """Whether the contestant has the entry, on the backend and at the precision."""
+        """Whether the contestant supports the entry, backend and precision."""
         if self.contestant != "pythae":
             return True
         plain = self.backend == "torch" and self.precision == "float32"
@@ -49,7 +49,7 @@ class Case:
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Self:
-        """Read a case from the dictionary of one."""
+        """Return the case that a dictionary of its fields describes."""
         return cls(**content)
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Case:
 
 
 class Contestant(Protocol):
-    """One implementation of an entry, in a process of its own."""
+    """One implementation of an entry, which runs in its own process."""
 
     parameters: int
     """Number of trainable values."""
@@ -66,8 +66,8 @@ class Contestant(Protocol):
     def train(self, images: np.ndarray) -> float:
         """Train one epoch on uint8 `(n, 28, 28)` with Adam at 1e-3; return its mean loss.
 
-        The loss is what the entry's objective sums over pixels and averages over the batch.
-        Returns when the work is finished.
+        The loss is the benchmark objective, summed over pixels and averaged over images. The method
+        returns when the device has finished.
         """
         ...
 

@@ -1,7 +1,7 @@
-"""The zoo of this checkout beside that of another one, block by block in turns.
+"""Speed of this checkout beside another one, which take turns block by block.
 
-`python -m benchmarks against FOLDER`, the folder of a checkout or of a `git worktree`. Each of the
-two measures with the benchmarks that it has itself.
+The command is `python -m benchmarks against FOLDER`, where FOLDER is a checkout or a `git
+worktree`. Each checkout is measured by its own benchmark worker.
 """
 
 import json
@@ -24,7 +24,7 @@ def run(other: Path, cases: Sequence[Case], rounds: int, seconds: float, report:
     """Measure cases in both checkouts, and write `against.json` and `against.md`.
 
     Raises:
-        WorkerError: a checkout cannot measure a case.
+        WorkerError: A checkout cannot measure a case.
     """
     rows = []
     for case in cases:
@@ -63,7 +63,7 @@ def _commit_of(folder: Path) -> str:
 
 
 def markdown(content: dict[str, Any]) -> str:
-    """Return the rows as a table, and what they were measured on."""
+    """Return the results and the machine as Markdown."""
     rows = [
         [
             f"{row['task']} {row['entry']}",

@@ -1,4 +1,4 @@
-"""A module's measurement in a process of its own, on one backend."""
+"""Measurements that run in a separate process, on one backend."""
 
 import json
 import os
@@ -12,10 +12,10 @@ ROOT = Path(__file__).parent.parent
 
 
 def measured(module: str, backend: str, *words: str | Path | int) -> Any:
-    """Run `python -m MODULE WORDS` on a backend and return what it `answer`s.
+    """Run `python -m MODULE WORDS` on a backend and return the result that it prints by `answer`.
 
     Raises:
-        RuntimeError: it failed; the message has the end of what it wrote.
+        RuntimeError: The process failed; the message holds the end of its stderr.
     """
     env = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
     command = [sys.executable, "-m", module, *map(str, words)]
@@ -28,5 +28,5 @@ def measured(module: str, backend: str, *words: str | Path | int) -> Any:
 
 
 def answer(measure: Callable[..., Any]) -> None:
-    """Measure with the words of the command line, and print the result for `measured`."""
+    """Call `measure` with the command-line arguments and print its result for `measured`."""
     print(json.dumps(measure(*sys.argv[1:])))

@@ -1,11 +1,11 @@
-"""A million images from disk: how fast, and in how much memory.
+"""Speed and memory of encoding a million images from disk.
 
-The images of the data set, repeated, lie in one `.npy` file of uint8. `fmae embed`'s function
-writes their codes; its memory is read after 10 %, 50 % and all of the images. Beside it
-`Autoencoder.encode` encodes an array that is in memory. Each backend has a process of its own.
+The images of the data set are repeated in one uint8 `.npy` file. The function behind `fmae embed`
+writes their codes; its memory is read after 10 %, 50 % and all of the images. For comparison,
+`Autoencoder.encode` encodes an array in memory. Each backend runs in its own process.
 
-Pages of the mapped file count as resident while the system has room for them; the anonymous
-memory is what the process needs.
+Resident memory includes pages of the mapped file while the system has room for them; anonymous
+memory is the part that the process needs.
 """
 
 import json
@@ -40,7 +40,7 @@ def run(
 ) -> None:
     """Measure, and write `embedding.json` and `embedding.md`.
 
-    Rows of as many images that the file already has of other entries and backends are kept.
+    The file's rows of other entries and backends are kept if they have the same number of images.
     """
     path = folder / "embedding.json"
     old = json.loads(path.read_text()) if path.exists() else {"images": count, "rows": []}
@@ -58,7 +58,7 @@ def run(
 
 
 def write_images(path: Path, count: int) -> None:
-    """Write so many images to a `.npy` file."""
+    """Write `count` images to a `.npy` file, uint8 `(count, 28, 28)`."""
     data = load_data()
     images = np.concatenate([data.train_images, data.test_images])
     file = np.lib.format.open_memmap(path, "w+", np.uint8, (count, *images.shape[1:]))
@@ -69,10 +69,10 @@ def write_images(path: Path, count: int) -> None:
 
 
 class Watched(ImageFiles):
-    """Images from files, in batches; notes the memory when a share of them has been read."""
+    """Batches of images from files that record memory when a share of them has been read."""
 
     def watch(self, count: int) -> "Watched":
-        """Expect so many images in all."""
+        """Set the total number of images, clear the recorded memory, and return self."""
         self.count = count
         self.memory: dict[str, dict[str, float]] = {}
         return self

@@ -1,4 +1,4 @@
-"""The entries that are measured, and the specs that all contestants build them from."""
+"""The measured entries, and the specs from which all contestants build them."""
 
 from fmae_zoo import registry
 from fmae_zoo.spec import ModelSpec
@@ -7,9 +7,9 @@ ENTRIES = ("conv-ae-bn", "conv-ae-bn-spatial", "conv-vae-bn", "dense-ae", "dense
 
 
 def benchmark_spec(entry: str) -> ModelSpec:
-    """Return the spec of a registered name, its objective one that every contestant computes.
+    """Return the spec of an entry with an objective that every contestant can compute.
 
-    That is the squared error, or with a Gaussian latent the entry's ELBO without warm-up.
+    This is the squared error; with a Gaussian latent, the entry's ELBO without KL warm-up.
     """
     spec = registry.find_spec(entry)
     objective = {"type": "squared_error"}

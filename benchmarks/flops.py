@@ -1,7 +1,7 @@
-"""Floating-point operations of an entry: of its convolution and dense kernels, from its spec.
+"""Floating-point operations of an entry's convolution and dense layers, computed from its spec.
 
-BatchNorm, activations and pooling are not counted, nor the optimizer; at the edges of a map a
-convolution counts as in its middle. A multiply-add is two operations.
+BatchNorm, activations, pooling and the optimizer are not counted. Padding at the edges of a map
+counts like the middle. A multiply-add is two operations.
 """
 
 import math
@@ -17,12 +17,12 @@ KERNEL_PIXELS = 9
 
 
 def flops_per_image(spec: ModelSpec, task: str) -> int:
-    """Return the operations that a task takes for one image.
+    """Return the number of operations of a task for one image.
 
     Args:
-        spec: of the entry.
-        task: `encode`, `reconstruct`, or `train`: forward, and backward twice as much, less the
-            gradient of the image, that nobody asks for.
+        spec: Spec of the entry.
+        task: `encode`, `reconstruct`, or `train`. Training counts the forward pass and twice as
+            much for the backward pass, without the gradient of the image, which is not needed.
     """
     encoder, decoder = list(_encoder(spec)), list(_decoder(spec))
     features = spec.network.features_size(spec.shape)
@@ -36,7 +36,7 @@ def flops_per_image(spec: ModelSpec, task: str) -> int:
 
 
 def _encoder(spec: ModelSpec) -> Iterator[int]:
-    """Give the multiply-adds of each layer between image and features."""
+    """Yield the multiply-adds of each layer between image and features."""
     network = spec.network
     if isinstance(network, DenseNetwork):
         yield from _dense(IMAGE_SIZE, *network.units)
@@ -48,7 +48,7 @@ def _encoder(spec: ModelSpec) -> Iterator[int]:
 
 
 def _decoder(spec: ModelSpec) -> Iterator[int]:
-    """Give the multiply-adds of each layer between code and logits."""
+    """Yield the multiply-adds of each layer between code and logits."""
     network, size = spec.network, spec.latent.size
     if isinstance(network, DenseNetwork):
         yield from _dense(size, *reversed(network.units), IMAGE_SIZE)

@@ -1,4 +1,4 @@
-"""Rows that compete: those of one task, entry, precision, batch, threads and device."""
+"""Groups of rows that compete: same task, entry, precision, batch size, threads and device."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,11 @@ from benchmarks.case import BACKENDS, CONTESTANTS
 from benchmarks.results import Row, group_of
 
 Group = dict[tuple[str, str], Row]
-"""Rows that compete, by backend and contestant."""
+"""Competing rows, keyed by backend and contestant."""
 
 
 def grouped(rows: Sequence[Row]) -> list[Group]:
-    """Return the rows in groups of what competes, backends and contestants in one order."""
+    """Return the rows in groups, each sorted by backend and contestant."""
     order = {name: index for index, name in enumerate((*BACKENDS, *CONTESTANTS))}
     groups: dict[tuple[Any, ...], Group] = {}
     for row in sorted(rows, key=lambda row: (order[row["backend"]], order[row["contestant"]])):
@@ -20,7 +20,7 @@ def grouped(rows: Sequence[Row]) -> list[Group]:
 
 
 def title_of(group: Group) -> str:
-    """Return what the rows of a group have in common."""
+    """Return a title with the settings that the rows of a group have in common."""
     row = next(iter(group.values()))
     threads = f"{row['threads']} threads" if row["threads"] else "all threads"
     return (
@@ -30,7 +30,7 @@ def title_of(group: Group) -> str:
 
 
 def setting_of(group: Group) -> str:
-    """Return what is other than usual in how a group was measured, or nothing."""
+    """Return the settings of a group that are not the defaults, as text; empty if all are."""
     row = next(iter(group.values()))
     usual = {"device": "cpu", "batch_size": 128, "threads": 0}
     words = {name.replace("_", " "): row[name] for name in usual if row[name] != usual[name]}
@@ -38,7 +38,7 @@ def setting_of(group: Group) -> str:
 
 
 def ratio(group: Group, one: tuple[str, str], other: tuple[str, str]) -> float | None:
-    """Return how many times as fast one is as another, where both were measured."""
+    """Return the speed of `one` divided by the speed of `other`; None if either is missing."""
     speeds = [group.get(key, {}).get("images_per_second") for key in (one, other)]
     if None in speeds:
         return None

@@ -1,11 +1,11 @@
-"""What loading from the Hub costs: requests, bytes, seconds. `python benchmarks/hub.py`.
+"""Requests, bytes and seconds of loading from the Hub: `python benchmarks/hub.py`.
 
-The real client asks a Hub on this machine (tests/hub). Each backend has a process of its own;
+The real client talks to a local Hub server (tests/hub). Each backend runs in its own process;
 `benchmarks/hub.json` holds the figures and `benchmarks/hub.md` shows them.
 
-Protocol: requests and bytes are what the Hub was asked and sent, for `conv-ae-bn`. Seconds are of
-`load` by commit with a warm cache, and of building the same model without weights, alternating in
-one process after a warm-up of each: median of 15 and the span from the lowest to the highest.
+Protocol: requests and bytes are counted by the server, for `conv-ae-bn`. Seconds are measured for
+`load` by commit with a warm cache, and for building the same model without weights. The two
+alternate in one process after a warm-up of each: median, lowest and highest of 15 runs.
 """
 
 import json
@@ -76,7 +76,7 @@ def _figures(hub: Any) -> dict[str, Any]:
 
 
 def failure_cases() -> dict[str, int]:
-    """Return the number of tests in which something goes wrong on purpose, by suite."""
+    """Return the number of tests marked `failure` in each suite."""
     counts = {}
     for suite in SUITES:
         words = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "failure"]

@@ -1,8 +1,8 @@
-"""What pretrained weights and the import of the package cost.
+"""Time of loading pretrained weights and of importing the package.
 
-In a process for each backend, a pretrained model is loaded and the same model is built without
-weights, alternating after a warm-up of each. `import fmae_zoo` and an empty program alternate in
-fresh processes. Medians of 15, and the lowest and highest.
+In one process for each backend, loading a pretrained model and building it without weights
+alternate after a warm-up of each. `import fmae_zoo` and an empty program alternate in fresh
+processes. Results are the median, lowest and highest of 15 runs.
 """
 
 import statistics
@@ -31,7 +31,7 @@ def run(entries: Sequence[str], backends: Sequence[str], folder: Path = RESULTS)
 
 
 def import_cost() -> dict[str, Any]:
-    """Return the seconds of a process that imports the package, and of one that does nothing."""
+    """Return the seconds of a process that imports the package and of an empty one, compared."""
 
     def starting(code: str) -> Callable[[], Any]:
         command = [sys.executable, "-c", code]
@@ -43,7 +43,7 @@ def import_cost() -> dict[str, Any]:
 
 
 def measure(*entries: str) -> dict[str, Any]:
-    """Return the seconds of loading and of building each entry on this process's backend."""
+    """Return the seconds to load and to build each entry on this process's backend."""
     import fmae_zoo
     from fmae_zoo.manifest import environment
 
@@ -59,7 +59,7 @@ def measure(*entries: str) -> dict[str, Any]:
 
 
 def alternated(*functions: Callable[[], Any]) -> list[dict[str, float]]:
-    """Return median, lowest and highest seconds of each function, called in turns."""
+    """Call functions in turns; return median, lowest and highest seconds of each."""
     seconds: list[list[float]] = [[] for _ in functions]
     for _ in range(REPEATS + 1):
         for taken, function in zip(seconds, functions):
@@ -109,7 +109,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 def milliseconds(spread: dict[str, float]) -> str:
-    """Return what `alternated` measured of a function, in milliseconds."""
+    """Return a result of `alternated` in milliseconds, as `median (lowest to highest)`."""
     median, low, high = (1e3 * spread[name] for name in ("median", "lowest", "highest"))
     return f"{median:.0f} ({low:.0f} to {high:.0f})"
 

@@ -1,4 +1,4 @@
-"""The machine and the versions that a measurement depends on."""
+"""Facts about the machine and the package versions of a measurement."""
 
 import os
 import platform
@@ -11,16 +11,16 @@ from fmae_zoo.manifest import version_of
 from fmae_zoo.precision import cpu_features
 
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
-"""What decides how fast a CPU multiplies matrices."""
+"""CPU features that decide the speed of matrix products."""
 
 
 def facts(case: Case, cores: int, device_name: str = "") -> dict[str, Any]:
-    """Return what a row says about the machine.
+    """Return the facts about the machine and the package versions for a row.
 
     Args:
-        case: what is measured on it, in this process.
-        cores: that the process might use, before `case.threads` limited it.
-        device_name: of the GPU, where there is one.
+        case: Case measured in this process.
+        cores: Number of cores available before `case.threads` limited them.
+        device_name: Name of the GPU; empty on a CPU.
     """
     return host() | {
         "cores": cores,
@@ -31,7 +31,7 @@ def facts(case: Case, cores: int, device_name: str = "") -> dict[str, Any]:
 
 
 def host() -> dict[str, Any]:
-    """Return what there is to say about the machine without a framework."""
+    """Return the facts about the machine that do not depend on a framework."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
@@ -43,10 +43,9 @@ def host() -> dict[str, Any]:
 
 
 def resident_mib() -> dict[str, float]:
-    """Return this process's memory now: all of it, and what is not a copy of a file.
+    """Return this process's resident and anonymous memory now, in MiB.
 
-    Pages of a file that is mapped into memory count as resident, but the system takes them back
-    as it likes.
+    Resident memory includes pages of mapped files, which the system can reclaim at any time.
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     sizes = dict(line.split(":", 1) for line in lines)
@@ -57,7 +56,7 @@ def resident_mib() -> dict[str, float]:
 
 
 def peak_mib() -> float:
-    """Return the most memory that this process has held."""
+    """Return the peak resident memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

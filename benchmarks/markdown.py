@@ -1,11 +1,11 @@
-"""Tables and facts in Markdown."""
+"""Markdown for tables and facts."""
 
 from collections.abc import Sequence
 from typing import Any
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], numbers_from: int) -> list[str]:
-    """Return the lines of a table; the columns from `numbers_from` on stand right."""
+    """Return the lines of a table; the columns from `numbers_from` on are right-aligned."""
     rules = ["---" if index < numbers_from else "---:" for index in range(len(columns))]
     return [_line(columns), _line(rules), *(_line(row) for row in rows)]
 
@@ -15,12 +15,12 @@ def _line(cells: Sequence[Any]) -> str:
 
 
 def described(facts: dict[str, Any]) -> str:
-    """Return facts, which may be nested, on one line; what is empty is left out."""
+    """Return facts, which may be nested, on one line; empty values are left out."""
     return ", ".join(f"{name} {_text(value)}" for name, value in facts.items() if value)
 
 
 def machines_of(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the machines that rows were measured on, each once."""
+    """Return the machines on which rows were measured, each described once."""
     return "; ".join(dict.fromkeys(described(row["machine"]) for row in rows))
 
 

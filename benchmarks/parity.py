@@ -1,10 +1,10 @@
-"""How far the backends are from one another: outputs, and the weights after one training step.
+"""Differences between backends in outputs and in the weights after one training step.
 
-Each backend has a process of its own, which writes arrays; they are compared here. Outputs are of
-64 images, an entry's goldens first. The training step is one of plain SGD with a batch of 64, from
-the pretrained weights, in float32, as the zoo runs it: the entry's objective without the clusters
-of its training images. A VAE's noise is drawn by the backend and is another on each, so its
-`sampling` is taken away, and the step is made with the mean as the code.
+Each backend writes its arrays in its own process; they are compared here. Outputs are computed for
+64 images, beginning with the entry's goldens. The training step is plain SGD with a batch of 64,
+from the pretrained weights, in float32, with the entry's objective but without the clusters of its
+training images. Each backend draws the noise of a VAE by its own generator, so the weights of a VAE
+differ after the step for this reason too.
 """
 
 import tempfile
@@ -47,12 +47,12 @@ def run(entries: Sequence[str], backends: Sequence[str], folder: Path = RESULTS)
 
 
 def differences(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Return the largest absolute differences between two backends' arrays.
+    """Return the largest absolute differences between the arrays of two backends.
 
     Returns:
-        Of `codes` and `logits`; of `weights` after the step, and the same relative to
-        `largest_change`, which is the step's largest change of any weight; and the name of the
-        `furthest_weight`.
+        The largest differences in `codes`, `logits` and `weights` after the step;
+        `largest_change`, the largest change of a weight by the step; `weights_relative`, which is
+        `weights` divided by it; and `furthest_weight`, the name of the weight that differs most.
     """
     weights = [name for name in one if name.startswith("after.")]
     apart = {name: _largest(one[name], other[name]) for name in weights}

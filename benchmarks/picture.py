@@ -1,4 +1,4 @@
-"""The picture of the report: images per second by backend and contestant."""
+"""The report's bar chart of images per second by backend and contestant."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,13 @@ COLOURS = {
     "handwritten": "#e69f00",
     "pythae": "#cc79a7",
 }
-"""By contestant: Okabe and Ito 2008, told apart by every kind of colour vision."""
+"""Colour of each contestant, distinct for colour-blind readers (Okabe and Ito 2008)."""
 
 
 def draw(groups: Sequence[dict[tuple[str, str], Any]], path: Path) -> Path | None:
-    """Draw training and encoding of the entry; return the path, or None without such rows.
+    """Draw training and encoding of `ENTRY`; return the path, or None if there are no such rows.
 
-    Where several groups measured a task, the one of most contestants is drawn.
+    If several groups measured a task, the largest group is drawn.
     """
     chosen = {task: best for task in TASKS if (best := _largest(groups, task))}
     if not chosen:
@@ -46,7 +46,7 @@ def draw(groups: Sequence[dict[tuple[str, str], Any]], path: Path) -> Path | Non
             fontweight="bold",
         )
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-        # Saved by hand: `savefig` on a path could leave half of a picture.
+        # Given a path, `savefig` could leave a partial file.
         with atomic_write(path) as file:
             figure.savefig(file, format="png", dpi=150)
     return path
@@ -66,7 +66,7 @@ def _height(group: dict[tuple[str, str], Any]) -> int:
 
 
 def _bars(axes: Any, group: dict[tuple[str, str], Any]) -> None:
-    """Draw a bar for each row, a line of its own above those of a backend."""
+    """Draw a bar for each row, under a heading for each backend."""
     top = max(row["images_per_second"]["upper_quartile"] for row in group.values())
     ticks, labels, place, above = [], [], 0, ""
     for (backend, contestant), row in group.items():

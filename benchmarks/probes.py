@@ -1,4 +1,4 @@
-"""The limit of the machine as a framework reaches it, and what the framework knows of a GPU."""
+"""Peak speed that a framework reaches on this machine, and name and memory of the GPU."""
 
 import time
 from collections.abc import Callable
@@ -10,14 +10,14 @@ SIDE = 2048
 BATCH, MAP, CHANNELS, KERNEL = 128, 14, 64, 3
 REPEATS = 5
 MOST_SECONDS = 5.0
-"""After which a probe is not repeated again: some precisions are emulated."""
+"""Time after which a probe is not repeated, because some precisions are slow emulations."""
 
 MATMUL_FLOPS = 2 * SIDE**3
 CONVOLUTION_FLOPS = 2 * BATCH * MAP**2 * KERNEL**2 * CHANNELS**2
 
 
 def probe(case: Case) -> dict[str, float]:
-    """Return the GFLOP/s of a matrix product and of a 3x3 convolution, best of five."""
+    """Return the GFLOP/s of a matrix product and of a 3x3 convolution, best of up to five runs."""
     make = {"torch": _torch, "tensorflow": _tensorflow, "jax": _jax}[case.backend]
     dtype = "bfloat16" if "bfloat16" in case.precision else "float32"
     matmul, convolution = make(dtype, case.device)
@@ -113,7 +113,7 @@ def device_name(case: Case) -> str:
     """Return the name of the GPU that this process uses; empty on a CPU.
 
     Raises:
-        RuntimeError: a GPU is asked for, and the framework finds none.
+        RuntimeError: The case needs a GPU and the framework finds none.
     """
     if case.device == "cpu":
         return ""
@@ -139,7 +139,7 @@ def device_name(case: Case) -> str:
 
 
 def peak_device_mib(case: Case) -> float | None:
-    """Return the most memory of the GPU that this process held; None on a CPU."""
+    """Return the peak GPU memory of this process in MiB; None on a CPU."""
     if case.device == "cpu":
         return None
     if case.backend == "torch":

@@ -1,13 +1,15 @@
-"""Time to quality: from an untrained autoencoder to what the original projects reached.
+"""Time to quality: seconds from an untrained autoencoder to the original projects' accuracy.
 
-On test images: 0.919 by a dense head on a frozen encoder, for which the original recipe takes 122
-epochs, and 0.88 by a linear probe of 128 values. The head reads the original's 7x7x256 code, or the
-7x7x64 features of the smaller network. Each backend has a process of its own. The seconds run from
-when Keras is imported: data, training with its validation, codes, and the head or the probe with
-the strength that the entry's own evaluation had chosen. Training is by the entry's recipe in fewer
-epochs, and in the precision `auto`. How many was found by trying, on PyTorch, with a look at the
-test images: what is measured is a time, and the accuracy is no estimate. The time of the original
-recipe is that of another machine with two cores, about, and was not measured beside ours.
+The goals on test images are 0.919 by a dense head on a frozen encoder, for which the original
+recipe takes 122 epochs, and 0.88 by a linear probe of 128 values. The head reads the original's
+7x7x256 code, or the 7x7x64 features of the smaller network.
+
+Each backend runs in its own process. The clock starts after Keras is imported and includes the
+data, training with validation, codes, and the head or the probe, whose strength is the one chosen
+by the entry's own evaluation. Training uses the entry's recipe with fewer epochs and the precision
+`auto`. The number of epochs was chosen by trials on PyTorch with the test images: the result is a
+time, and the accuracy is not an unbiased estimate. The time of the original recipe is approximate,
+from another machine with two cores, and was not measured beside ours.
 """
 
 import json
@@ -31,11 +33,11 @@ class Goal:
     """A test accuracy, and how it is reached.
 
     Attributes:
-        entry: that is trained.
-        epochs: of its training.
-        accuracy: that is wanted.
-        layer: of the encoder that the head reads; its code by default.
-        head_epochs: of the head; 0 is a linear probe of the code.
+        entry: Name of the entry to train.
+        epochs: Number of epochs of the autoencoder.
+        accuracy: Test accuracy to reach.
+        layer: Encoder layer that the head reads; the code by default.
+        head_epochs: Number of epochs of the head; 0 fits a linear probe on the code instead.
     """
 
     entry: str
@@ -51,13 +53,13 @@ GOALS = {
     "linear probe": Goal("conv-ae-bn", 4, 0.88),
 }
 RECIPE_SECONDS = 240.0 * 122
-"""Of the original recipe on two cores, about: 122 epochs of 240 s."""
+"""Approximate seconds of the original recipe on two cores: 122 epochs of 240 s."""
 
 
 def run(goals: Sequence[str], backends: Sequence[str], folder: Path = RESULTS) -> None:
     """Measure each goal on each backend, and write `quality.json` and `quality.md`.
 
-    Rows of other goals and backends that the file already has are kept.
+    The file's rows of other goals and backends are kept, unless the goal has changed since.
     """
     path = folder / "quality.json"
     old = json.loads(path.read_text())["rows"] if path.exists() else []
@@ -72,14 +74,14 @@ def run(goals: Sequence[str], backends: Sequence[str], folder: Path = RESULTS) -
 
 
 def _is_of_now(row: dict[str, Any]) -> bool:
-    """Whether a row is of a goal as it stands here."""
+    """Return whether a row was measured for a goal as it is defined now."""
     goal = GOALS.get(row["goal"])
     names = ("entry", "epochs", "layer", "head_epochs")
     return goal is not None and all(row.get(name) == getattr(goal, name) for name in names)
 
 
 def measure(goal: str) -> dict[str, Any]:
-    """Train and classify on this process's backend; return seconds and accuracy."""
+    """Train and classify on this process's backend; return seconds, accuracy and settings."""
     import keras  # noqa: F401 (imported before the clock starts)
 
     import fmae_zoo
@@ -136,7 +138,7 @@ def _by_probe(goal: Goal, model: Any, data: Any) -> float:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Return the rows as a table, and what they were measured on."""
+    """Return the results and the machines as Markdown."""
     rows = [
         [
             row["goal"],

@@ -1,4 +1,4 @@
-"""Tables and a picture of the rows in `results/speed.json`. Every number comes from there."""
+"""Tables and a picture from `results/speed.json` and the other result files."""
 
 import json
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ from fmae_zoo.files import write_text
 
 
 def write_report(folder: Path = RESULTS) -> list[Path]:
-    """Write `speed.csv`, `speed.md` and, where there is something to draw, `speed.png`.
+    """Write `speed.csv`, `speed.md` and, if there are rows to draw, `speed.png`; return the paths.
 
     Raises:
-        ValueError: there is no `speed.json` in the folder.
+        ValueError: `speed.json` in the folder is missing or cannot be read.
     """
     from benchmarks.picture import draw
 
@@ -34,8 +34,8 @@ def markdown(rows: Sequence[Row], others: dict[str, Any]) -> str:
     """Return targets, groups and the ratios between contestants as Markdown.
 
     Args:
-        rows: of `speed.json`.
-        others: the other files that have aims, as `targets` takes them.
+        rows: Rows of `speed.json`.
+        others: Contents of the other result files, as `targets` takes them.
     """
     groups = grouped(rows)
     lines = [
@@ -61,7 +61,7 @@ def markdown(rows: Sequence[Row], others: dict[str, Any]) -> str:
 
 
 def _aims(found: Sequence[Target]) -> list[str]:
-    """Return the aims that were missed, and then those that were reached."""
+    """Return the Markdown lines of the missed targets, then of the reached ones."""
     if not found:
         return []
     reached = [target for target in found if target.reached]
@@ -107,7 +107,7 @@ def _cells(group: Group, key: tuple[str, str]) -> list[str]:
 
 
 def _ratio_table(groups: Sequence[Group]) -> list[str]:
-    """Compare the zoo with each other contestant on the same backend, and with Pythae's torch."""
+    """Return a table of the zoo's speed relative to others on its backend, and pythae on torch."""
     rivals = [name for name in CONTESTANTS if name != "fmae_zoo"]
     rows = []
     for group in groups:

@@ -1,4 +1,4 @@
-"""Rows in files, and one file against another."""
+"""Reading, writing, merging and comparing files of benchmark rows."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def case_of(row: Row) -> Case:
-    """Return what a row is a measurement of."""
+    """Return the case that a row measured."""
     return Case.from_dict({name: row[name] for name in CASE_FIELDS})
 
 
@@ -29,7 +29,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """Return the rows of a file.
 
     Raises:
-        ValueError: it cannot be read, or holds no rows.
+        ValueError: The file cannot be read, or `python -m benchmarks` did not write it.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -52,10 +52,10 @@ def write_json(content: Any, path: str | Path) -> None:
 
 
 def merge_rows(rows: Sequence[Row], path: str | Path) -> list[Row]:
-    """Write rows to a file in the place of those that they compete with, and return all.
+    """Write rows to a file, replacing the rows that they compete with; return all rows.
 
-    Rows that were not measured in turns are no fair comparison: where one contestant of a group
-    is measured again, the others' old rows go.
+    Only rows measured in turns compare fairly, so measuring one contestant of a group again removes
+    the old rows of the whole group.
     """
     old = read_rows(path) if Path(path).exists() else []
     measured = {group_of(row) for row in rows}
@@ -65,13 +65,13 @@ def merge_rows(rows: Sequence[Row], path: str | Path) -> list[Row]:
 
 
 def group_of(row: Row) -> tuple[Any, ...]:
-    """Return what the cases that compete have in common."""
+    """Return the key of a row's group: the settings that competing cases share."""
     keys = ("task", "entry", "precision", "batch_size", "threads", "device")
     return tuple(row[key] for key in keys)
 
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> None:
-    """Write rows as a table: `images_per_second.median` is the column of a nested value."""
+    """Write rows as CSV; nested values get dotted columns such as `images_per_second.median`."""
     flat = [dict(_flat(row)) for row in rows]
     columns = list(dict.fromkeys(name for row in flat for name in row))
     table = io.StringIO()
@@ -82,12 +82,12 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> None:
 
 
 def compare(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
-    """Say for each case that both measured whether it became faster.
+    """Compare the speed of each case that is in both lists of rows.
 
     Returns:
-        A row for each: its case, the medians `old` and `new` in images a second, `ratio` (above 1
-        is faster), and `verdict`: `faster`, `slower`, or `within noise` where the two
-        interquartile ranges overlap.
+        A row for each case: the fields of the case, the medians `old` and `new` in images per
+        second, `ratio` (above 1 is faster), and `verdict`: `faster`, `slower`, or `within noise` if
+        the interquartile ranges overlap.
     """
     before = {case_of(row): row["images_per_second"] for row in old if "error" not in row}
     compared = []
@@ -109,7 +109,7 @@ def compare(old: Sequence[Row], new: Sequence[Row]) -> list[Row]:
 
 
 def print_comparison(compared: Sequence[Row]) -> None:
-    """Print what `compare` returned as a table."""
+    """Print the rows of `compare` as a table."""
     from fmae_zoo.cli.output import emit_table
 
     columns = (*CASE_FIELDS, "old", "new", "ratio", "verdict")

@@ -1,7 +1,7 @@
-"""Contestants in turns: a process each, and blocks that alternate.
+"""Running contestants in turns, each in its own process, block by block.
 
-All contestants of a group are ready before the first block, and each round has a block of every
-one: a machine that slows down slows all of them alike.
+All contestants of a group are ready before the first block, and each round runs one block of each.
+If the machine slows down, it slows all of them equally.
 """
 
 import json
@@ -26,17 +26,24 @@ from fmae_zoo.registry import find_spec
 ROOT = Path(__file__).parent.parent
 COMMAND = (sys.executable, "-m", "benchmarks.worker")
 ANSWER_SECONDS = 900.0
-"""A worker that is silent for longer is ended."""
+"""Seconds without an answer after which a worker is killed."""
 
 Report = Callable[[str], None]
 
 
 class WorkerError(RuntimeError):
-    """A worker failed, ended, or was silent too long."""
+    """Error of a worker that failed, ended, or did not answer in time."""
 
 
 class Worker:
-    """The process of one case, and what it has answered so far."""
+    """The process of one case, and its answers so far.
+
+    Attributes:
+        block_images: Number of images in a block.
+        runs: Images per second of each block.
+        facts: Answers of the worker, by key.
+        error: Message of the first failure; empty if there is none.
+    """
 
     def __init__(self, case: Case, command: Sequence[str], root: Path = ROOT) -> None:
         self.case = case
@@ -56,10 +63,10 @@ class Worker:
         )
 
     def ask(self, line: str) -> dict[str, Any]:
-        """Send a line and return the answer to it.
+        """Send a line and return the worker's answer.
 
         Raises:
-            WorkerError: there is no good answer.
+            WorkerError: The worker answers with an error, not at all, or not in time.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -78,7 +85,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
         self._log.close()
@@ -98,17 +105,18 @@ def run(
     command: Sequence[str] = COMMAND,
     report: Report = lambda message: None,
 ) -> list[dict[str, Any]]:
-    """Measure cases; those that compete run in turns.
+    """Measure cases; competing cases run in turns.
 
     Args:
-        cases: those of one task, entry, precision, batch size, threads and device are a group.
-        rounds: blocks of each case.
-        seconds_per_block: how long a block is to take, about.
-        command: that starts a worker.
-        report: is told what happens.
+        cases: Cases to measure. Cases with the same task, entry, precision, batch size, threads and
+            device are a group, and compete.
+        rounds: Number of blocks of each case.
+        seconds_per_block: Approximate duration of a block.
+        command: Command that starts a worker.
+        report: Function called with progress messages.
 
     Returns:
-        A row for each case, in the order of the groups; one that failed has an `error`.
+        A row for each case, in the order of the groups; the row of a failed case has an `error`.
     """
     groups: dict[tuple[Any, ...], list[Case]] = {}
     for case in cases:
@@ -134,7 +142,7 @@ def _run_group(
             report(f"{cases[0].task} {cases[0].entry}: round {number + 1} of {rounds}")
             for worker in workers:
                 _attempt(worker, report, block)
-        # None ends before all are probed: what a process leaves behind takes time from the next.
+        # All are probed before the first one ends, because a process that ends disturbs the others.
         for worker in workers:
             _attempt(worker, report, _probe)
         for worker in workers:
@@ -146,7 +154,7 @@ def _run_group(
 
 
 def _attempt(worker: Worker, report: Report, step: Callable[..., None], *args: Any) -> None:
-    """Take a step of a worker that has not failed yet."""
+    """Run a step of a worker unless it has failed; record and report a failure."""
     if worker.error:
         return
     try:
@@ -157,26 +165,26 @@ def _attempt(worker: Worker, report: Report, step: Callable[..., None], *args: A
 
 
 def start(worker: Worker, seconds: float) -> None:
-    """Have a worker make itself ready, and find how many images take so many seconds."""
+    """Prepare a worker, and choose the number of images whose block takes about `seconds`."""
     worker.facts |= worker.ask(json.dumps(worker.case.to_dict()))
     del worker.facts["ready"]
     worker.block_images = _calibrated(worker, seconds)
 
 
 def _calibrated(worker: Worker, seconds: float) -> int:
-    """Return the number of images, whole batches, that take so many seconds."""
+    """Return the number of images, in whole batches, that take about `seconds`."""
     size = worker.case.batch_size
     batches, took = 1, 0.0
-    # What is quick is dominated by what a call costs: it says little about a long one.
+    # The overhead of a call dominates short blocks, so they do not predict long ones.
     while took < seconds / 4:
         batches *= 2
-        # The first block of a size may have something compiled in it.
+        # The first block of a size may include compilation.
         took = min(worker.ask(f"block {batches * size}")["seconds"] for _ in range(2))
     return max(1, round(batches * seconds / took)) * size
 
 
 def block(worker: Worker) -> None:
-    """Have a worker run a block, and note its images per second."""
+    """Run a block on a worker, and record its images per second."""
     answer = worker.ask(f"block {worker.block_images}")
     worker.runs.append(answer["images"] / answer["seconds"])
 
@@ -214,9 +222,10 @@ def _row(worker: Worker) -> dict[str, Any]:
 
 
 def with_shares(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of a group with each one's share of the machine's peak.
+    """Return the rows of a group, each with its share of the machine's peak speed.
 
-    That is the fastest operation which any of their processes reached: a probe can be disturbed.
+    The peak is the fastest probe of all processes in the group, because a single probe may be
+    disturbed.
     """
     measured = [row for row in rows if "error" not in row]
     peak = max((max(row["probe"].values()) for row in measured), default=0.0)

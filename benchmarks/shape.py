@@ -1,4 +1,4 @@
-"""The shape of the images that everything here is measured on."""
+"""The image shape of all benchmarks."""
 
 SHAPE = (28, 28, 1)
 SIDE = SHAPE[0]

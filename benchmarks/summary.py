@@ -1,4 +1,4 @@
-"""The README's table: which backend for what."""
+"""The README's table of speed on each backend."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ NAMES = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
 def backend_table(rows: Sequence[Row]) -> str:
-    """Return images a second of `conv-ae-bn` for each backend and precision, as Markdown.
+    """Return images per second of `conv-ae-bn` for each backend and precision, as Markdown.
 
-    Beside each stands its ratio to the loop written by hand for that backend.
+    The number in brackets is the ratio to the hand-written loop of that backend.
     """
     groups = {
         (first["task"], first["precision"]): group

@@ -1,4 +1,4 @@
-"""What the zoo aims at, beside what was measured."""
+"""Targets of the zoo, compared with the measurements."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ INF = float("inf")
 
 
 class Target(NamedTuple):
-    """One figure: what it must be at least, or at most, and what it is."""
+    """One figure: its name, its lower and upper bound, and the measured value."""
 
     figure: str
     lowest: float
@@ -27,17 +27,17 @@ class Target(NamedTuple):
         return self.lowest <= self.obtained <= self.highest
 
     def cells(self) -> list[str]:
-        """Return the figure as a row of a table."""
+        """Return the table cells: figure, bound and measured value."""
         bound = f"at least {self.lowest:g}" if self.highest == INF else f"at most {self.highest:g}"
         return [self.figure, bound, f"{self.obtained:.{self.digits}f}"]
 
 
 def targets(groups: Sequence[Group], others: dict[str, Any]) -> list[Target]:
-    """Return every figure that the measurements allow, in the order of the tasks.
+    """Return every target for which there are measurements.
 
     Args:
-        groups: rows that compete, by backend and contestant.
-        others: the content of the other files of `OTHERS`, by name, as far as there are any.
+        groups: Groups of competing rows.
+        others: Contents of the files named in `OTHERS`, by name; files may be missing.
     """
     found = [*_against_handwritten(groups), *_against_stock(groups)]
     return found + [target for name, content in others.items() for target in OTHERS[name](content)]
@@ -99,7 +99,7 @@ def _of_quality(quality: dict[str, Any]) -> Iterator[Target]:
 
 
 OTHERS = {"loading": _of_loading, "embedding": _of_embedding, "quality": _of_quality}
-"""The files beside `speed.json` whose figures have aims."""
+"""Result files besides `speed.json` that have targets, with the function that yields them."""
 
 
 def _facts(group: Group) -> tuple[str, str, str]:

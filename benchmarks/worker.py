@@ -1,11 +1,11 @@
-"""One contestant in a process of its own. `python -m benchmarks.worker`; see `runner.py`.
+"""One contestant in its own process, `python -m benchmarks.worker`; started by `runner.py`.
 
-The first line of stdin is a `Case` as JSON. The answers are lines of JSON on stdout: first that
+The first line of stdin is a `Case` as JSON. Each answer is one line of JSON on stdout: first that
 the contestant is ready, then one for each further line of stdin:
 
-- `block N`: the task on N images: `{"seconds": ..., "images": N}`;
-- `probe`: the GFLOP/s of the framework's own operations;
-- `end`: the peak memory; the process ends.
+- `block N` runs the task on N images and returns `{"seconds": ..., "images": N}`;
+- `probe` returns the GFLOP/s of the framework's own operations;
+- `end` returns the peak memory and ends the process.
 
 After an error the answer is `{"error": ...}`, and the process ends with exit code 1.
 """
@@ -19,29 +19,29 @@ import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-# The frameworks read their settings when they are imported, numpy its threads too: so whatever
-# imports one of them is imported after `configure`.
+# Frameworks and numpy read their settings (threads, for example) when they are imported, so modules
+# that import them are imported after `configure`.
 if TYPE_CHECKING:
     from benchmarks.case import Case, Contestant
 
 WARM_UP_BATCHES, WARM_UP_SECONDS = (1, 2, 8, 8), 4.0
-"""Eight at once, because some take so many steps in one call."""
+"""Batches of each warm-up block, and seconds after which no further block starts."""
 EPOCH_IMAGES = 60_000
-"""Given to a contestant in one call at most: those of Fashion-MNIST."""
+"""Maximum number of images in one call of a contestant, as many as Fashion-MNIST trains on."""
 IMPORTS = {
     "fmae_zoo": ("keras", "fmae_zoo.autoencoder"),
     "keras": ("keras",),
     "handwritten": (),
     "pythae": (),
 }
-"""What a contestant imports besides its framework."""
+"""Modules that a contestant imports besides its framework."""
 
 
 def configure(fields: dict[str, Any]) -> int:
-    """Set backend, threads and device of this process, before any framework is imported.
+    """Set backend, threads and device of this process; called before any framework is imported.
 
     Returns:
-        The number of cores that it might have used.
+        Number of cores available before the limit on threads.
     """
     cores = sorted(os.sched_getaffinity(0))
     os.environ.update(KERAS_BACKEND=fields["backend"], TF_CPP_MIN_LOG_LEVEL="3")
@@ -51,25 +51,25 @@ def configure(fields: dict[str, Any]) -> int:
             os.environ[name] = str(threads)
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(threads)
-        # JAX has no setting for it: it counts the cores that it may use.
+        # JAX has no such setting, but counts the cores that the process may use.
         os.sched_setaffinity(0, cores[:threads])
     if fields.get("device", "cpu") == "cpu":
         os.environ.update(CUDA_VISIBLE_DEVICES="-1", JAX_PLATFORMS="cpu")
     else:
-        # Several processes share the GPU: none may take its memory beforehand.
+        # Several processes share the GPU, so none may reserve its memory in advance.
         os.environ.update(XLA_PYTHON_CLIENT_PREALLOCATE="false", TF_FORCE_GPU_ALLOW_GROWTH="true")
     return len(cores)
 
 
 def timed(function: Callable[..., Any], *args: Any) -> tuple[float, Any]:
-    """Return the seconds that a call took, and what it returned."""
+    """Call a function; return the seconds it took and its result."""
     start = time.perf_counter()
     result = function(*args)
     return time.perf_counter() - start, result
 
 
 class Server:
-    """Answers the lines of stdin for one case."""
+    """Server that carries out the commands on stdin for one case."""
 
     def __init__(self, case: "Case", cores: int) -> None:
         from fmae_zoo.datasets import load_sample
@@ -80,7 +80,11 @@ class Server:
         self.parts: dict[int, Any] = {}
 
     def start(self) -> dict[str, Any]:
-        """Import, build, and take the first step; return how long each took."""
+        """Import, build, run the first step and warm up; return the facts about the contestant.
+
+        They are the seconds of import, build and first step, the memory after the imports in MiB,
+        the number of parameters and the machine.
+        """
         from benchmarks.machine import facts, resident_mib
         from benchmarks.probes import device_name
 
@@ -103,14 +107,14 @@ class Server:
         }
 
     def warm_up(self) -> None:
-        """Run some batches, fewer where they are slow."""
+        """Run some batches, fewer if they are slow."""
         start = time.perf_counter()
         for count in WARM_UP_BATCHES:
             if time.perf_counter() - start < WARM_UP_SECONDS:
                 self.block(count * self.case.batch_size)
 
     def block(self, count: int) -> dict[str, Any]:
-        """Run the task on so many images, an epoch after another; return how long it took."""
+        """Run the task on `count` images, in calls of up to one epoch; return how long it took."""
         import numpy as np
 
         epoch = max(1, EPOCH_IMAGES // self.case.batch_size) * self.case.batch_size
@@ -123,19 +127,19 @@ class Server:
         return {"seconds": seconds, "images": count}
 
     def _part(self, count: int) -> Any:
-        """Return the first images, the same object each time: pythae prepares each but once."""
+        """Return the first `count` images, always the same array, so pythae prepares it once."""
         if count not in self.parts:
             self.parts[count] = self.images[:count]
         return self.parts[count]
 
     def probe(self) -> dict[str, Any]:
-        """Return the framework's speed of plain operations here."""
+        """Return the GFLOP/s of the framework's plain operations."""
         from benchmarks.probes import probe
 
         return dict(probe(self.case))
 
     def end(self) -> dict[str, Any]:
-        """Return the peak memory of this process, and of the GPU where there is one."""
+        """Return the peak memory of this process in MiB, and of the GPU (None on a CPU)."""
         from benchmarks.machine import peak_mib
         from benchmarks.probes import peak_device_mib
 
@@ -143,7 +147,7 @@ class Server:
 
 
 def serve(say: Callable[[dict[str, Any]], None]) -> None:
-    """Read a case and then commands, until the last of them or the end of stdin."""
+    """Read a case and then commands, until `end` or the end of stdin."""
     fields = json.loads(sys.stdin.readline())
     cores = configure(fields)
     from benchmarks.case import Case
@@ -164,8 +168,8 @@ def serve(say: Callable[[dict[str, Any]], None]) -> None:
 
 
 def main() -> int:
-    """Serve; return the exit code."""
-    # Frameworks write to stdout: what they write goes to stderr, and the answers where stdout was.
+    """Run the server; return the exit code."""
+    # Frameworks print to stdout, so their output goes to stderr and answers to the real stdout.
     with os.fdopen(os.dup(1), "w") as protocol:
         os.dup2(2, 1)
 

@@ -1,6 +1,6 @@
 """fmae_zoo: named, pretrained, verified autoencoders for Fashion-MNIST on any Keras backend.
 
-The public names, which `__init__.pyi` lists, are imported when they are first used, so
+`__init__.pyi` lists the public names. Each is imported when it is first used, so
 `import fmae_zoo` imports neither Keras nor a backend.
 """
 

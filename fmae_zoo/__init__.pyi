@@ -1,4 +1,4 @@
-"""The public names, and the modules that they are in."""
+"""The public names of the package and the modules that define them."""
 
 __version__: str
 

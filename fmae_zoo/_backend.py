@@ -1,4 +1,4 @@
-"""Check that a Keras backend is there before Keras is imported."""
+"""Choice of an installed Keras backend before Keras is imported."""
 
 import importlib.util
 import json
@@ -13,17 +13,18 @@ BACKENDS = ("tensorflow", "torch", "jax")
 
 
 def require_backend() -> str:
-    """Return the backend that Keras will use, or explain how to install one.
+    """Return the name of the backend that Keras will use.
 
-    `KERAS_BACKEND` decides. Where it is not set, the backend in `$KERAS_HOME/keras.json` is
-    taken if it is installed, else the first that is, and put into `KERAS_BACKEND`: Keras
-    writes "tensorflow" into that file by itself, so the file alone binds nobody.
+    `KERAS_BACKEND` decides. If it is not set, it is set here: to the backend named in
+    `$KERAS_HOME/keras.json` if that is installed, else to the first of `BACKENDS` that is. The
+    file is only a preference, because Keras writes "tensorflow" into it by itself.
 
     Raises:
-        BackendError: none is installed, or the one that is named is not.
+        BackendError: No backend is installed, or `KERAS_BACKEND` names one that is not supported
+            or not installed. The message says how to install one.
     """
     if not os.path.isabs(os.path.expanduser("~")):
-        # TensorFlow makes a folder of the name ~ where there is no home folder.
+        # Without a home folder, TensorFlow would create a folder named "~".
         os.environ.setdefault("KERAS_HOME", str(keras_home()))
     named = os.environ.get("KERAS_BACKEND")
     if named and named not in BACKENDS:
@@ -48,7 +49,7 @@ def require_backend() -> str:
 
 
 def is_installed(backend: str) -> bool:
-    """Whether the package of a backend can be imported."""
+    """Return whether a backend's package is installed."""
     return importlib.util.find_spec(backend) is not None
 
 
@@ -58,7 +59,7 @@ def _others_installed(named: str) -> str:
 
 
 def keras_home() -> Path:
-    """Return the folder of Keras' settings and data sets, also where there is no home folder."""
+    """Return the folder of Keras' settings and data sets, even without a home folder."""
     given = os.environ.get("KERAS_HOME")
     home = os.path.expanduser("~")
     base = home if os.path.isabs(home) else tempfile.gettempdir()
@@ -74,7 +75,7 @@ def _configured_backend() -> str | None:
 
 
 def is_on_cpu() -> bool:
-    """Whether Keras computes on the CPU."""
+    """Return whether Keras computes on the CPU."""
     import keras
 
     backend = keras.backend.backend()

@@ -1,4 +1,4 @@
-"""Keras finds this package's classes as soon as both are imported, in either order."""
+"""Registration of this package's classes with Keras, whichever of the two is imported first."""
 
 import sys
 from importlib import import_module
@@ -9,23 +9,23 @@ from typing import Any
 
 
 def register_classes() -> None:
-    """Import what `keras.saving.load_model` finds in a file of this package's models."""
+    """Import the classes that `keras.saving.load_model` needs for this package's models."""
     try:
         for module in ("autoencoder", "classifier", "training.optimizer"):
             import_module(f"fmae_zoo.{module}")
     except ImportError:
-        # One of them is what imports Keras, and not whole yet: the next name that is asked for,
-        # or its own import, registers the others.
+        # Such a module may itself be importing Keras and be incomplete. The rest is registered
+        # later: by its own import, or when the next public name is used.
         return
 
 
 class _WithKeras(MetaPathFinder):
-    """Registers the package's classes when Keras is imported, which this package does not do."""
+    """Import hook that registers the package's classes when other code imports Keras."""
 
     _looks = False
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Find Keras by the other finders, and have its loader register the classes."""
+        """Find Keras with the other finders and wrap its loader to register the classes."""
         if name != "keras" or self._looks:
             return None
         self._looks = True
@@ -39,17 +39,17 @@ class _WithKeras(MetaPathFinder):
 
 
 class _ThenRegister(Loader):
-    """Loads a module as another loader does, then registers the package's classes."""
+    """Loader that delegates to another loader, then registers the package's classes."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def create_module(self, spec: ModuleSpec) -> Any:
-        """Create the module."""
+        """Create the module with the other loader."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
-        """Execute the module, then import the classes."""
+        """Execute the module, then register the classes."""
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _WithKeras)]
@@ -57,7 +57,7 @@ class _ThenRegister(Loader):
 
 
 def register_with_keras() -> None:
-    """Register the package's classes now if Keras is imported, else as soon as it is."""
+    """Register the package's classes now if Keras is imported, else when it is."""
     if "keras" in sys.modules:
         register_classes()
     else:

@@ -1,4 +1,4 @@
-"""Checks of arguments that several public functions take."""
+"""Checks of arguments that several public functions have in common."""
 
 import os
 from numbers import Integral, Real
@@ -8,20 +8,20 @@ from typing import Any
 from fmae_zoo.errors import ArgumentError
 
 MAX_SEED = 2**31 - 1
-"""The highest seed that every backend takes."""
+"""Highest seed that every backend accepts."""
 
 MAX_NAME, MAX_PATH = 255, 4000
-"""Bytes of a name in a path, and of a path to which names are to be added."""
+"""Largest length in bytes of one name in a path, and of a path that names are appended to."""
 
 MAX_SHOWN = 120
-"""Characters of a value that an error repeats."""
+"""Number of characters of a value that an error message shows."""
 
 
 def check_integer(name: str, value: Any, least: int, most: int | None = None) -> None:
-    """Refuse a value that is no integer in a range.
+    """Raise unless a value is an integer from `least` to `most`, both included.
 
     Raises:
-        ArgumentError: naming the argument, the value and the range.
+        ArgumentError: The value is not; the message names the argument, the value and the range.
     """
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if whole and least <= value and (most is None or value <= most):
@@ -31,29 +31,29 @@ def check_integer(name: str, value: Any, least: int, most: int | None = None) ->
 
 
 def check_seed(seed: Any) -> None:
-    """Refuse a seed that not every backend takes.
+    """Raise unless every backend accepts a seed.
 
     Raises:
-        ArgumentError: it is no integer, or out of range.
+        ArgumentError: The seed is not an integer in 0..`MAX_SEED`.
     """
     check_integer("seed", seed, 0, MAX_SEED)
 
 
 def check_share(name: str, value: Any) -> None:
-    """Refuse a value that is no number in [0, 1).
+    """Raise unless a value is a number in [0, 1).
 
     Raises:
-        ArgumentError: naming the argument and the value.
+        ArgumentError: The value is not; the message names the argument and the value.
     """
     if not isinstance(value, Real) or not 0.0 <= float(value) < 1.0:
         raise ArgumentError(f"{name} is {value!r}; expected a share in [0, 1)")
 
 
 def check_number(name: str, value: Any, zero: bool) -> None:
-    """Refuse a value that is no finite number above zero, or zero where it is allowed.
+    """Raise unless a value is a finite number above 0, or 0 if `zero` allows it.
 
     Raises:
-        ArgumentError: naming the argument and the value.
+        ArgumentError: The value is not; the message names the argument and the value.
     """
     try:
         number = float(value) if isinstance(value, Real) else -1.0
@@ -66,19 +66,21 @@ def check_number(name: str, value: Any, zero: bool) -> None:
 
 
 def check_folder(name: str, value: Any) -> Path:
-    """Return the path of a folder, in which `~` is the home folder.
+    """Return the path of a folder, with `~` replaced by the home folder.
 
     Raises:
-        ArgumentError: it is no path that a file system takes; it names argument and value.
+        ArgumentError: The value is not a valid path; the message names argument and value.
     """
     return _path(name, value, "folder")
 
 
 def check_file(name: str, value: Any, any_bytes: bool = False) -> Path:
-    """Return the path of a file, as `check_folder`; its name may be no text with `any_bytes`.
+    """Return the path of a file, with `~` replaced by the home folder.
+
+    With `any_bytes`, the name may hold bytes that are not valid UTF-8.
 
     Raises:
-        ArgumentError: as `check_folder`.
+        ArgumentError: As for `check_folder`.
     """
     return _path(name, value, "file", "surrogateescape" if any_bytes else "strict")
 

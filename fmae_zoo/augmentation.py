@@ -1,4 +1,4 @@
-"""Augmentation of images, by numpy's generator: the same on every backend."""
+"""Augmentation of images with NumPy's generator, so it is the same on every backend."""
 
 from typing import NamedTuple
 
@@ -11,17 +11,17 @@ from fmae_zoo.recipe import Noise, PatchMask, Recipe
 BINARISATION_SEED = 777
 MASK_SEED = 779
 SHIFT = 14
-"""An image is shifted by up to one in so many pixels of its shorter side, at least by one."""
+"""Divisor of the shorter side that gives the largest shift in pixels, which is at least 1."""
 
 ERASED_SIDES = (7, 2)
-"""An erased rectangle has at least one in seven and at most one in two pixels of each side."""
+"""Divisors of the image's side that give the shortest and longest side of an erased rectangle."""
 
 
 def augmented(images: np.ndarray, rng: np.random.Generator, convolutional: bool) -> np.ndarray:
-    """Return images `(n, height, width, channels)` as a classifier is trained on them.
+    """Return images `(n, height, width, channels)` augmented for training a classifier.
 
-    For a convolutional encoder they are shifted, mirrored and erased; a dense one has to learn
-    every shift anew, so for it they are only mirrored.
+    For a convolutional encoder they are shifted, mirrored and partly erased. For a dense encoder
+    they are only mirrored, because it would have to learn every shift separately.
     """
     if convolutional:
         return erased(mirrored(shifted(images, rng), rng), rng)
@@ -29,7 +29,7 @@ def augmented(images: np.ndarray, rng: np.random.Generator, convolutional: bool)
 
 
 def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return images `(n, height, width, ...)`, half of them mirrored."""
+    """Return images `(n, height, width, ...)`, each mirrored left to right with probability 0.5."""
     chosen = rng.random(len(images)) < 0.5
     result = images.copy()
     result[chosen] = result[chosen, :, ::-1]
@@ -37,7 +37,7 @@ def mirrored(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return images `(n, height, width, channels)`, each moved a little on each axis."""
+    """Return images `(n, height, width, channels)`, each shifted at random on both axes."""
     count, height, width, _ = images.shape
     most = max(1, min(height, width) // SHIFT)
     padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
@@ -52,14 +52,14 @@ def shifted(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def erased(images: np.ndarray, rng: np.random.Generator, share: float = 0.5) -> np.ndarray:
-    """Return images, in a share of them a rectangle of noise in [0, 1).
+    """Return images, some with a rectangle replaced by uniform noise in [0, 1).
 
-    Zhong et al. 2017, Random Erasing Data Augmentation, arXiv 1708.04896.
+    Source: Zhong et al. 2017, Random Erasing Data Augmentation, arXiv 1708.04896.
 
     Args:
-        images: float32 `(n, height, width, channels)`.
-        rng: numpy's.
-        share: of the images.
+        images: Images, float32 `(n, height, width, channels)`.
+        rng: NumPy generator.
+        share: Probability that an image gets a rectangle.
     """
     count, height, width, channels = images.shape
     inside = rng.random((count, 1, 1)) < share
@@ -76,13 +76,13 @@ def erased(images: np.ndarray, rng: np.random.Generator, share: float = 0.5) -> 
 
 
 class EpochImages(NamedTuple):
-    """What a model is trained on in one epoch.
+    """Training images of one epoch.
 
     Attributes:
-        inputs: float32 `(n, height, width, channels)`.
-        targets: what is made of them, of the same shape, in [0, 1].
-        mask: uint8 `(n, height, width)`, 1 where a pixel is hidden; None where the recipe hides
-            none.
+        inputs: Images that the model reads, float32 `(n, height, width, channels)`.
+        targets: Images to reconstruct, of the same shape, in [0, 1].
+        mask: uint8 `(n, height, width)`, 1 where a pixel is hidden; None if no pixel is hidden in
+            this epoch.
     """
 
     inputs: np.ndarray
@@ -100,12 +100,12 @@ def epoch_of(
     """Return one epoch's inputs and targets: mirrored, binarised, noisy and masked by the recipe.
 
     Args:
-        images: uint8 `(n, height, width)`, or in colour `(n, height, width, 3)`, in the order of
-            the epoch.
-        recipe: of the training.
-        rng: numpy's, so that an epoch is the same on every backend.
-        epoch: from 0; masks end with `recipe.mask.until`.
-        hidden: what a pixel is that a mask hides.
+        images: Grey images `(n, height, width)` or colour images `(n, height, width, 3)`, uint8,
+            in the order of the epoch.
+        recipe: Recipe of the training.
+        rng: NumPy generator, so an epoch is the same on every backend.
+        epoch: Number of the epoch, from 0; masks end with `recipe.mask.until`.
+        hidden: Value of the input pixels that a mask hides.
     """
     if recipe.augment:
         images = mirrored(images, rng)
@@ -122,17 +122,17 @@ def epoch_of(
 
 
 def held_out_binarised(*held_out: np.ndarray) -> list[np.ndarray]:
-    """Return images that no model is trained on, in [0, 1], binarised once and for all.
+    """Return held-out images in [0, 1], binarised with a fixed seed.
 
-    They are float32, 0 or 1, by numpy's old generator and a fixed seed: validation images are to
-    be given first, test images after them, as the literature on binarised images has them.
+    They are float32, 0 or 1, drawn with NumPy's legacy generator. Pass the validation images
+    first and the test images after them, as in the literature on binarised images.
     """
     rng = np.random.RandomState(BINARISATION_SEED)
     return [rng.binomial(1, images).astype(np.float32) for images in held_out]
 
 
 def noisy(images: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndarray:
-    """Return images, float32 `(n, height, width, channels)` in [0, 1], with noise."""
+    """Return images, float32 `(n, height, width, channels)` in [0, 1], with noise added."""
     if noise.type == "gaussian":
         result = rng.standard_normal(images.shape, dtype=np.float32)
         result *= np.float32(noise.amount)
@@ -146,7 +146,7 @@ def noisy(images: np.ndarray, noise: Noise, rng: np.random.Generator) -> np.ndar
 
 
 def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generator) -> np.ndarray:
-    """Return uint8 `(count, height, width)`: 1 where a patch is hidden, 0 elsewhere."""
+    """Return a random mask, uint8 `(count, height, width)`: 1 in hidden patches, 0 elsewhere."""
     height, width, _ = shape
     rows, columns = (-(-side // mask.patch) for side in (height, width))
     blank = rng.random((count, rows, columns)) < mask.probability
@@ -156,11 +156,11 @@ def patch_mask(count: int, shape: Shape, mask: PatchMask, rng: np.random.Generat
 
 
 def fixed_mask(count: int, shape: Shape, recipe: Recipe) -> np.ndarray:
-    """Return the recipe's mask as `patch_mask` does, the same each time."""
+    """Return a mask as `patch_mask` draws it for the recipe, with a fixed seed."""
     assert recipe.mask is not None
     return patch_mask(count, shape, recipe.mask, np.random.default_rng(MASK_SEED))
 
 
 def masked(images: np.ndarray, mask: np.ndarray, hidden: float) -> np.ndarray:
-    """Return images `(n, height, width, channels)` whose masked pixels are `hidden`."""
+    """Return images `(n, height, width, channels)` with masked pixels set to `hidden`."""
     return np.where(mask[..., np.newaxis] != 0, np.float32(hidden), images)

@@ -1,4 +1,4 @@
-"""Autoencoder: encoder, latent and decoder of a spec as one Keras model."""
+"""Autoencoder: the encoder, latent and decoder of a spec as one Keras model."""
 
 import threading
 from collections.abc import Iterator
@@ -24,35 +24,34 @@ from fmae_zoo.training.batch import named
 from fmae_zoo.weights import named_in, named_variables
 
 _one_at_a_time = threading.RLock()
-"""Held while a model is built: the policy that it sets is the process's."""
+"""Lock held while a model is built, because Keras' dtype policy is global to the process."""
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.Model):
-    """The model that a spec describes.
+    """The Keras model that a spec describes.
 
-    Calling it on images `(n, height, width, channels)` of the spec's shape, floats in [0, 1] or
-    uint8 in 0..255 (where the spec has classes, on a dictionary of them as `image`, and integers
-    `(n,)` as `label`), returns a dictionary of all that the loss needs: what the latent gives
-    (`mean`, and `log_variance` where there is a posterior; `kl` and `log_ratio`, as
-    `latents.Draw` has them), the `code` and the decoder's `logits`. The sigmoid of the logits is
-    the image. Where the objective draws several codes of an image, the second axis of code,
-    logits and log_ratio counts them.
+    The input is images `(n, height, width, channels)` of the spec's shape, floats in [0, 1] or
+    uint8 in 0..255. If the spec has classes, it is a dictionary of these as `image` and integers
+    `(n,)` as `label`. The output is a dictionary of everything that the loss needs: the outputs of
+    the latent (`mean`, `log_variance` if it has a Gaussian posterior, and `kl` and `log_ratio` as
+    in `latents.Draw`), the `code`, and the decoder's `logits`, whose sigmoid is the image. If the
+    objective draws several codes per image, they are on the second axis of `code`, `logits` and
+    `log_ratio`.
 
     Attributes:
-        spec: the spec it was built from.
-        encoder: plain Functional model, images to codes `(n, latent size)`. Its
-            layer `features` is what the latent reads. It has the spec too, for a
-            `Classifier` on it to be saved by.
-        posterior: images to all parameters of the latent; shares the encoder's layers.
-        latent: the `LatentLayer`, which owns what the latent learns besides.
-        decoder: plain Functional model, codes `(n, latent size)` to logits; where the spec has
-            classes, a dictionary of them as `code` and the `label` of each.
-        critic: what the objective itself learns, a Keras model, or None.
+        spec: Spec that the model was built from.
+        encoder: Functional model from images to codes `(n, latent size)`. The latent reads its
+            layer `features`. Its attribute `spec` lets a `Classifier` on it be saved.
+        posterior: Model from images to all parameters of the latent; shares the encoder's layers.
+        latent: `LatentLayer` with the other weights of the latent.
+        decoder: Functional model from codes `(n, latent size)` to logits; if the spec has
+            classes, from a dictionary of them as `code` and their classes as `label`.
+        critic: Keras model of the objective's own weights, or None.
 
     Args:
-        spec: a `ModelSpec`, or the dictionary of one.
-        seed: of the weights and of the sampling noise.
+        spec: A `ModelSpec`, or a spec as a dictionary.
+        seed: Seed of the weights and of the sampling noise.
     """
 
     def __init__(self, spec: ModelSpec | dict[str, Any], seed: int = 0, **kwargs: Any) -> None:
@@ -75,13 +74,13 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
                 told = ops.concatenate([code, ops.one_hot(label, spec.classes)], axis=-1)
             logits = spec.network.decode(told, spec.shape, seeds)
             self.latent = LatentLayer(spec.latent, self.seed, seeds, spec.shape)
-            # Named after the entry, so that two entries' parts go into one Functional model.
+            # The entry's name lets parts of two entries be used in one Functional model.
             named = f"{self.name}_encoder"
             self.encoder = keras.Model(image, self.latent.code(parameters), name=named)
             self.encoder.spec = spec
             self.posterior = keras.Model(image, parameters, name=f"{self.name}_posterior")
             self.decoder = keras.Model(read, logits, name=f"{self.name}_decoder")
-            # A function, for the layer does not own these weights.
+            # A function rather than the model, because the layer must not own these weights.
             self.latent.parameters_of = lambda images: self.posterior(images, training=False)
             self.critic = spec.objective.module(spec, seeds)
         self.fitted = {}
@@ -95,13 +94,13 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
         return self.spec.shape
 
     def parts(self) -> dict[str, dict[str, Any]]:
-        """Return every variable that the model learns or needs, by part and name.
+        """Return every variable of the model to be saved, by part and name.
 
-        The parts are those that are saved in a file each: `encoder`, with what the latent owns,
-        `decoder`, and `critic` where the objective has one.
+        Each part is saved in a file of its own: `encoder` (with the latent's own weights),
+        `decoder`, and `critic` if the objective has one.
 
         Raises:
-            WeightsError: a variable of the model is in none of them, and would be lost.
+            WeightsError: A variable of the model belongs to no part and would be lost.
         """
         own = {f"{self.latent.name}.{key}": each for key, each in named_in(self.latent).items()}
         parts = {
@@ -119,7 +118,7 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
         return parts
 
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
-        """Return what the latent gives, the code and the logits."""
+        """Return the outputs of the latent, the code and the logits."""
         batch = named(inputs, self.spec.classes)
         parameters = self.posterior(in_unit_range(batch["image"]), training=training)
         samples = self.spec.objective.codes
@@ -140,14 +139,14 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
         return {**draw.extra, "kl": draw.kl, **outputs}
 
     def input_signature(self) -> list[Any]:
-        """Return the inputs that an exported model has, if nothing else is said."""
+        """Return the default inputs of an exported model."""
         [image] = super().input_signature()
         if self.spec.classes is None:
             return [image]
         return [{"image": image, "label": keras.InputSpec(shape=(None,), dtype="int32")}]
 
     def get_config(self) -> dict[str, Any]:
-        """Return spec and seed."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "spec": self.spec.model_dump(mode="json"),
@@ -156,7 +155,7 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Build the model again from `get_config`'s dictionary."""
+        """Build the model from the dictionary of `get_config`."""
         return cls(**config)
 
 

@@ -1,4 +1,4 @@
-"""Which backend is the fastest on this machine: a short measurement of each that is installed."""
+"""Benchmark of training and encoding speed on each installed backend."""
 
 import json
 import math
@@ -23,22 +23,22 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 BATCH = 128
 BLOCKS = 5
 MOST_IMAGES = 60_000
-"""Of a block: those of Fashion-MNIST."""
+"""Largest number of images in a block: the size of Fashion-MNIST's training set."""
 LIMIT = 600
-"""Seconds after which a backend is given up."""
+"""Seconds after which the measurement of a backend is stopped."""
 
 
 class Row(BaseModel):
-    """How fast one backend is at one precision; images a second are medians of 5 blocks.
+    """Speed of one backend at one precision; images per second are medians of 5 blocks.
 
     Attributes:
         backend: `tensorflow`, `torch` or `jax`.
-        precision: a Keras dtype policy.
-        train: images a second of `fit` with Adam, in batches of 128.
-        encode: images a second of `encode`.
-        first_step: seconds of the first training step, compilation included.
-        peak_memory: of the process, in MiB; None where the system does not say.
-        error: why there are no figures, or empty.
+        precision: Keras dtype policy.
+        train: Images per second of `fit` with Adam.
+        encode: Images per second of `encode`.
+        first_step: Seconds of the first training step, including compilation.
+        peak_memory: Peak memory of the process in MiB; None if the system does not report it.
+        error: Reason why there are no figures, or empty.
     """
 
     backend: str
@@ -51,18 +51,18 @@ class Row(BaseModel):
 
 
 class Benchmark(BaseModel):
-    """What was measured, and which backend it speaks for.
+    """Speeds of one model on all installed backends.
 
     Attributes:
-        model: the name of the spec.
-        rows: one for each backend and precision.
+        model: Name of the spec.
+        rows: Measurements, one for each backend and precision.
     """
 
     model: str
     rows: list[Row]
 
     def fastest(self, task: str) -> Row:
-        """Return the row with the most images a second in `train` or `encode`."""
+        """Return the row with the most images per second; `task` is `train` or `encode`."""
         return max(self.rows, key=lambda row: getattr(row, task))
 
 
@@ -73,20 +73,22 @@ def benchmark(
     batch_size: int = BATCH,
     progress: Callable[[str, str], None] | None = None,
 ) -> Benchmark:
-    """Measure training and encoding on every backend that is installed, one after another.
+    """Measure training and encoding on every installed backend, one after another.
 
-    Each backend and precision has a process of its own, and random images: what they show does
-    not change the speed. The machine should have nothing else to do.
+    Each backend and precision runs in its own process, on random images. The machine should be
+    otherwise idle.
 
     Args:
-        source: a registered name, a folder with a spec.toml, or a spec.
-        seconds: of a block, about; there are five for each figure.
-        batch_size: images in a training step.
-        progress: called with backend and precision before they are measured.
+        source: Registered name, folder with a spec.toml, or spec.
+        seconds: Approximate duration of a block; each figure has five blocks.
+        batch_size: Number of images in a training step.
+        progress: Function called with backend and precision before each measurement.
 
     Raises:
-        BackendError: no backend is installed, or none could be measured.
-        UnknownModelError, SpecError, ArgumentError: the source, or a number, is none.
+        BackendError: No backend is installed, or none could be measured.
+        UnknownModelError: There is no such model.
+        SpecError: The spec is not valid.
+        ArgumentError: The source has the wrong type, or a number is out of range.
     """
     check_number("seconds", seconds, zero=False)
     check_integer("batch_size", batch_size, 1)
@@ -134,7 +136,7 @@ def _row(spec: ModelSpec, backend: str, precision: str, seconds: float, batch_si
 
 
 def _measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of this process's backend."""
+    """Return the figures of the backend of this process."""
     import keras
     import numpy as np
 
@@ -160,7 +162,7 @@ def _measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images_a_second(function: Callable[[Any], Any], images: Any, seconds: float) -> float:
-    """Return the median rate of some blocks, each long enough for its seconds."""
+    """Return the median images per second of `BLOCKS` blocks of about `seconds` each."""
     function(images)
     rate = _rate(function, images)
     while len(images) / rate < seconds / 2 and len(images) < MOST_IMAGES:
@@ -179,7 +181,7 @@ def _rate(function: Callable[[Any], Any], images: Any) -> float:
 def _peak_memory() -> int | None:
     try:
         import resource
-    except ImportError:  # Windows has none.
+    except ImportError:  # Windows has no such module.
         return None
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // scale

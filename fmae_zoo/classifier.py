@@ -24,28 +24,28 @@ from fmae_zoo.types import Layer, Model, Tensor
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class Classifier(Pretrained, Classifying, keras.Model):
-    """An encoder, then standardisation, dense ReLU, dropout and softmax.
+    """An encoder with a head: standardisation, dense ReLU, dropout and softmax.
 
-    The encoder is copied: training the classifier leaves the autoencoder as it was. While
+    The encoder is copied, so training the classifier does not change the autoencoder. While
     the encoder is frozen, `fit` computes the codes once and trains the head on them.
 
     Args:
-        encoder: a Functional model whose input is images, `ae.encoder` for example.
-        num_classes: two or more.
-        trainable: whether `fit` changes the encoder too.
-        layer: name of the encoder's layer to read, `features` for example; its output by
-            default.
-        hidden: units of the hidden layer.
-        dropout: share of the hidden units that is dropped in training.
-        precision: Keras dtype policy of the encoder, or `auto`, which asks the machine; the head
-            is always float32.
-        seed: of the head's weights and its dropout.
-        labels: names of the classes, a distinct one for each, `("T-shirt/top", ...)` for example.
+        encoder: Functional model that reads images, for example `ae.encoder`.
+        num_classes: Number of classes, 2 or more.
+        trainable: Whether `fit` trains the encoder too.
+        layer: Name of the encoder layer that the head reads, for example `features`; the
+            encoder's output by default.
+        hidden: Number of units of the hidden layer.
+        dropout: Share of the hidden units that is dropped in training.
+        precision: Keras dtype policy of the encoder, or `auto` to choose one for this machine; the
+            head is always float32.
+        seed: Seed of the head's weights and of its dropout.
+        labels: Distinct names of the classes, for example `("T-shirt/top", ...)`.
 
     Raises:
-        ArgumentError: fewer classes than two, another argument out of its range, or the encoder
-            is no Functional model from images to one output.
-        UnknownModelError: the encoder has no such layer.
+        ArgumentError: An argument is out of range, or the encoder is not a Functional model from
+            images to one output.
+        UnknownModelError: The encoder has no such layer.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
         labels = checked_labels(labels, num_classes)
         policy = resolve(precision)
         super().__init__(**kwargs)
-        # As JSON has them, whatever NumPy's numbers they are.
+        # NumPy numbers cannot be written as JSON.
         num_classes, hidden, seed = int(num_classes), int(hidden), int(seed)
         dropout = float(dropout)
         self._config: dict[str, Any] = {
@@ -118,19 +118,19 @@ class Classifier(Pretrained, Classifying, keras.Model):
         )
         self.encoder.trainable = trainable
         fixed = self.spec.latent.fixed_layers if self.spec is not None else ()
-        # Each by itself: TensorFlow passes by the model's setter where the value is not another.
+        # Set on each layer: on TensorFlow the model's setter is skipped if its value is the same.
         for each in self.encoder.layers:
             each.trainable = trainable and each.name not in fixed
         self.built = True
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes, where they were given."""
+        """Names of the classes, or None."""
         return self._config["labels"]
 
     @property
     def spec(self) -> ModelSpec | None:
-        """The spec of the autoencoder whose encoder was copied, where it was one's."""
+        """Spec of the autoencoder that the encoder comes from, or None."""
         return getattr(self.encoder, "spec", None)
 
     @property
@@ -146,20 +146,20 @@ class Classifier(Pretrained, Classifying, keras.Model):
         return self.head(images, training=training)
 
     def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
-        """Return what the head reads, the encoder's output: float32 `(n, ...)`.
+        """Return the encoder's outputs, which the head reads: float32 `(n, ...)`.
 
         Raises:
-            ImagesError: images as `fit` does not take them.
+            ImagesError: The images have a shape, dtype or range that `fit` does not take.
         """
         return predicted(self.encoder, as_images(images, self.image_shape), batch_size)
 
     def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
         """Return class probabilities: float32 `(n, num_classes)`.
 
-        `verbose` is taken as `keras.Model.predict` takes it; no progress is shown.
+        `verbose` is accepted for compatibility with `keras.Model.predict` and ignored.
 
         Raises:
-            ImagesError: images as `fit` does not take them.
+            ImagesError: The images have a shape, dtype or range that `fit` does not take.
         """
         return predicted(self.head, self.codes(images, batch_size), batch_size)
 
@@ -168,10 +168,11 @@ class Classifier(Pretrained, Classifying, keras.Model):
 
         Returns:
             `loss` (mean cross-entropy in nats), `accuracy` in [0, 1], `precision` and
-            `recall` (lists, a value a class), `confusion` (counts; a row for each true class).
+            `recall` (lists with a value per class), `confusion` (counts, a row per true class).
 
         Raises:
-            ImagesError, ArgumentError: images or labels as `fit` does not take them, or none.
+            ImagesError: The images have a shape, dtype or range that `fit` does not take.
+            ArgumentError: There are no images, or the labels do not fit them.
         """
         from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -194,7 +195,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
         }
 
     def unfreeze(self, precision: str | None = None) -> "Classifier":
-        """Return a copy with the same weights whose encoder is trained too."""
+        """Return a copy with the same weights and a trainable encoder."""
         return self._copied(trainable=True, precision=precision)
 
     def in_float32(self) -> "Classifier":
@@ -202,9 +203,9 @@ class Classifier(Pretrained, Classifying, keras.Model):
         return self._copied(trainable=self.encoder.trainable, precision="float32")
 
     def as_functional(self) -> Model:
-        """Return encoder and head as one Functional model; `stock` of it plain Keras knows.
+        """Return encoder and head as one Functional model, which `stock` converts to plain Keras.
 
-        It shares the weights, and takes float images `(n, height, width, channels)` in [0, 1] only.
+        It shares the weights and reads only floats in [0, 1], `(n, height, width, channels)`.
         """
         image = keras.Input(self.image_shape, name="image")
         return keras.Model(image, self.head(self.encoder(image)), name="classifier")
@@ -217,7 +218,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
         return copy
 
     def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments, and the encoder's spec."""
+        """Return the constructor's arguments and the encoder's spec."""
         return {
             **super().get_config(),
             **self._config,
@@ -230,8 +231,8 @@ class Classifier(Pretrained, Classifying, keras.Model):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
-        """Build the model again from `get_config`'s dictionary, which stays as it is."""
-        # Keras takes the encoder's nested dictionaries apart while it reads them.
+        """Build the model from the dictionary of `get_config`, which is not changed."""
+        # Keras modifies the encoder's nested dictionaries while it reads them.
         arguments = deepcopy(config)
         encoder = keras.saving.deserialize_keras_object(arguments.pop("encoder"), custom_objects)
         spec = arguments.pop("spec", None)

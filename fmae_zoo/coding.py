@@ -1,4 +1,4 @@
-"""Images to codes and back, in NumPy's arrays."""
+"""Encoding of images and decoding of codes, with NumPy arrays."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ _Mixin: Any = object
 
 
 class Coding(_Mixin):
-    """Mixed into an autoencoder: `encode`, `decode` and `reconstruct`."""
+    """Mixin of the autoencoder with `encode`, `decode` and `reconstruct`."""
 
     spec: "ModelSpec"
     encoder: Model
@@ -27,20 +27,20 @@ class Coding(_Mixin):
     def encode(
         self, images: Any, batch_size: int = PREDICT_BATCH, *, mask: Any = None
     ) -> np.ndarray:
-        """Return latent means: float32 `(n, latent size)`. Deterministic.
+        """Return the deterministic codes of images, the latent means: float32 `(n, latent size)`.
 
-        They are computed by weights into which BatchNorm is folded: hooks of layers see `fit` and
-        `ae(images)`, and not this.
+        BatchNorm is folded into the weights for this, so hooks on layers are not called; `fit` and
+        `ae(images)` do call them.
 
         Args:
-            images: uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`,
-                or grey ones `(n, height, width)`.
-            batch_size: images in one call of the network.
-            mask: pixels to hide, as the network was trained with hidden ones: True, or not 0,
-                `(n, height, width)`.
+            images: Images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`;
+                grey images also `(n, height, width)`.
+            batch_size: Number of images in one call of the network.
+            mask: Booleans or numbers `(n, height, width)`; pixels where it is not 0 are hidden as
+                in training.
 
         Raises:
-            ImagesError: anything else.
+            ImagesError: The images or the mask have another shape, dtype or range.
         """
         array = as_images(images, self.spec.shape)
         if mask is not None:
@@ -57,18 +57,16 @@ class Coding(_Mixin):
     def decode(
         self, codes: Any, batch_size: int = PREDICT_BATCH, *, label: Any = None
     ) -> np.ndarray:
-        """Return the images of codes `(n, latent size)`.
-
-        They are float32 `(n, height, width, channels)` in [0, 1].
+        """Return images decoded from codes: float32 `(n, height, width, channels)` in [0, 1].
 
         Args:
-            codes: as `encode` returns them.
-            batch_size: codes in one call of the network.
-            label: where the spec has classes, that of all images, or of each: integers `(n,)`.
+            codes: Codes `(n, latent size)`, as `encode` returns them.
+            batch_size: Number of codes in one call of the network.
+            label: If the spec has classes: the class of all images, or integers `(n,)`.
 
         Raises:
-            ArgumentError: the codes have another shape, or are no finite numbers; there is no
-                label and the decoder is told one, or the other way round.
+            ArgumentError: The codes have another shape or are not finite numbers; or the label
+                is missing, not expected or out of range.
         """
         try:
             codes = np.asarray(to_numpy(codes), dtype=np.float32)
@@ -85,7 +83,7 @@ class Coding(_Mixin):
         return predicted(self.decoder, read, batch_size, activation="sigmoid")
 
     def _class_numbers(self, count: int, label: Any) -> np.ndarray | None:
-        """Return the class of each of so many codes, for a decoder that is told it."""
+        """Return the class of each of `count` codes, or None for a decoder without classes."""
         classes = self.spec.classes
         if (label is None) != (classes is None):
             expected = (
@@ -111,20 +109,20 @@ class Coding(_Mixin):
         label: Any = None,
         mask: Any = None,
     ) -> np.ndarray:
-        """Return reconstructions of images as `encode` takes them.
-
-        They are float32 `(n, height, width, channels)` in [0, 1].
+        """Return reconstructions of images: float32 `(n, height, width, channels)` in [0, 1].
 
         Args:
-            images: as of `encode`.
-            batch_size: images in one call of the network.
-            label: as of `decode`; another one than the image's gives its style in that class.
-            mask: as of `encode`; what it hides is made up. Where the loss was of hidden pixels
-                alone, these are hidden as in training by default, and the others stay.
+            images: Images as for `encode`.
+            batch_size: Number of images in one call of the network.
+            label: As for `decode`; a class other than the image's own gives an image of that
+                class in the same style.
+            mask: As for `encode`; the decoder fills in the hidden pixels. If the objective's loss
+                covers hidden pixels only, the default is a fixed mask drawn by the recipe, and
+                visible pixels are returned unchanged.
 
         Raises:
-            ImagesError: as `encode`.
-            ArgumentError: as `decode`.
+            ImagesError: As for `encode`.
+            ArgumentError: As for `decode`.
         """
         if not self.spec.objective.reads_mask:
             return self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)

@@ -1,4 +1,4 @@
-"""What networks, latents and objectives have in common: a frozen, validated config."""
+"""Base class of the parts of a spec: a frozen, validated configuration."""
 
 import functools
 import json
@@ -11,57 +11,57 @@ from typing import Annotated, Any, Literal, Self, TypeAlias, get_origin
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_WIDTH = 65_536
-"""The widest layer a spec may ask for."""
+"""Largest number of units in a layer that a spec may ask for."""
 
 MAX_PARAMETERS = 100_000_000
-"""The most weights a spec may ask for, so that an absurd one is refused before it allocates."""
+"""Largest number of weights of a model, so that an absurd spec fails before memory is allocated."""
 
 MAX_MAP = 2_000_000
-"""The most values that a layer may give for one image, for the same reason."""
+"""Largest number of output values of a layer for one image, for the same reason."""
 
 Width: TypeAlias = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
-"""A number of units, filters or latent values."""
+"""Number of units, filters or latent values."""
 
 Shape: TypeAlias = tuple[int, int, int]
 """Height, width and channels of an image."""
 
 Affine: TypeAlias = Literal["pixels", "logits"]
-"""What of an image a decoder makes by one affine map of the code."""
+"""Whether an affine decoder gives the pixels of an image or their logits."""
 
 LAYOUT = "channels_last"
-"""Keras' `data_format` of every layer in the zoo, whatever the user's keras.json says."""
+"""Keras `data_format` of every layer in the zoo, whatever the user's keras.json says."""
 
 
 class Component(BaseModel):
-    """A part of a spec: immutable, with no key it does not know, and no text for a number."""
+    """Part of a spec: immutable, without unknown keys, and without conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     @classmethod
     def validated(cls, content: Any) -> Self:
-        """Return the part that nested dictionaries and lists describe.
+        """Return the part described by nested dictionaries and lists.
 
         Raises:
-            pydantic.ValidationError: a rule is broken.
-            TypeError: something in it is neither text, number, list nor dictionary; the
-                message begins with its key.
+            pydantic.ValidationError: A rule of the schema is broken.
+            TypeError: A value is neither text, number, list nor dictionary; the message begins
+                with its key.
         """
         for key, value in _unknown(content):
             raise TypeError(f"{key}: expected text, a number, a list or a table; received {value}")
-        # As JSON, because strictness would otherwise refuse a list where a tuple is meant;
-        # what is left that JSON has no form for are numpy's scalars.
+        # Through JSON, because strict validation would otherwise refuse a list for a tuple.
+        # The only remaining values that JSON cannot write are NumPy's scalars.
         return cls.model_validate_json(json.dumps(content, default=lambda value: value.item()))
 
 
 def any_of(package: str, base: type[Component]) -> Any:
-    """Return the type of a spec's key whose `type` names one of the components in a package.
+    """Return the union of all components in a package, told apart by their `type`.
 
-    Each module of the package is imported, and each class in it whose `type` is fixed is one:
-    to add a component is to add a file.
+    Every module of the package is imported. A class defined there counts if it derives from
+    `base` and its `type` is a `Literal`, so adding a file is enough to add a component.
 
     Args:
-        package: full name, `fmae_zoo.latents` for example.
-        base: class that all of them derive from.
+        package: Full name of the package, for example `fmae_zoo.latents`.
+        base: Base class of the components.
     """
     modules = pkgutil.iter_modules(import_module(package).__path__, f"{package}.")
     found = [
@@ -76,7 +76,7 @@ def any_of(package: str, base: type[Component]) -> Any:
 
 
 def _unknown(content: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Give the dotted key and the text of each value that JSON has no form for."""
+    """Yield the dotted key and the text of each value that JSON cannot write."""
     if isinstance(content, (dict, list, tuple)):
         parts = content.items() if isinstance(content, dict) else enumerate(content)
         for name, part in parts:

@@ -1,9 +1,9 @@
-"""The main job in one command: `python -m fmae_zoo.demo`.
+"""Demonstration of the main functions: `python -m fmae_zoo.demo`.
 
-Finds Fashion-MNIST, loads `conv-ae-bn` with its weights, measures it again beside its
-published figures, trains a classifier on the frozen encoder and a `dense-ae` from
-scratch, and leaves pictures in `demo/`. `--data NAME_OR_PATH` does it on other images of
-28x28 grey pixels.
+It finds Fashion-MNIST, loads `conv-ae-bn` with its weights, computes its figures and prints them
+beside the published ones, trains a classifier on the frozen encoder and a `dense-ae` from
+scratch, and writes pictures into `demo/`. `--data NAME_OR_PATH` runs it on other grey images of
+28x28 pixels.
 """
 
 import sys
@@ -32,7 +32,7 @@ console = Console(stderr=True, highlight=False)
 
 
 def main(folder: str | Path = "demo", data_source: str | None = None) -> None:
-    """Run the demo and leave its pictures in a folder."""
+    """Run the demo and write its pictures into a folder."""
     began = time.perf_counter()
     folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)

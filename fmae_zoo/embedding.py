@@ -1,4 +1,4 @@
-"""Codes of many images, streamed from files to a file."""
+"""Encoding of image files into one file of codes, streamed batch by batch."""
 
 import json
 import shutil
@@ -23,15 +23,14 @@ Writer: TypeAlias = Callable[[Batches, Path], int]
 
 
 def embed_files(encoder: Any, source: Iterable[tuple[list[str], np.ndarray]], output: Path) -> int:
-    """Encode images batch by batch into a `.npz` or `.parquet` file, and return how many.
+    """Encode images into a `.npz` or `.parquet` file and return their number.
 
-    The source gives names and images, as `ImageFiles` does.
-
-    Neither codes nor names are held in memory, however many there are.
+    The source yields batches of names and images, as `ImageFiles` does. Codes and names are
+    streamed, so memory does not grow with the number of images.
 
     Raises:
-        ImagesError: none of the files holds a readable image, or the output is neither
-            `.npz` nor `.parquet`; nothing is then written.
+        ImagesError: The source has no readable image, or the output is neither `.npz` nor
+            `.parquet`; nothing is written.
     """
     writers: dict[str, Writer] = {".npz": _write_npz, ".parquet": _write_parquet}
     if output.suffix not in writers:
@@ -49,7 +48,7 @@ def embed_files(encoder: Any, source: Iterable[tuple[list[str], np.ndarray]], ou
 
 
 def _write_npz(batches: Batches, output: Path) -> int:
-    """Write `names` and `codes` as `numpy.savez` would, by way of temporary files."""
+    """Write `names` and `codes` in the format of `numpy.savez`, through temporary files."""
     count = width = longest = 0
     folder = output.parent
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""An entry is a folder: read one, and build the model in it."""
+"""Entries: reading the folder of a model, and building the model in it."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A spec, and where there is one the folder that it lies in.
+    """A spec and, if there is one, the folder with its weights and manifest.
 
-    It is of an autoencoder; or of a classifier on the encoder of one, where the manifest records
-    a description of its head.
+    The entry holds an autoencoder, or a classifier on its encoder if the manifest records the
+    description of a head.
 
     Attributes:
-        spec: what a person wrote.
-        folder: where weights and manifest are, or None for a spec without a folder.
-        options: how the Hub is asked for what the folder does not have.
+        spec: Spec of the autoencoder.
+        folder: Folder of the weights and the manifest, or None.
+        options: Options for requests to the Hub, which has files that the folder lacks.
     """
 
     spec: ModelSpec
@@ -40,7 +40,7 @@ class Entry:
         """Read the entry in a folder.
 
         Raises:
-            SpecError: there is no valid spec.toml in it.
+            SpecError: The folder has no valid spec.toml.
         """
         folder = Path(folder)
         return cls(ModelSpec.from_toml(folder / SPEC_FILE), folder)
@@ -52,11 +52,11 @@ class Entry:
 
     @property
     def manifest(self) -> Manifest:
-        """What a program wrote about the entry, as it is in the folder now.
+        """Manifest of the entry, read from the folder at each access.
 
         Raises:
-            NoWeightsError: the entry was never trained.
-            SpecError: the manifest is damaged, or of another model.
+            NoWeightsError: The entry was never trained.
+            SpecError: The manifest is damaged or belongs to another model.
         """
         if not self.pretrained:
             raise NoWeightsError(
@@ -74,46 +74,46 @@ class Entry:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the weights are of a classifier on the spec's encoder.
+        """Whether the entry holds a classifier on the spec's encoder.
 
         Raises:
-            SpecError: as `manifest`.
+            SpecError: As for `manifest`.
         """
         return self.pretrained and HEAD_FILE in self.manifest.files
 
     @property
     def head(self) -> Head | None:
-        """The description of a classifier's head, verified; None for an autoencoder.
+        """Description of a classifier's head, verified; None for an autoencoder.
 
         Raises:
-            SpecError: it, or the manifest, is damaged.
-            WeightsError: it is not the one that the manifest records.
-            HubError: the Hub does not give it.
+            SpecError: The description or the manifest is damaged.
+            WeightsError: The description does not have the digest that the manifest records.
+            HubError: The Hub does not return the file.
         """
         return Head.read(*self.file(HEAD_FILE)) if self.is_classifier else None
 
     @property
     def title(self) -> str:
-        """The full name of the spec, and that it is a classifier on it where it is one."""
+        """Full name of the spec, as `a classifier on NAME` if the entry is a classifier."""
         return title_of(self.spec, self.is_classifier)
 
     @property
     def weights_files(self) -> tuple[str, ...]:
-        """The names of the files that hold the weights."""
+        """Names of the files that hold the weights."""
         own = weights_files_of(self.is_classifier)
         return (*own, CRITIC_FILE) if CRITIC_FILE in self.manifest.files else own
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing may be written into the folder."""
+        """Whether the folder must not be written to."""
         return False
 
     def check_spec(self) -> None:
-        """Refuse a spec that was edited after the weights were trained by it.
+        """Raise if the spec was edited after the weights were trained.
 
         Raises:
-            NoWeightsError: the entry was never trained.
-            SpecError: the manifest has the digest of another spec, or is damaged.
+            NoWeightsError: The entry was never trained.
+            SpecError: The manifest has the digest of another spec, or is damaged.
         """
         expected = self.manifest.spec_sha256
         if expected and expected != self.spec.digest:
@@ -126,10 +126,10 @@ class Entry:
             )
 
     def record(self, name: str) -> FileRecord:
-        """Return size and digest that a file of the entry must have.
+        """Return the size and digest that a file of the entry must have.
 
         Raises:
-            NoWeightsError: the manifest records no such file.
+            NoWeightsError: The manifest does not record the file.
         """
         return self._record_in(self.manifest, name)
 
@@ -140,25 +140,25 @@ class Entry:
         return record
 
     def file(self, name: str) -> tuple[Path, str]:
-        """Return the path of a file of the entry, and the digest that it must have.
+        """Return the path of a file of the entry and the digest that it must have.
 
         Raises:
-            NoWeightsError: the manifest records no such file.
+            NoWeightsError: The manifest does not record the file.
         """
         record = self.record(name)
         assert self.folder is not None
         return self.folder / name, record.sha256
 
     def obtain(self, *names: str) -> list[tuple[Path, str]]:
-        """Return as `file`, but from the Hub where the folder's copy is not as recorded.
+        """Return the path and digest of each file, fetching missing or damaged files from the Hub.
 
-        The Hub is asked for the commit that the manifest pins, and for nothing where the entry
-        is not published; a copy that is as recorded costs no request.
+        They are fetched at the commit that the manifest pins. No request is made if the entry is
+        not published or if all files in the folder have the recorded digest.
 
         Raises:
-            NoWeightsError: the manifest records no such file.
-            SpecError: the spec is not the one that the weights were trained by.
-            HubError: the Hub does not give it.
+            NoWeightsError: The manifest does not record a file.
+            SpecError: The spec is not the one that the weights were trained with.
+            HubError: The Hub does not return a file.
         """
         self.check_spec()
         manifest = self.manifest
@@ -178,10 +178,10 @@ class Entry:
         ]
 
     def card(self) -> str | None:
-        """Return the text of the model card, or None where there is none.
+        """Return the text of the model card, or None if there is none.
 
         Raises:
-            SpecError: it cannot be read.
+            SpecError: The card cannot be read.
         """
         path = self.folder / CARD_FILE if self.folder else None
         if path is None or not path.is_file():
@@ -198,15 +198,15 @@ class Entry:
         seed: int = 0,
         precision: str | None = None,
     ) -> Any:
-        """Build the model, or one part of it, and read its weights where asked to.
+        """Build the model or one part of it, and read its weights if `pretrained`.
 
-        Only the file of the part that is wanted is read. The precision is float32 by default,
-        and for a classifier what it was saved with.
+        For a part, only the file of that part is read. The default precision is float32, or for
+        a classifier the precision it was saved with.
 
         Raises:
-            NoWeightsError: pretrained weights are asked for and there are none.
-            WeightsError: they are damaged or do not fit.
-            ArgumentError: a part of a classifier is asked for.
+            NoWeightsError: Pretrained weights are asked for and there are none.
+            WeightsError: The weights are damaged or do not fit the model.
+            ArgumentError: A part of a classifier is asked for, or there is no such precision.
         """
         from fmae_zoo.autoencoder import Autoencoder
         from fmae_zoo.layers import without_random_weights
@@ -236,10 +236,10 @@ class Entry:
         return model
 
     def _give_samplers(self, model: "Autoencoder") -> None:
-        """Give a model the samplers that were fitted to its codes, and the name of its default.
+        """Give a model its fitted samplers and the name of its default sampler.
 
         Raises:
-            WeightsError: they are damaged, or the manifest names one that is not there.
+            WeightsError: The samplers are damaged, or the manifest names one that is missing.
         """
         from fmae_zoo.samplers import read_samplers
 
@@ -273,5 +273,5 @@ class Entry:
 
 
 def title_of(spec: ModelSpec, is_classifier: bool) -> str:
-    """Return what a folder or a repo holds, in words."""
+    """Return what a folder or repo holds: a full name, or `a classifier on NAME`."""
     return f"a classifier on {spec.full_name}" if is_classifier else spec.full_name

@@ -1,7 +1,7 @@
-"""Every error the zoo raises on purpose.
+"""Errors and warnings of the package.
 
-Each derives from `FmaeError`, so `except fmae_zoo.FmaeError` catches them all, and
-from the built-in that a caller would expect.
+Each error derives from `FmaeError`, so `except fmae_zoo.FmaeError` catches them all, and from
+the built-in error that fits it best.
 """
 
 
@@ -10,15 +10,15 @@ class FmaeError(Exception):
 
 
 class SpecError(FmaeError, ValueError):
-    """A spec or manifest says something it may not say."""
+    """A spec or manifest is damaged or breaks a rule of its schema."""
 
 
 class UnknownModelError(FmaeError, LookupError):
-    """No entry, folder or part has the name that was asked for."""
+    """There is no model, folder, part or layer of the given name."""
 
 
 class DuplicateModelError(FmaeError, ValueError):
-    """Two entries claim one name."""
+    """Two entries have the same name."""
 
 
 class NoWeightsError(FmaeError, FileNotFoundError):
@@ -29,7 +29,7 @@ class NoWeightsError(FmaeError, FileNotFoundError):
 
 
 class WeightsError(FmaeError, ValueError):
-    """A weights file is damaged, or does not fit the model it is read into."""
+    """A weights file is damaged or does not fit the model."""
 
 
 class DataError(FmaeError, ValueError):
@@ -37,53 +37,53 @@ class DataError(FmaeError, ValueError):
 
 
 class AbsentDataError(DataError):
-    """A source does not have the data, or cannot be reached."""
+    """A source does not have the data or cannot be reached."""
 
 
 class ImagesError(FmaeError, ValueError):
-    """Images that are none, or not of the shape that a model takes."""
+    """Images have a shape, dtype or range that the model does not take, or cannot be read."""
 
 
 class ArgumentError(FmaeError, ValueError):
-    """An argument has a type, shape or value that it may not have."""
+    """An argument has an invalid type, shape or value."""
 
 
 class TrainingError(FmaeError, RuntimeError):
-    """Training could not go on; the last good checkpoint is kept."""
+    """Training could not continue; the last good checkpoint or weights are kept."""
 
 
 class BackendError(FmaeError, ImportError):
-    """No Keras backend is installed, or the one named is not."""
+    """No Keras backend is installed, or the chosen one is not."""
 
 
 class HubError(FmaeError, OSError):
-    """The Hugging Face Hub could not do what was asked of it."""
+    """A request to the Hugging Face Hub failed."""
 
 
 class HubConnectionError(HubError, ConnectionError):
-    """The Hub cannot be reached, the connection was lost, or what answers is not the Hub."""
+    """The Hub cannot be reached, the connection was lost, or the server is not the Hub."""
 
 
 class HubTimeoutError(HubError, TimeoutError):
-    """The Hub took longer than the time limit."""
+    """Requests to the Hub took longer than the time limit."""
 
 
 class HubServerError(HubError):
-    """The Hub failed (HTTP 5xx), and went on failing when asked again."""
+    """The Hub failed (HTTP 5xx), also on repeated requests."""
 
 
 class RateLimitError(HubError):
-    """The Hub wants fewer requests.
+    """The Hub received too many requests.
 
     Attributes:
-        retry_after: seconds that it asks to wait, where it says so.
+        retry_after: Seconds to wait as given by the Hub, or None.
     """
 
     retry_after: float | None = None
 
 
 class RepoNotFoundError(HubError, LookupError):
-    """There is no such repo, or it is private and the token, if any, may not read it."""
+    """The repo does not exist, or it is private and the token may not read it."""
 
 
 class RevisionNotFoundError(HubError, LookupError):
@@ -91,23 +91,23 @@ class RevisionNotFoundError(HubError, LookupError):
 
 
 class RepoFileNotFoundError(HubError, FileNotFoundError):
-    """The repo has no such file: it holds no model of the zoo."""
+    """The repo does not have the file, so it holds no model of the zoo."""
 
 
 class HubPermissionError(HubError, PermissionError):
-    """The token is wrong or missing, or may not do this."""
+    """The token is wrong, missing, or lacks the permission."""
 
 
 class GatedRepoError(HubPermissionError):
-    """The repo is gated: its owner has not given access to it."""
+    """The repo is gated, and its owner has not given access."""
 
 
 class HubConflictError(HubError):
-    """Somebody else changed the repo, or a tag stands on another commit."""
+    """Somebody else changed the repo, or a tag is on another commit."""
 
 
 class NotCachedError(HubError, FileNotFoundError):
-    """Offline, and the cache has no copy."""
+    """No request may be made, and the cache has no copy."""
 
 
 class CacheError(HubError):
@@ -115,12 +115,12 @@ class CacheError(HubError):
 
 
 class DigestError(HubError, WeightsError):
-    """A file from the Hub has another size or SHA-256 than it must have."""
+    """A file from the Hub has a wrong size or SHA-256."""
 
 
 class PushRefusedError(FmaeError, ValueError):
-    """The folder is not fit to be published; nothing was sent."""
+    """The folder must not be published as it is; nothing was sent."""
 
 
 class StaleCacheWarning(UserWarning):
-    """A copy in the cache serves because the Hub did not give the newest."""
+    """A cached copy is used because the Hub did not return the newest one."""

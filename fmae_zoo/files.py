@@ -1,4 +1,4 @@
-"""Writing files so that a stop, a full disk or a second process cannot leave half of one."""
+"""Atomic writing of files: an interruption or a full disk never leaves half a file."""
 
 import hashlib
 import os
@@ -13,14 +13,14 @@ from typing import IO
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 SAVING = ".saving-"
-"""Prefix of the folders in which an entry is prepared."""
+"""Prefix of the temporary folders in which an entry is prepared."""
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside `path`; on success flush it to disk and rename it there.
+    """Open a temporary file beside `path`; on success flush it to disk and rename it to `path`.
 
-    Whatever goes wrong, `path` is either what it was before or the whole new content.
+    After any failure `path` holds either the old content or all of the new content.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,10 +40,10 @@ def atomic_write(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def regular(path: Path) -> Path:
-    """Return the path of a file that can be read without waiting.
+    """Return the path of a file if it is a regular file.
 
     Raises:
-        OSError: it is not there, or a named pipe or a device, which might never end.
+        OSError: The file is missing, or is a pipe or device, whose reading might never end.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(f"not a regular file: {str(path)!r}")
@@ -57,7 +57,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed left in a folder that nobody else writes in."""
+    """Remove temporary files of killed writers from a folder that no other process writes to."""
     for path in folder.glob(".*"):
         if path.is_dir() and path.name.startswith(SAVING):
             shutil.rmtree(path, ignore_errors=True)
@@ -66,12 +66,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def sha256_of(content: bytes) -> str:
-    """Return the SHA-256 of the content, in hexadecimal."""
+    """Return the SHA-256 of the content as hexadecimal text."""
     return hashlib.sha256(content).hexdigest()
 
 
 def has_digest(path: Path, sha256: str) -> bool:
-    """Return whether a file is there, can be read, and has this SHA-256."""
+    """Return whether a file exists, can be read and has this SHA-256."""
     try:
         return sha256_of(regular(path).read_bytes()) == sha256
     except OSError:

@@ -1,4 +1,4 @@
-"""What a model computes at inference, step by step, with each BatchNorm folded into a layer."""
+"""Inference of a model as a list of steps, with each BatchNorm folded into a layer."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ def _normed(layer: Layer, inputs: Tensor, scale: Tensor, offset: Tensor) -> Tens
     return inputs * scale + offset
 
 
-# What computes a layer with another kernel and bias, by its class: a subclass may do otherwise.
+# Functions that compute a layer with a given kernel and bias. The class must match exactly,
+# because a subclass may compute something else.
 COMPUTED = {
     layers.Conv2D: layers.Conv2D.convolved,
     layers.UpsampledConv2D: layers.UpsampledConv2D.convolved,
@@ -30,16 +31,17 @@ WEIGHTLESS |= {keras.layers.Activation, keras.layers.ReLU, keras.layers.Dropout}
 
 _image = keras.Input((1,))
 GRAPH_CALLS = (type(keras.Model(_image, _image)).call, keras.Sequential.call)
-"""What a Functional and a Sequential model do when called, if no subclass has changed it."""
+"""The `call` of a Functional and of a Sequential model that no subclass has overridden."""
 
 
 @dataclass
 class Step:
-    """A layer in a graph, with the BatchNorm and the ReLU after it where they can be folded.
+    """A layer of a graph, with the BatchNorm and the ReLU after it if they can be folded.
 
-    `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is another kernel and a bias: each
-    kernel is scaled once, and not each output. A BatchNorm that is not folded into another layer
-    has a kernel of 1. Inputs and output are named by the `id` of the symbolic tensor.
+    `gamma (W x - mean) / sqrt(variance + epsilon) + beta` is again a kernel and a bias, so the
+    kernel is scaled once instead of every output. A BatchNorm that is not folded into another
+    layer has a kernel of 1. `inputs` and `output` are the `id` of symbolic tensors; `norm` is the
+    folded BatchNorm, the layer itself if it is a BatchNorm, or None.
     """
 
     layer: Any
@@ -49,7 +51,7 @@ class Step:
     norm: Any
 
     def folds(self, layer: Any) -> bool:
-        """Fold the layer that alone reads the output if it can be, and say whether it was."""
+        """Fold in the only layer that reads the output, if possible; return whether it was."""
         linear = type(self.layer) in COMPUTED and self.activation is keras.activations.linear
         relu = type(layer) is keras.layers.ReLU and layer.max_value is None
         relu = relu and not layer.negative_slope and not layer.threshold
@@ -62,7 +64,7 @@ class Step:
         return True
 
     def weights(self) -> list[np.ndarray]:
-        """Return kernel and bias, or a kernel alone, or nothing: as they are now."""
+        """Return the current kernel and bias, or only a kernel, or an empty list."""
         whole, own = self.norm is self.layer, self.layer.weights
         own = [np.float32(1.0)] if whole else [value_of(each) for each in own]
         if self.norm is None:
@@ -74,7 +76,7 @@ class Step:
         return [own[0] * scale, offset]
 
     def __call__(self, weights: list[Tensor], *inputs: Tensor) -> Tensor:
-        """Return the output for tensors."""
+        """Return the output for input tensors and the tensors of `weights`."""
         first, *others = [ops.cast(each, self.layer.compute_dtype) for each in inputs]
         if type(self.layer) in WEIGHTLESS:
             return self.layer.call([first, *others] if others else first)
@@ -85,10 +87,10 @@ class Step:
 
 
 def steps_of(model: Any) -> list[Step] | None:
-    """Return what a graph of known layers computes from one input to one output; else None.
+    """Return the steps of a graph of known layers with one input and one output, else None.
 
-    A layer tells the input and output of its first call. What comes of another call, or of an
-    operation that is no layer, is the output of no step.
+    Keras reports the input and output of a layer's first call only. So a model that calls a
+    layer twice, or uses an operation that is not a layer, has no steps.
     """
     graph = type(model).call in GRAPH_CALLS and "call" not in vars(model)
     if not graph or len(getattr(model, "inputs", [])) != 1:
@@ -113,7 +115,7 @@ def steps_of(model: Any) -> list[Step] | None:
 
 
 def _is_known(layer: Any) -> bool:
-    """Whether a layer computes what its class says, over the last axis."""
+    """Return whether a layer is of a known class, unmodified, and works on the last axis."""
     axis, rank = getattr(layer, "axis", -1), len(layer.output.shape)
     first = type(layer) in COMPUTED and getattr(layer, "data_format", "") == "channels_first"
     known = type(layer) in WEIGHTLESS or (type(layer) in COMPUTED and axis in (-1, rank - 1))

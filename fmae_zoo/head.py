@@ -1,4 +1,4 @@
-"""What a classifier is beside its encoder, as a file says it."""
+"""Description of a classifier's head, stored in `head.json`."""
 
 import json
 import math
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 HEAD_FILE = "head.json"
 MAX_CLASSES = 10_000
 MAX_LABEL = 64
-"""Characters of a label."""
+"""Largest number of characters in a label."""
 
 
 class Head(Component):
-    """All of a classifier but the encoder, which a spec describes, and the weights.
+    """Description of a classifier without its weights and its encoder, which a spec describes.
 
     Attributes:
-        layer: of the spec's encoder, whose output the head reads.
-        num_classes: that it tells apart.
-        labels: a name for each class, or None.
-        hidden, dropout, precision, seed: as of `Classifier`.
-        trainable: whether the encoder is trained, as a whole: which of its layers is not kept.
+        layer: Name of the encoder layer that the head reads.
+        num_classes: Number of classes.
+        labels: Name of each class, or None.
+        hidden, dropout, precision, seed: As for `Classifier`.
+        trainable: Whether the encoder is trained; this is not stored layer by layer.
     """
 
     layer: str = Field(min_length=1, max_length=100)
@@ -52,11 +52,11 @@ class Head(Component):
 
     @classmethod
     def of(cls, classifier: "Classifier") -> Self:
-        """Describe a classifier whose encoder is that of a spec.
+        """Return the description of a classifier.
 
         Raises:
-            ArgumentError: the encoder comes from no spec, or encoder or head have other layers
-                than the description gives; or it has more classes or weights than a file may say.
+            ArgumentError: The encoder comes from no spec; encoder or head have other layers than
+                the description would build; or there are too many classes or weights.
         """
         from fmae_zoo.autoencoder import Autoencoder
         from fmae_zoo.layers import without_random_weights
@@ -82,8 +82,8 @@ class Head(Component):
         """Read and validate a description.
 
         Raises:
-            WeightsError: the file is missing, or its SHA-256 is another.
-            SpecError: it is no JSON, or breaks a rule of the schema.
+            WeightsError: The file is missing or has another SHA-256.
+            SpecError: The file is not JSON or breaks a rule of the schema.
         """
         try:
             if path.exists() and not path.is_file():
@@ -107,10 +107,10 @@ class Head(Component):
         write_text(folder / HEAD_FILE, text + "\n")
 
     def build(self, encoder: Any) -> "Classifier":
-        """Return the classifier on a spec's encoder, whose weights are copied.
+        """Return a new classifier on an encoder, whose weights are copied.
 
         Raises:
-            SpecError: the encoder has no such layer, or the head would be too large.
+            SpecError: The encoder has no such layer, or the head would be too large.
         """
         from fmae_zoo.classifier import Classifier
 
@@ -128,11 +128,10 @@ class Head(Component):
 
 
 def checked_labels(labels: Any, num_classes: int) -> tuple[str, ...] | None:
-    """Return the names of the classes as a tuple, or None where there are none.
+    """Return the names of the classes as a tuple, or None if `labels` is None.
 
     Raises:
-        ArgumentError: they are no texts that can be shown, not one for each class, or not
-            distinct.
+        ArgumentError: The names are not printable text, not one per class, or not distinct.
     """
     if labels is None:
         return None
@@ -163,12 +162,13 @@ def _not_kept(reason: str) -> str:
 
 
 def _layers_of(classifier: "Classifier") -> str:
-    """Return all that encoder and head are but for their weights, the first and the last."""
+    """Return the layers of encoder and head as text, without weights and initialisers."""
     layers = []
     for part in (classifier.encoder, classifier.head):
         config = part.get_config()["layers"]
         named = {layer.name for layer in part.layers}
-        # Operations that are no layers are numbered by Keras, through the whole process.
+        # Keras numbers operations that are not layers across the whole process, so the names of
+        # equal models differ.
         names = [each["config"]["name"] for each in config]
         numbers = {name: str(number) for number, name in enumerate(names) if name not in named}
         layers.append((part.name, _structure(config, numbers)))

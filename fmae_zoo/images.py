@@ -1,4 +1,4 @@
-"""What counts as images, and how a user's own files become them."""
+"""Checks of image arrays, and reading of image files."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ ARRAY_SUFFIXES = {".npy", ".npz"}
 
 
 def array_shape(shape: Shape) -> tuple[int, ...]:
-    """Return the shape of an image in stored arrays: of a grey one without its last axis."""
+    """Return the shape of an image in stored arrays; a grey image has no channel axis there."""
     return shape[:2] if shape[2] == 1 else shape
 
 
@@ -31,12 +31,12 @@ def as_images(images: Any, shape: Shape) -> np.ndarray:
     """Return images as float32 `(n, height, width, channels)` with values in [0, 1].
 
     Args:
-        images: array of that shape, or grey ones `(n, height, width)`; uint8 in 0..255, or
-            floats in [0, 1]. Tensors of any backend are taken too.
-        shape: height, width and channels that they must have.
+        images: Array or backend tensor of that shape; grey images also `(n, height, width)`.
+            uint8 in 0..255, or floats in [0, 1].
+        shape: Expected height, width and channels.
 
     Raises:
-        ImagesError: any other shape or dtype, NaN, or floats outside [0, 1].
+        ImagesError: The shape or dtype is another, or floats are NaN or outside [0, 1].
     """
     array = to_numpy(images)
     if shape[2] == 1 and array.ndim == 3 and array.shape[1:] == shape[:2]:
@@ -51,10 +51,10 @@ def as_images(images: Any, shape: Shape) -> np.ndarray:
 
 
 def has_bright_border(images: np.ndarray) -> np.ndarray:
-    """Return of grey images `(n, height, width)` which have a bright background: bool `(n,)`.
+    """Return which grey images `(n, height, width)` have a bright background: bool `(n,)`.
 
-    It is where the median of the pixels at the border is above two thirds of white: so it is in
-    none of Fashion-MNIST's 70,000 images, and in all but 4 of them inverted.
+    The background is bright if the median of the border pixels is above two thirds of white. This
+    holds for none of Fashion-MNIST's 70,000 images, and for all but 4 of them when inverted.
     """
     sides = (images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1])
     white = 255 if images.dtype == np.uint8 else 1.0
@@ -62,18 +62,18 @@ def has_bright_border(images: np.ndarray) -> np.ndarray:
 
 
 def check_training_images(x: Any, y: Any, shape: Shape) -> None:
-    """Refuse arrays that a model would train on without a word, and not as it is meant to.
+    """Raise if arrays are not valid training images, so that training on them would be wrong.
 
-    The target, `y` or else `x`, is in the range of images; an `x` beside it may be noisy. NaN
-    is left to the loss, which shows it.
+    The target (`y`, or `x` if there is no `y`) must be in the range of images. Other inputs may
+    exceed it, because they may be noisy. NaN is not checked, because it shows in the loss.
 
     Args:
-        x: what is reconstructed: an array.
-        y: None, an array, or a dictionary whose `image` is one.
-        shape: height, width and channels that they must have.
+        x: Input images, an array.
+        y: Target images: an array, a dictionary with the array as `image`, or None.
+        shape: Expected height, width and channels.
 
     Raises:
-        ImagesError: no images, or a shape, dtype or range that images do not have.
+        ImagesError: There are no images, or their shape, dtype or range is wrong.
     """
     target = x if y is None else y.get("image", x) if isinstance(y, dict) else y
     if isinstance(target, np.ndarray) and target.ndim <= 2:
@@ -119,7 +119,7 @@ def _check_shape_and_dtype(array: np.ndarray, shape: Shape, without_channels: bo
 
 def _check_range(array: np.ndarray) -> None:
     if array.size:
-        # These two pass over NaN.
+        # fmin and fmax ignore NaN.
         low, high = (float(find.reduce(array, axis=None)) for find in (np.fmin, np.fmax))
         if low < 0.0 or high > 1.0:
             raise ImagesError(
@@ -129,7 +129,7 @@ def _check_range(array: np.ndarray) -> None:
 
 
 def in_unit_range(images: Tensor) -> Tensor:
-    """Return images in [0, 1], a tensor of the backend where they are uint8 in 0..255."""
+    """Return images in [0, 1]: uint8 images divided by 255, others unchanged."""
     from keras import backend, ops
 
     if backend.standardize_dtype(images.dtype) != "uint8":
@@ -138,10 +138,11 @@ def in_unit_range(images: Tensor) -> Tensor:
 
 
 def to_numpy(values: Any, what: str = "images") -> np.ndarray:
-    """Return the array of any backend's tensor, or of a list.
+    """Return a backend's tensor or a list as a NumPy array.
 
     Raises:
-        ImagesError: it is none, or a masked one; `what` names it.
+        ImagesError: The values cannot become an array, or are a masked array; the message calls
+            them `what`.
     """
     if isinstance(values, np.ma.MaskedArray):
         raise ImagesError(f"Expected an array of {what}; received a masked one: fill it first.")
@@ -157,24 +158,23 @@ def to_numpy(values: Any, what: str = "images") -> np.ndarray:
 
 @dataclass
 class ImageFiles:
-    """Images from files, in batches.
+    """Iterable over the images of files, in batches.
 
-    Pictures and `.npy` files are never all in memory; an array of an `.npz` file and an IDX
-    file are read whole.
+    Pictures and `.npy` files are read piece by piece; an array of an `.npz` file and an IDX file
+    are read whole.
 
     Iterating yields `(names, images)`: a list of strings and an array `(n, height, width)`, or
-    in colour `(n, height, width, 3)`, uint8 or, from files of floats, float32 in [0, 1]. Names
-    are the file, with `[index]` for files of many images.
+    `(n, height, width, 3)` in colour. Images are uint8, or float32 in [0, 1] from files of floats.
+    A name is the path of the file, followed by `[index]` if the file holds several images.
 
     Attributes:
-        paths: pictures, folders of pictures (searched recursively), `.npy`, `.npz`, or
-            IDX files (gzipped or not). Pictures of any size are turned as their EXIF says,
-            converted to grey or colour and resized; where they are transparent they are black,
-            the background of Fashion-MNIST.
-        shape: height, width and channels of the images.
-        batch_size: images in a batch, at most.
-        unreadable: filled while iterating: each file that could not be read, and why.
-        on_white: counted while iterating: grey images whose background is bright.
+        paths: Pictures, folders of pictures (searched recursively), `.npy`, `.npz` or IDX files
+            (gzipped or not). Pictures are rotated as their EXIF data say, converted to grey or
+            colour and resized. Transparent areas become black, the background of Fashion-MNIST.
+        shape: Height, width and channels of the images.
+        batch_size: Largest number of images in a batch.
+        unreadable: Files that could not be read, each with the reason; filled while iterating.
+        on_white: Number of grey images with a bright background; counted while iterating.
     """
 
     paths: list[Path]
@@ -210,7 +210,7 @@ class ImageFiles:
     def _files(self) -> Iterator[Path]:
         for path in self.paths:
             path = Path(os.path.expanduser(path))
-            # Of os.path, since those of a Path raise where a name is too long.
+            # os.path, because the methods of Path raise if a name is too long.
             if os.path.isdir(path):
                 yield from sorted(
                     file
@@ -242,7 +242,7 @@ class ImageFiles:
                     upright = upright.resize((width, height), Image.Resampling.BOX)
                 return np.asarray(upright, dtype=np.uint8)
         except Exception as error:
-            # Damaged pictures raise whatever the decoder of their format happens to meet.
+            # Decoders raise many kinds of errors for damaged pictures.
             self.unreadable[_printable(path)] = f"not a readable picture: {error}"
             return None
 
@@ -262,13 +262,13 @@ class ImageFiles:
                     yield names, batch.reshape(images.shape) if batch.dtype == np.uint8 else images
                     start += len(images)
         except Exception as error:
-            # As above: a flipped bit can surface as almost any error.
+            # As above: damaged files raise many kinds of errors.
             rest = f"images from number {start} on: " if start else ""
             self.unreadable[_printable(path)] = f"{rest}{error or type(error).__name__}"
 
 
 def _eight_bits(picture: Any) -> Any:
-    """Scale a 16-bit grey picture, which Pillow would cut off at 255."""
+    """Return a picture with 16-bit grey values scaled to 8 bits; Pillow would clip them at 255."""
     from PIL import Image
 
     if not picture.mode.startswith("I"):
@@ -280,7 +280,7 @@ def _eight_bits(picture: Any) -> Any:
 
 
 def _on_black(picture: Any, mode: str) -> Any:
-    """Return a picture in a mode without transparency; what was transparent is black."""
+    """Return a picture in a mode without transparency, on a black background."""
     from PIL import Image
 
     if not picture.has_transparency_data:
@@ -291,12 +291,12 @@ def _on_black(picture: Any, mode: str) -> Any:
 
 
 def _printable(path: Path) -> str:
-    """Return a path as text that can be encoded, whatever bytes its name has."""
+    """Return a path as valid text, with bytes that are not UTF-8 escaped."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Give the arrays of images in a file, each with the key it has there."""
+    """Yield the arrays of images in a file, each with the text that names its key."""
     from fmae_zoo.datasets import read_idx
 
     if path.suffix.lower() == ".npy":
@@ -313,7 +313,7 @@ def _arrays_in(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _rank(archive: Any, key: str) -> int:
-    """Return the rank of an array in an .npz from its header; 0 for one of Python objects."""
+    """Return the rank of an array in an .npz file, from its header; 0 for Python objects."""
     read_header = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -327,7 +327,7 @@ def _rank(archive: Any, key: str) -> int:
 
 
 def _holds_arrays(path: Path) -> bool:
-    """Whether a file is of arrays by its suffix, or begins or is named as an IDX file of images."""
+    """Return whether a file holds arrays: .npy, .npz, or IDX by its name or first bytes."""
     suffix = path.suffix.lower()
     if suffix in ARRAY_SUFFIXES | PICTURE_SUFFIXES:
         return suffix in ARRAY_SUFFIXES

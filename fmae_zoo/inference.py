@@ -1,4 +1,4 @@
-"""Outputs of a model for many images: its folded steps, in compiled calls."""
+"""Outputs of a model for many images, computed by its folded steps in compiled calls."""
 
 import functools
 import weakref
@@ -18,13 +18,13 @@ from fmae_zoo.training.state import restored
 from fmae_zoo.types import Model, Tensor
 
 PREDICT_BATCH = 500
-"""Images in one call of a network, if nothing else is said."""
+"""Default number of images in one call of a network."""
 
 CHUNK = 128
-"""Images in one call of a convolutional network on a CPU, whose cache holds no more maps."""
+"""Largest number of images in one call of a convolutional network on a CPU: its cache is small."""
 
 _calls: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
-"""The function of a model that was compiled last, and what it was made from."""
+"""Last compiled function of each model, with the values it was made from."""
 
 
 def predicted(
@@ -33,12 +33,12 @@ def predicted(
     batch_size: int,
     activation: str = "linear",
 ) -> np.ndarray:
-    """Return the float32 outputs of a model, activated, for inputs or for none.
+    """Return a model's float32 outputs after an activation; an empty array for no inputs.
 
-    A model of several inputs is asked as Keras does it.
+    A model with several inputs, or whose graph cannot be folded, is run by its own `predict`.
 
     Raises:
-        ArgumentError: the batch size is no integer of 1 or more.
+        ArgumentError: The batch size is not an integer of 1 or more.
     """
     check_integer("batch_size", batch_size, 1)
     if not len(tree.flatten(inputs)[0]):
@@ -58,17 +58,17 @@ def predicted(
     for start in range(0, len(inputs), size):
         chunk = inputs[start : start + size]
         if keras.backend.backend() == "jax" and len(chunk) < size:
-            # JAX compiles each size. To a power of two, by images again.
+            # JAX compiles for each size: fill up to a power of two by repeating images.
             longer = min(size, 1 << (len(chunk) - 1).bit_length())
             chunk = np.resize(chunk, (longer, *chunk.shape[1:]))
         found.append(call(weights, ops.convert_to_tensor(chunk, model.inputs[0].dtype)))
-        # Each is waited for when the next has been begun.
+        # Wait for a result only after the next call has started.
         found[-2:-1] = map(ops.convert_to_numpy, found[-2:-1])
     return np.concatenate([*found[:-1], ops.convert_to_numpy(found[-1])])[: len(inputs)]
 
 
 def _call_of(model: Model, steps: list[Step], activation: str, is_compiled: bool) -> Any:
-    """Return the function of weights and images that takes the steps, and activates."""
+    """Return the function of weights and images that runs the steps and the activation."""
     image, made_from = id(model.inputs[0]), (steps, activation, is_compiled)
 
     def output_of(weights: Any, inputs: Tensor) -> Tensor:
@@ -80,13 +80,13 @@ def _call_of(model: Model, steps: list[Step], activation: str, is_compiled: bool
 
     kept = _calls.get(model)
     if kept is None or kept[0] != made_from:
-        # Operations that a framework fuses with a ReLU make zeros of NaN; single ones show it.
+        # A ReLU fused by the compiler turns NaN into 0; uncompiled operations keep it.
         kept = _calls[model] = (made_from, compiled(output_of) if is_compiled else output_of)
     return kept[1]
 
 
 def compiled(function: Any) -> Any:
-    """Return a function of tensors that the backend compiles for inference: of no gradient."""
+    """Return a function of tensors prepared by the backend for inference, without gradients."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -94,7 +94,8 @@ def compiled(function: Any) -> Any:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # A partial has no code that models share: TensorFlow warns where one is traced often.
+        # TensorFlow warns of many traces of the same code, which all models share; a partial
+        # has no code of its own.
         return tf.function(functools.partial(function), reduce_retracing=True, autograph=False)
     import torch
 

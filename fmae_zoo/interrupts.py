@@ -1,4 +1,4 @@
-"""Ctrl-C: at a moment of our choice in a training, and never lost."""
+"""Handling of Ctrl-C, so that it is never lost and stops a training at a safe moment."""
 
 import _thread
 import signal
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 INSIST_AFTER = 1.0
-"""Seconds after which an interrupt that has had no effect is raised again."""
+"""Seconds after which an interrupt without effect is raised again."""
 
 
 class _Insisting:
-    """Raises KeyboardInterrupt, and again until somebody says that it is over."""
+    """Signal handler that raises KeyboardInterrupt again and again until `over` is set."""
 
     def __init__(self) -> None:
         self.over = threading.Event()
@@ -30,10 +30,10 @@ class _Insisting:
 
 @contextmanager
 def insistent_interrupts() -> Iterator[None]:
-    """Raise a Ctrl-C again each second until it has ended the block.
+    """Raise KeyboardInterrupt every second after a Ctrl-C until the block has ended.
 
-    Python raises KeyboardInterrupt wherever it happens to be. In a destructor or in a
-    framework's own callback it is printed or lost there, and the work goes on.
+    A single KeyboardInterrupt can be lost: if it is raised in a destructor or in a callback of a
+    framework, it is only printed or swallowed there, and the work continues.
     """
     insisting = _Insisting()
     with _handled(insisting):
@@ -45,9 +45,9 @@ def insistent_interrupts() -> Iterator[None]:
 
 @contextmanager
 def deferred_interrupts() -> Iterator[Callable[[], None]]:
-    """Let the first Ctrl-C wait until what this gives is called; a second one acts at once.
+    """Defer the first Ctrl-C until the yielded function is called; a second one acts at once.
 
-    One that comes after the last call is raised at the end of the block.
+    A Ctrl-C after the last call of the function is raised at the end of the block.
     """
     asked, raised = threading.Event(), threading.Event()
 
@@ -70,9 +70,9 @@ def deferred_interrupts() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _handled(handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Handle Ctrl-C so inside the block.
+    """Handle Ctrl-C with a function inside the block.
 
-    Outside the main thread, and where somebody else handles the signal, nothing changes.
+    Nothing changes outside the main thread, or if other code already handles the signal.
     """
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()

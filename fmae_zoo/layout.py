@@ -1,13 +1,13 @@
-"""The names of the files in the folder of an entry."""
+"""Names of the files in the folder of an entry."""
 
 from fmae_zoo.head import HEAD_FILE
 
 ENCODER_FILE = "encoder.safetensors"
 DECODER_FILE = "decoder.safetensors"
 CRITIC_FILE = "critic.safetensors"
-"""What an objective learns itself, where it does."""
+"""Weights of the objective itself, if it has any."""
 SAMPLERS_FILE = "samplers.safetensors"
-"""Samplers that were fitted to the codes after the training."""
+"""Samplers fitted to the codes after the training."""
 CLASSIFIER_FILE = "classifier.safetensors"
 GOLDEN_FILE = "golden.safetensors"
 PARTS = ("encoder", "decoder")
@@ -15,15 +15,15 @@ HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
 TRAINING_FILES = (HISTORY_FILE, CURVES_FILE)
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
-"""The encoder, or the classifier, in Keras' own format, which `push` adds."""
+"""Encoder or classifier in Keras' own format, added by `push`."""
 RECONSTRUCTIONS_FILE = "reconstructions.png"
 DRAWS_FILE = "draws.png"
 INTERPOLATIONS_FILE = "interpolations.png"
 TRAVERSALS_FILE = "traversals.png"
 PICTURE_FILES = (RECONSTRUCTIONS_FILE, DRAWS_FILE, INTERPOLATIONS_FILE, TRAVERSALS_FILE)
-"""Of the model's images, which `push` draws for the card."""
+"""Pictures of the model's images, drawn by `push` for the card."""
 REPORT_FILES = ("report.json", "confusion-frozen.png", "confusion-fine-tuned.png")
-"""What `fmae classify` writes beside a classifier."""
+"""Files that `fmae classify` writes beside a classifier."""
 CARD_FILE = "README.md"
 RECORDED_FILES = (
     HEAD_FILE,
@@ -37,9 +37,9 @@ RECORDED_FILES = (
     *KERAS_FILES,
     *PICTURE_FILES,
 )
-"""The files whose digests the manifest holds, where they are there."""
+"""Files whose digests the manifest records, if they exist."""
 
 
 def weights_files_of(is_classifier: bool) -> tuple[str, ...]:
-    """Return the names of the files that hold the weights of a classifier, or an autoencoder."""
+    """Return the names of the weights files of a classifier or of an autoencoder."""
     return (CLASSIFIER_FILE,) if is_classifier else (ENCODER_FILE, DECODER_FILE)

@@ -1,4 +1,4 @@
-"""`load`: from a name to a model."""
+"""The function `load`, which returns a model by name."""
 
 from pathlib import Path
 from typing import Any
@@ -26,42 +26,44 @@ def load(
     timeout: float = TIMEOUT,
     precision: str | None = None,
 ) -> Any:
-    """Return a model by name.
+    """Return a model by name, with or without its pretrained weights.
 
-    The Hub is asked for a repo (`hf://`), for a `revision`, and where the package's own copy of a
-    published entry is missing or damaged; otherwise no request is made. Every file is verified,
-    the package's own against its manifest, a repo's against the Hub's digests and its manifest.
+    Requests to the Hub are made only for a repo (`hf://`), for a `revision`, or if the package's
+    copy of a published entry is missing or damaged. Every file is verified: the package's files
+    against the manifest, a repo's files against the Hub's digests and the repo's manifest.
 
     Args:
-        source: a registered name (`conv-ae-bn`, or with its tag `conv-ae-bn.fmnist`);
-            `local:FOLDER`, a folder that `save` or `train` wrote; or
-            `hf://NAMESPACE/NAME[@REVISION]`, a repo that `push` wrote.
-        pretrained: read the weights, after checking their SHA-256. By default those of a folder,
-            a repo or a revision are read, and those of a name are not.
-        part: `encoder` or `decoder` builds the whole network but reads that part's file
-            only, and returns that part: a plain Functional `keras.Model`.
-        seed: of the weights, where they are not read.
-        revision: branch, tag or commit of the repo, or of that in which a name is published.
-        token: of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
-        cache_dir: of what is downloaded; by default the Hub's own, which `HF_HUB_CACHE` names.
-        local_files_only: make no request; what is in the cache serves.
-        timeout: seconds that may be spent on the Hub in total.
-        precision: what the model computes with: a Keras dtype policy, `mixed_bfloat16` for
-            example, or `auto`, the fastest that suits this machine. By default float32, and
-            for a classifier what it was saved with. Published figures and goldens are float32's.
+        source: A registered name (`conv-ae-bn`, or with its tag `conv-ae-bn.fmnist`);
+            `local:FOLDER`, a folder written by `save` or `train`; or
+            `hf://NAMESPACE/NAME[@REVISION]`, a repo written by `push`.
+        pretrained: Whether to read the weights, after checking their SHA-256. The default is
+            False for a registered name, and True for a folder, a repo or a revision.
+        part: `encoder` or `decoder` to return only that part, a Functional `keras.Model`, and to
+            read only its file.
+        seed: Seed of the weights if they are not read.
+        revision: Branch, tag or commit of the repo, or of the repo where a name is published.
+        token: Token of the Hub's user; by default the one in `HF_TOKEN` or of `hf auth login`.
+        cache_dir: Folder for downloads; by default the Hub's own cache (`HF_HUB_CACHE`).
+        local_files_only: Whether to make no request and use only the cache.
+        timeout: Largest total time of requests to the Hub, in seconds.
+        precision: Keras dtype policy, for example `mixed_bfloat16`, or `auto` for the fastest on
+            this machine. The default is float32, or for a classifier the precision it was saved
+            with. Published figures and goldens are computed in float32.
 
     Returns:
-        An `Autoencoder`, or the part asked for; or the `Classifier` that a folder or a repo holds.
+        An `Autoencoder`, the part asked for, or the `Classifier` that a folder or repo holds.
 
     Raises:
-        UnknownModelError: there is no such name, folder or part.
-        NoWeightsError: pretrained weights are asked for and there are none: a model is
-            never silently random.
-        WeightsError: the weights are damaged or altered.
-        ArgumentError: the source is neither text nor a path, the seed out of range, there is
-            no such precision, or a part of a classifier is asked for.
-        HubError: the Hub does not give what was asked for; each reason is a class of its own.
-        BackendError: no Keras backend is installed.
+        UnknownModelError: There is no such name, folder or part.
+        NoWeightsError: Pretrained weights are asked for and there are none: a model is never
+            silently random.
+        WeightsError: The weights are damaged or altered.
+        SpecError: The spec or the manifest is damaged, or the spec was edited after the training.
+        ArgumentError: The source is neither text nor a path, the seed is out of range, there is
+            no such precision, the source cannot take `revision`, or a part of a classifier is
+            asked for.
+        HubError: A request to the Hub failed; each reason has its own subclass.
+        BackendError: No Keras backend is installed.
     """
     require_backend()
     if part is not None and part not in PARTS:

@@ -1,4 +1,4 @@
-"""What a code holds, made visible: images between two others, and along the values of a code."""
+"""Interpolation between codes, and traversal of the single values of a code."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -15,22 +15,26 @@ if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
 
 MOST_USED = 8
-"""Values of a code that are moved, if nothing else is said."""
+"""Default number of values of a code that `traverse` moves."""
 
 _Mixin: Any = object
 
 
 def linear(first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return `(1 - t) first + t second` of codes `(n, size)`, for each share t: `(n, t, size)`."""
+    """Return `(1 - t) first + t second` for codes `(n, size)` and each of T shares t.
+
+    The result has the shape `(n, T, size)`.
+    """
     t = shares[:, None]
     return (1.0 - t) * first[:, None] + t * second[:, None]
 
 
 def spherical(first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Return `(sin((1 - t) a) first + sin(t a) second) / sin(a)`: `(n, t, size)`.
+    """Return `(sin((1 - t) a) first + sin(t a) second) / sin(a)` for each of T shares t.
 
-    `a` is the angle between the codes `(n, size)`. Codes of one length keep it on the way, which
-    those on a straight line do not. Where they lie on one line, or one is 0, it is linear.
+    `a` is the angle between the codes `(n, size)`; the result has the shape `(n, T, size)`. Between
+    codes of equal length the length stays the same, unlike on a straight line. If the codes lie on
+    one line through 0, or one of them is 0, the interpolation is linear.
 
     Source: White 2016, Sampling Generative Networks, arXiv 1609.04468.
     """
@@ -47,25 +51,25 @@ def spherical(first: np.ndarray, second: np.ndarray, shares: np.ndarray) -> np.n
 
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {"linear": linear, "spherical": spherical}
-"""Ways from one code to another."""
+"""Methods of interpolation between two codes."""
 
 
 def kl_of_values(mean: np.ndarray, log_variance: np.ndarray) -> np.ndarray:
     """Return the KL of each value of a code to a standard normal, in nats: `(size,)`.
 
-    It is the mean over images of `(mean^2 + variance - 1 - log(variance)) / 2`, of posteriors
-    `(n, size)`.
+    It is the mean of `(mean^2 + variance - 1 - log(variance)) / 2` over the posteriors `(n, size)`
+    of n images.
     """
     kl: np.ndarray = 0.5 * np.mean(mean**2 + np.exp(log_variance) - 1.0 - log_variance, axis=0)
     return kl
 
 
 class Looking(_Mixin):
-    """Mixed into an autoencoder: what lies between its codes, and what each of their values does.
+    """Mixin of the autoencoder with `interpolate`, `traverse` and `use_of_values`.
 
-    Where a latent's codes are not all of space (one hot, vectors of a codebook, levels, a sphere),
-    each code is replaced by the nearest that the latent has, `LatentComponent.nearest`. In other
-    latents it is taken as it is, for a k-sparse code with more values than k.
+    If a latent allows only some codes (one-hot vectors, vectors of a codebook, levels, points on
+    a sphere), each code is replaced by the nearest allowed one (`LatentComponent.nearest`). Other
+    latents use it unchanged; a k-sparse code may then have more than k non-zero values.
     """
 
     spec: "ModelSpec"
@@ -77,23 +81,23 @@ class Looking(_Mixin):
     def interpolate(
         self, first: Any, second: Any, steps: int = 8, method: str = "linear", *, label: Any = None
     ) -> np.ndarray:
-        """Return images decoded from codes between those of pairs of images.
+        """Return images decoded from interpolated codes, a row for each pair of images.
 
-        They are float32 `(n, steps, height, width, channels)` in [0, 1]. The first and the last of
-        each row are the reconstructions of the pair.
+        They are float32 `(n, steps, height, width, channels)` in [0, 1]. The first and the last
+        image of a row are the reconstructions of the pair.
 
         Args:
-            first: images as `encode` takes them, or one image.
-            second: as many.
-            steps: images in a row, 2 or more, at equal distances.
-            method: `linear`, or `spherical` (White 2016, arXiv 1609.04468), which suits codes
-                whose lengths are alike, as those of a normal prior with many values.
-            label: where the spec has classes, that of all rows, or of each: integers `(n,)`.
+            first: First images of the pairs as for `encode`, or one image.
+            second: Second images of the pairs, as many as `first`.
+            steps: Number of images in a row, 2 or more, equally spaced.
+            method: `linear`, or `spherical` (White 2016, arXiv 1609.04468), which suits codes of
+                similar length, such as codes of a normal prior with many values.
+            label: If the spec has classes: the class of all rows, or integers `(n,)`.
 
         Raises:
-            ImagesError: as `encode`; or there are not as many second images as first ones.
-            ArgumentError: there is no such method, steps is no integer of 2 or more; or as
-                `decode`.
+            ImagesError: As for `encode`; or `first` and `second` differ in number.
+            ArgumentError: There is no such method, or steps is not an integer of 2 or more; or as
+                for `decode`.
         """
         check_integer("steps", steps, 2)
         if not isinstance(method, str) or method not in METHODS:
@@ -116,26 +120,26 @@ class Looking(_Mixin):
         images: Any = None,
         label: int | None = None,
     ) -> np.ndarray:
-        """Return images decoded from a code of which one value after the other is moved.
+        """Return images decoded from a code with one value moved at a time, a row for each value.
 
-        They are float32 `(k, steps, height, width, channels)` in [0, 1]: a row for each value. With
-        an odd number of steps the middle of each row is the code's own image.
+        They are float32 `(k, steps, height, width, channels)` in [0, 1] for k values. With an odd
+        number of steps the middle of each row is the image of the unchanged code.
 
         Args:
-            image_or_code: an image as `encode` takes it, or a code `(latent size,)`.
-            values: the numbers of those to move, from 0; the 8 most used ones by default, the
-                first of `use_of_values` first.
-            steps: images in a row, 2 or more, at equal distances.
-            extent: how far a value is moved to each side, in its standard deviations over images.
-            images: over which use and deviations are measured; by default the package's sample of
-                Fashion-MNIST, for a model that is for it.
-            label: where the spec has classes, the one to decode with.
+            image_or_code: An image as for `encode`, or a code `(latent size,)`.
+            values: Indices of the values to move, from 0. The default is the 8 values that
+                `use_of_values` finds the most used, in this order.
+            steps: Number of images in a row, 2 or more, equally spaced.
+            extent: Distance by which a value is moved to each side, in standard deviations.
+            images: Images over which use and standard deviations are measured. The default is
+                the package's sample of Fashion-MNIST, for models of this data set only.
+            label: If the spec has classes: the class to decode with.
 
         Raises:
-            ImagesError: as `encode`; there are several images to move, or fewer than two to
+            ImagesError: As for `encode`; or there are several images to move, or fewer than two to
                 measure over.
-            ArgumentError: steps, extent or values are out of range, the code has another shape, or
-                `images` is missing for a model of other data; or as `decode`.
+            ArgumentError: Steps, extent or values are out of range, the code has another shape, or
+                `images` is missing for a model of other data; or as for `decode`.
         """
         check_integer("steps", steps, 2)
         check_number("extent", extent, zero=False)
@@ -150,16 +154,16 @@ class Looking(_Mixin):
         return self._decode_rows(codes, label)
 
     def use_of_values(self, images: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Return how much each value of a code is used, and its standard deviation: `(size,)` each.
+        """Return the use and the standard deviation of each value of a code, each `(size,)`.
 
-        The use is the KL to a standard normal in nats where the latent gives a Gaussian posterior
-        (`log_variance`), and else the variance over images.
+        If the latent has a Gaussian posterior (`log_variance`), the use is its KL to a standard
+        normal in nats, else the variance of the value over images.
 
         Args:
-            images: as of `traverse`.
+            images: Images to measure over, as for `traverse`.
 
         Raises:
-            ImagesError, ArgumentError: as `traverse`.
+            ImagesError, ArgumentError: As for `traverse`.
         """
         if images is None:
             if not self.spec.takes_fashion_mnist:
@@ -197,7 +201,7 @@ class Looking(_Mixin):
         return images.reshape(count, steps, *images.shape[1:])
 
     def _batch(self, images: Any) -> np.ndarray:
-        """Return images as `encode` takes them, also of a single one."""
+        """Return images as for `encode`, with a batch axis added to a single image."""
         array = to_numpy(images)
         shapes = (self.spec.shape, array_shape(self.spec.shape))
         return array[None] if array.shape in shapes else array
@@ -226,5 +230,5 @@ class Looking(_Mixin):
 
 
 def most_used(use: np.ndarray, count: int = MOST_USED) -> np.ndarray:
-    """Return the numbers of the most used values of a code, the most used one first."""
+    """Return the indices of the most used values of a code, the most used first."""
     return np.argsort(-use, kind="stable")[:count]

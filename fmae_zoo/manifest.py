@@ -1,4 +1,4 @@
-"""The manifest of an entry: what a program wrote about it."""
+"""The manifest of an entry: files, digests and results, written by programs."""
 
 import json
 import platform
@@ -24,25 +24,25 @@ from fmae_zoo.spec import describe
 MANIFEST_FILE = "manifest.json"
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
-"""Of a file in the entry's own folder, and nowhere else."""
+"""Name of a file in the entry's own folder, without any folder."""
 
 
 class FileRecord(Component):
-    """One file of the entry."""
+    """SHA-256 and size in bytes of one file of the entry."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
 class TrainingRecord(Component):
-    """How the weights came to be.
+    """Record of the training of the weights.
 
     Attributes:
-        data_digest: of the data set (`Dataset.digest`).
-        data_source: what people call it, or where it was.
-        data_name: its name in the table of data sets, or that of its file or folder. Not written
-            where it is not known, as in manifests of before there was a table.
-        class_names: of the data set, where its classes have names.
+        data_digest: Digest of the data set (`Dataset.digest`).
+        data_source: Common name of the data set, or the place where it was found.
+        data_name: Name in the table of data sets, or of the file or folder. It is None and not
+            written if it is unknown, as in old manifests.
+        class_names: Names of the classes of the data set, or None.
     """
 
     seed: int
@@ -61,7 +61,7 @@ class TrainingRecord(Component):
 
 
 class EvaluationRecord(Component):
-    """How a figure came to be."""
+    """Record of the evaluation of a figure."""
 
     seed: int
     data_digest: str
@@ -69,7 +69,7 @@ class EvaluationRecord(Component):
 
 
 class SeedRecord(Component):
-    """A repeated training with another seed: how it was, and its figures."""
+    """Record of a repeated training with another seed, with its figures."""
 
     training: TrainingRecord
     results: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -77,11 +77,11 @@ class SeedRecord(Component):
 
 
 class HubRecord(Component):
-    """Where the entry is published; empty until it is.
+    """Place where the entry is published; empty until it is.
 
     Attributes:
         repo: `NAMESPACE/NAME` on the Hugging Face Hub.
-        commit: the one that holds these files.
+        commit: Commit that holds these files.
     """
 
     repo: str = ""
@@ -96,17 +96,20 @@ class HubRecord(Component):
 
 
 class Manifest(Component):
-    """Files with their digests, parameters, results, and how they were obtained.
+    """Digests of an entry's files, its training, its results, and where it is published.
 
     Attributes:
         licence: SPDX identifier of the weights' licence.
-        spec_sha256: of the spec that the weights were trained by (`ModelSpec.digest`).
-        parameters: number of values in the weights, by part.
-        results: figure by figure, as `evaluate` returned them.
-        evaluations: how each of them came to be.
-        seeds: repeated trainings with other seeds, by seed.
-        sampler: the name of the one that `generate` draws from by default; the latent's prior, or
-            the first that was fitted, where there is no name.
+        spec_sha256: Digest of the spec that the weights were trained with (`ModelSpec.digest`).
+        parameters: Number of weights in each part.
+        files: Size and digest of each file.
+        training: Record of the training.
+        results: Result of each figure, as returned by `evaluate`.
+        evaluations: Record of the evaluation of each figure.
+        seeds: Repeated trainings with other seeds, by seed.
+        sampler: Name of the default sampler of `generate`; if empty, the latent's prior, or the
+            first fitted sampler if the latent has no prior.
+        hub: Place where the entry is published.
     """
 
     format: int = Field(default=1, ge=1, le=1)
@@ -128,7 +131,7 @@ class Manifest(Component):
         """Read the manifest of a folder.
 
         Raises:
-            SpecError: it is missing, no JSON, or breaks a rule of the schema.
+            SpecError: The manifest is missing, is not JSON or breaks a rule of the schema.
         """
         path = Path(folder) / MANIFEST_FILE
         try:
@@ -168,7 +171,7 @@ def environment() -> dict[str, str]:
 
 
 def version_of(package: str) -> str:
-    """Return a package's version, also where it was installed under another name."""
+    """Return a package's version, even if it was installed under another name, or `unknown`."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

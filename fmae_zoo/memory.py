@@ -1,4 +1,4 @@
-"""What the C library does with memory that was freed."""
+"""Settings of the C library for freed memory."""
 
 import ctypes
 import functools
@@ -8,11 +8,11 @@ from typing import Any
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let the C library keep up to a GiB of what activations free, for those of the next batch.
+    """Let the C library keep up to 1 GiB of freed memory for the activations of the next batch.
 
-    glibc gives blocks of megabytes back to the system at once, and gets them anew page by page,
-    which takes up to a third of a step. The setting is the process's, and stays; one that the
-    environment makes is left as it is.
+    By default glibc returns large blocks to the system at once and gets them again page by page,
+    which takes up to a third of a training step. The setting holds for the whole process and stays.
+    Settings in environment variables are not overridden.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
     mallopt = _function("mallopt")
@@ -23,5 +23,5 @@ def keep_freed_memory() -> None:
 
 
 def _function(name: str) -> Any:
-    """Return a function of the C library, or None where it has none."""
+    """Return a function of the C library, or None if it has no such function."""
     return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None

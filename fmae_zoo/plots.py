@@ -1,4 +1,4 @@
-"""Pictures: curves, reconstructions, image grids, confusion matrices, latent maps."""
+"""Plots: loss curves, reconstructions, image grids, confusion matrices, latent maps."""
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
@@ -19,7 +19,7 @@ from fmae_zoo.images import shape_of
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 DPI = 130
 MARGIN = 2
-"""White pixels around each image of a grid."""
+"""Number of white pixels around each image of a grid."""
 
 TRAIN_COLOUR, VALIDATION_COLOUR = "#2563eb", "#ea580c"
 STYLE: dict[Any, Any] = {
@@ -49,14 +49,17 @@ def plot_curves(
     label: str = "loss",
     kept: int | None = None,
 ) -> Path:
-    """Plot training and validation loss over the epochs, on a log scale where they fall far.
+    """Plot training and validation loss over the epochs; return the path of the PNG.
+
+    The scale is logarithmic if the losses are positive and the largest is more than 4 times the
+    smallest.
 
     Args:
-        rows: of a history, each with `epoch`, `loss` and `val_loss`.
-        path: of the PNG.
-        title: above the plot.
-        label: of the vertical axis.
-        kept: the epoch, from 1, whose weights were kept; it is marked.
+        rows: Rows of a history, each with `epoch`, `loss` and `val_loss`.
+        path: Path of the PNG.
+        title: Title of the plot.
+        label: Label of the vertical axis.
+        kept: Epoch, from 1, whose weights were kept, to be marked.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7, 4), layout="constrained")
@@ -91,13 +94,13 @@ def plot_curves(
 def plot_reconstructions(
     images: np.ndarray, reconstructions: np.ndarray, path: str | Path, title: str = ""
 ) -> Path:
-    """Draw originals over their reconstructions, one pair in each column.
+    """Draw originals above their reconstructions, one pair per column; return the PNG's path.
 
     Args:
-        images: `(n, height, width[, channels])` in [0, 1] or uint8; the first 12 are drawn.
-        reconstructions: the same shape, in [0, 1].
-        path: of the PNG.
-        title: above the pictures.
+        images: Images `(n, height, width[, channels])`, uint8 or in [0, 1]; the first 12 are drawn.
+        reconstructions: Reconstructions of the same shape.
+        path: Path of the PNG.
+        title: Title of the picture.
     """
     images = np.asarray(images)
     count = min(12, len(images))
@@ -119,13 +122,13 @@ def plot_reconstructions(
 def plot_grid(
     images: np.ndarray, path: str | Path, title: str = "", columns: int | None = None
 ) -> Path:
-    """Draw images in a grid, row by row.
+    """Draw images in a grid, row by row; return the path of the PNG.
 
     Args:
-        images: `(n, height, width[, channels])` in [0, 1] or uint8.
-        path: of the PNG.
-        title: above the grid.
-        columns: of the grid; about as many as rows by default.
+        images: Images `(n, height, width[, channels])`, uint8 or in [0, 1].
+        path: Path of the PNG.
+        title: Title of the grid.
+        columns: Number of columns; by default about the number of rows.
     """
     images = np.asarray(images)
     columns = columns or max(1, int(np.ceil(np.sqrt(len(images)))))
@@ -154,13 +157,14 @@ def plot_confusion(
     title: str = "",
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Draw a confusion matrix of counts: a row for each true class, a column for each predicted.
+    """Draw a confusion matrix of counts; return the path of the PNG.
 
     Args:
-        matrix: integers `(classes, classes)`, as `Classifier.report` gives them.
-        path: of the PNG.
-        title: above the matrix.
-        names: of the classes, as `Dataset.class_names` has them; their numbers by default.
+        matrix: Integers `(classes, classes)` as in `Classifier.report`, with a row for each true
+            class and a column for each predicted class.
+        path: Path of the PNG.
+        title: Title of the matrix.
+        names: Names of the classes, as in `Dataset.class_names`; their numbers by default.
     """
     matrix = np.asarray(matrix)
     count = len(matrix)
@@ -202,14 +206,16 @@ def plot_latent_map(
     title: str = "",
     names: Sequence[str] | None = None,
 ) -> Path:
-    """Draw points coloured by class, each class named at its middle or as near as there is room.
+    """Draw points coloured by class; return the path of the PNG.
+
+    The name of a class is at the median of its points, or above or below it to avoid overlap.
 
     Args:
-        points: `(n, 2)`.
-        labels: integers `(n,)`.
-        path: of the PNG.
-        title: above the map.
-        names: of the classes, as `Dataset.class_names` has them; their numbers by default.
+        points: Points `(n, 2)`.
+        labels: Class of each point, integers `(n,)`.
+        path: Path of the PNG.
+        title: Title of the map.
+        names: Names of the classes, as in `Dataset.class_names`; their numbers by default.
     """
     classes = np.unique(labels)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
@@ -253,7 +259,7 @@ def plot_latent_map(
 
 
 def _apart(boxes: np.ndarray) -> np.ndarray:
-    """Return how far up each box `(left, bottom, right, top)` goes so that none covers another."""
+    """Return the upward shift of each box `(left, bottom, right, top)` that avoids overlaps."""
     left, bottom, right, top = boxes.T
     shifts = np.zeros(len(boxes))
     for _ in range(100):
@@ -280,7 +286,7 @@ def _picture(axis: Any, image: np.ndarray) -> None:
 
 
 def on_paper(image: Any) -> np.ndarray:
-    """Return an image `(height, width, channels)` in [0, 1]; a grey one dark on white."""
+    """Return an image as `(height, width, channels)` in [0, 1]; grey images are inverted."""
     image = np.asarray(image)
     scale = 255.0 if image.dtype == np.uint8 else 1.0
     image = np.atleast_3d(image) / scale
@@ -292,7 +298,7 @@ def _entitle(figure: Any, title: str) -> None:
 
 
 def _width_of(title: str) -> float:
-    """Return the inches that a title takes, nearly."""
+    """Return the approximate width of a title in inches."""
     return 0.11 * len(title) + 0.3
 
 
@@ -301,7 +307,7 @@ def _marker(rows: Sequence[Any]) -> str:
 
 
 def _save(figure: Any, path: str | Path, colours: int | None = None) -> Path:
-    """Write a PNG; of a plot's few colours, where their number is given, it is far smaller."""
+    """Write a figure as PNG and return its path; `colours` limits their number for a small file."""
     path = check_file("path", path, any_bytes=True)
     drawn = BytesIO()
     figure.savefig(drawn, dpi=DPI, format="png", transparent=False)

@@ -1,4 +1,4 @@
-"""Which numbers a model computes with: a Keras dtype policy, or the machine's best."""
+"""Numeric precision of a model: a Keras dtype policy, or the best one for the machine."""
 
 import functools
 from pathlib import Path
@@ -7,20 +7,20 @@ from typing import Literal, TypeAlias, get_args
 from fmae_zoo.errors import ArgumentError
 
 Precision: TypeAlias = Literal["float32", "mixed_bfloat16", "mixed_float16", "auto"]
-"""The Keras dtype policies, and `auto`: bfloat16 where the machine is faster in it, or float32."""
+"""Keras dtype policies, and `auto`: bfloat16 if the machine computes faster in it, else float32."""
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 
 
 def resolve(precision: str) -> str:
-    """Return the dtype policy of a precision; `auto` asks the device and the backend.
+    """Return the dtype policy of a precision; `auto` depends on the device and the backend.
 
-    `auto` is `mixed_bfloat16` on GPUs that compute in bfloat16, and on CPUs whose units for it are
-    faster than those for float32 (AMX, and AVX-512 of AMD) where the backend uses them
-    (TensorFlow and PyTorch do, JAX does not); else `float32`.
+    `auto` is `mixed_bfloat16` on GPUs that compute in bfloat16, on TPUs, and on CPUs that compute
+    in it faster than in float32 (AMX, and AVX-512 of AMD) if the backend makes use of this
+    (TensorFlow and PyTorch do, JAX does not). Else it is `float32`.
 
     Raises:
-        ArgumentError: there is no such precision.
+        ArgumentError: There is no such precision.
     """
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}")
@@ -55,13 +55,13 @@ def _has_bfloat16() -> bool:
             )
             return details.get("compute_capability", (0, 0)) >= (8, 0)
     features = cpu_features()
-    # Intel's AVX-512 multiplies bfloat16 at half the rate: without AMX, slower than float32.
+    # Without AMX, bfloat16 on Intel is slower than float32: its AVX-512 has half the rate.
     by_amd = "avx512_bf16" in features and "AuthenticAMD" in _cpuinfo("vendor_id")
     return by_amd or "amx_bf16" in features
 
 
 def cpu_features() -> set[str]:
-    """Return what the CPU can do, by the names that Linux has for it; empty elsewhere."""
+    """Return the CPU's feature flags as Linux names them; empty on other systems."""
     return _cpuinfo("flags")
 
 

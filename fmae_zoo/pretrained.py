@@ -1,4 +1,4 @@
-"""What users of Hugging Face's libraries call, on top of `load`, `save` and `push`."""
+"""Methods with the names of Hugging Face's libraries, based on `load`, `save` and `push`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +17,7 @@ _Mixin: Any = object
 
 
 class Pretrained(_Mixin):
-    """Mixed into `Autoencoder` and `Classifier`: to and from folders and repos on the Hub."""
+    """Mixin of `Autoencoder` and `Classifier` to load and save folders and repos on the Hub."""
 
     @classmethod
     def from_pretrained(
@@ -31,17 +31,17 @@ class Pretrained(_Mixin):
         timeout: float = TIMEOUT,
         precision: str | None = None,
     ) -> Self:
-        """Return a model with its weights: from a folder, a repo on the Hub, or by its name.
+        """Return a model with its weights, from a folder, from a repo on the Hub or by name.
 
         Args:
-            source: a folder that `save_pretrained` wrote; a repo `NAMESPACE/NAME`; or what
-                `fmae_zoo.load` takes.
-            revision: branch, tag or commit of the repo.
-            token, cache_dir, local_files_only, timeout, precision: as of `fmae_zoo.load`.
+            source: A folder written by `save_pretrained`, a repo `NAMESPACE/NAME`, or a source
+                of `fmae_zoo.load`.
+            revision: Branch, tag or commit of the repo.
+            token, cache_dir, local_files_only, timeout, precision: As for `fmae_zoo.load`.
 
         Raises:
-            ArgumentError: the source holds a model of the other class.
-            FmaeError: as `fmae_zoo.load`.
+            ArgumentError: The source holds a model of the other class.
+            FmaeError: As for `fmae_zoo.load`.
         """
         from fmae_zoo.loading import load
 
@@ -63,11 +63,11 @@ class Pretrained(_Mixin):
         return model
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model into a folder, and return this; as `fmae_zoo.save`.
+        """Write the model into a folder as `fmae_zoo.save` does, and return the folder.
 
         Raises:
-            FmaeError: the folder is of another model, or a weight is not finite.
-            OSError: it cannot be written.
+            FmaeError: The folder holds another model, or a weight is not finite.
+            OSError: The folder cannot be written.
         """
         from fmae_zoo.saving import save
 
@@ -85,18 +85,18 @@ class Pretrained(_Mixin):
         tag: str | None = None,
         timeout: float = TIMEOUT,
     ) -> "Pushed":
-        """Publish the model on the Hub with its card; as `fmae_zoo.push`.
+        """Publish the model on the Hub with its card, as `fmae_zoo.push` does.
 
         Args:
-            repo_id: `NAMESPACE/NAME`; made where it does not exist.
-            commit_message: of the commit.
-            private, token, branch, create_pr, tag, timeout: as of `fmae_zoo.push`.
+            repo_id: Repo `NAMESPACE/NAME`, created if it does not exist.
+            commit_message: Message of the commit.
+            private, token, branch, create_pr, tag, timeout: As for `fmae_zoo.push`.
 
         Returns:
             The URL, with the commit, and whether it is new.
 
         Raises:
-            FmaeError: as `fmae_zoo.push`.
+            FmaeError: As for `fmae_zoo.push`.
         """
         from fmae_zoo.hub.push import push
 
@@ -114,7 +114,7 @@ class Pretrained(_Mixin):
 
 
 def _source(source: str | Path) -> str | Path:
-    """Return what `load` takes: a folder first, as Hugging Face's libraries do."""
+    """Return a source for `load`; a folder precedes a repo, as in Hugging Face's libraries."""
     if not isinstance(source, str) or source.startswith((HUB_PREFIX, LOCAL_PREFIX)):
         return source
     folder = check_folder("source", source)

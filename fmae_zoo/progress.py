@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with time left."""
+"""Progress bars on stderr with the remaining time."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Shown:
-    """Shown inside `with`."""
+    """Base of the progress bars, shown inside a `with` block."""
 
     _progress: Progress
 
@@ -37,7 +37,7 @@ class _Shown:
 
 
 class RichProgress(_Shown):
-    """Shows one bar over all steps of a training run: `train(..., progress=bar)` inside `with`."""
+    """Bar over all steps of a training run: `train(..., progress=bar)` inside `with`."""
 
     def __init__(self, title: str) -> None:
         self._progress = Progress(
@@ -69,7 +69,7 @@ class RichProgress(_Shown):
 
 
 class ImagesProgress(_Shown):
-    """Shows a bar over the images of a figure: `evaluate(..., advance=bar)` inside `with`."""
+    """Bar over the images of a figure: `evaluate(..., advance=bar)` inside `with`."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -84,7 +84,7 @@ class ImagesProgress(_Shown):
         self._task: Any = None
 
     def __enter__(self) -> Self:
-        """Show nothing before the first report: most figures have none."""
+        """Return the bar without showing it, because most figures report no progress."""
         return self
 
     def __call__(self, done: int, count: int) -> None:
@@ -98,7 +98,7 @@ class ImagesProgress(_Shown):
 
 
 class JobsProgress(_Shown):
-    """Shows a bar for each of many trainings, and one over all: `train_all(..., report=view)`."""
+    """Bar for each of many trainings, and one over all: `train_all(..., report=view)`."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -113,7 +113,7 @@ class JobsProgress(_Shown):
         self._tasks: dict[str, Any] = {}
 
     def __call__(self, jobs: Sequence["Job"]) -> None:
-        """Report the jobs as they are; those that wait have no bar yet."""
+        """Report the state of all jobs; waiting jobs have no bar yet."""
         whole = sum(job.spec.recipe.epochs for job in jobs)
         done = sum(self._finished(job) for job in jobs)
         self._update("all", done, whole, "")

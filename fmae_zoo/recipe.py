@@ -1,4 +1,4 @@
-"""How a model is trained: everything but the seed and the data."""
+"""Training recipe of a model: everything except the seed and the data."""
 
 from typing import Literal, Self
 
@@ -9,17 +9,17 @@ from fmae_zoo.precision import Precision
 
 
 class PatchMask(Component):
-    """Blanks square patches of some of the input images; the target stays whole.
+    """Masking of square patches in some input images; the target stays whole.
 
     Source: Vincent et al., "Extracting and Composing Robust Features with Denoising
     Autoencoders", ICML 2008, with patches as in He et al. 2021, arXiv 2111.06377.
 
     Attributes:
-        patch: side of a patch in pixels; at the right and lower edges patches may be cut off.
-        probability: of each patch to be blanked, in an image that is masked at all.
-        images: share of the images that is masked.
-        until: share of the epochs after which images stay whole, so that a code made
-            separable by masks is then polished for exact reconstruction.
+        patch: Side of a patch in pixels; patches at the right and lower edges may be cut off.
+        probability: Probability that a patch of a masked image is hidden.
+        images: Share of the images that are masked.
+        until: Share of the epochs with masks. In the epochs after it images stay whole, so that a
+            code made separable by masks is then trained for exact reconstruction.
     """
 
     patch: int = Field(default=4, ge=1, le=1024)
@@ -29,18 +29,18 @@ class PatchMask(Component):
 
 
 class Noise(Component):
-    """Noise in all input images, anew in every epoch; the target stays clean.
+    """Noise in all input images, drawn again in every epoch; the target stays clean.
 
-    `gaussian` adds normal noise, and cuts the sum off at 0 and 1; `masking` makes pixels black;
-    `salt_pepper` makes pixels black or white, with the same probability.
+    `gaussian` adds normal noise and clips the sum to [0, 1]. `masking` makes pixels black.
+    `salt_pepper` makes pixels black or white with equal probability.
 
     Source: Vincent et al. 2010, "Stacked Denoising Autoencoders: Learning Useful Representations
     in a Deep Network with a Local Denoising Criterion", JMLR 11.
 
     Attributes:
-        type: of the noise.
-        amount: its standard deviation, where a pixel is in [0, 1], of `gaussian`; of the others
-            the probability of a pixel, with all of its channels, to be changed.
+        type: Type of the noise.
+        amount: For `gaussian`, the standard deviation for pixels in [0, 1]; for the others, the
+            probability that a pixel is changed, in all of its channels.
     """
 
     type: Literal["gaussian", "salt_pepper", "masking"]
@@ -48,13 +48,13 @@ class Noise(Component):
 
 
 class Restart(Component):
-    """The cosine schedule begins again, from another rate, and ends with the last epoch.
+    """Restart of the cosine schedule from another learning rate, down to zero in the last epoch.
 
     Source: Loshchilov and Hutter 2016, SGDR, arXiv 1608.03983.
 
     Attributes:
-        epoch: finished epochs after which it begins again; not at all in a run of no more epochs.
-        learning_rate: that it begins from.
+        epoch: Number of finished epochs before the restart; a run of no more epochs has none.
+        learning_rate: Learning rate after the restart.
     """
 
     epoch: PositiveInt = Field(le=100_000)
@@ -62,28 +62,31 @@ class Restart(Component):
 
 
 class Recipe(Component):
-    """The training recipe of a spec.
+    """Training recipe of a spec.
 
     Attributes:
-        optimizer: the Keras optimizer of that name. `muon` (Jordan 2024; Liu et al. 2025,
-            arXiv 2502.16982) orthogonalises the updates of dense and convolution kernels and
-            gives every other variable Adam's. `none` takes no steps: the objective itself finds the
-            weights, anew in each epoch.
-        momentum: of `rmsprop` and `sgd`.
-        learning_rate: at its highest, up to a restart, which has its own.
+        optimizer: Name of the Keras optimizer. `muon` (Jordan 2024; Liu et al. 2025,
+            arXiv 2502.16982) orthogonalises the updates of dense and convolution kernels and uses
+            Adam for every other variable. `none` takes no gradient steps: the objective itself
+            computes the weights, again in each epoch.
+        learning_rate: Highest learning rate before a restart, which has its own.
+        momentum: Momentum of `rmsprop` and `sgd`.
         schedule: `constant`, or `cosine` down to zero over all epochs.
-        restart: of the cosine schedule.
-        warmup_epochs: linear rise of the learning rate from zero.
-        weight_decay: decoupled, of every optimizer; none by default.
-        clip_norm: gradients are scaled so that their global norm is at most this.
-        patience: epochs without a better validation loss before training stops.
-        precision: Keras dtype policy for training, or `auto`, which asks the machine;
+        restart: Restart of the cosine schedule, or None.
+        warmup_epochs: Number of epochs in which the learning rate rises linearly from zero.
+        weight_decay: Decoupled weight decay, for every optimizer.
+        clip_norm: Largest global norm of the gradients, which are scaled down to it; or None.
+        batch_size: Number of images in a step.
+        epochs: Number of passes over the training images.
+        patience: Number of epochs without a better validation loss before training stops, or
+            None.
+        precision: Keras dtype policy for training, or `auto` to choose one for this machine;
             evaluation is always in float32.
-        augment: mirror half of the images, anew in every epoch.
-        binarise: draw each pixel from a Bernoulli of its intensity, anew in every epoch
-            (Salakhutdinov and Murray 2008): for a Bernoulli likelihood.
-        mask: patches blanked at the input.
-        noise: at the input, below the patches.
+        augment: Whether each image is mirrored with probability 0.5, again in every epoch.
+        binarise: Whether each pixel is drawn from a Bernoulli distribution of its intensity, again
+            in every epoch, for a Bernoulli likelihood (Salakhutdinov and Murray 2008).
+        mask: Patches hidden in the input, or None.
+        noise: Noise in the input, added before the patches are hidden, or None.
     """
 
     optimizer: Literal["adam", "adamw", "rmsprop", "sgd", "muon", "none"] = "adam"

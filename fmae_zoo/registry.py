@@ -1,4 +1,4 @@
-"""Names to entries: lookup, wildcards, tags, suggestions, third-party registries."""
+"""Registry of entries by name: lookup, wildcards, tags, suggestions, third-party registries."""
 
 import contextlib
 import difflib
@@ -24,7 +24,7 @@ from fmae_zoo.spec import DEFAULT_TAG, SPEC_FILE, ModelSpec
 logger = logging.getLogger(__name__)
 _building = threading.RLock()
 _unfinished: list[dict[str, Entry]] = []
-"""The table while it is built: what an entry point registers itself is added to it."""
+"""Table that is being built, so that an entry point may call `register` itself."""
 
 ENTRY_POINT_GROUP = "fmae_zoo.registries"
 LOCAL_PREFIX = "local:"
@@ -38,22 +38,22 @@ BUNDLED = next(
     ),
     _package / "_registry",
 )
-"""The folder of the entries that come with the package."""
+"""Folder of the entries that come with the package."""
 
 
 def register(source: ModelSpec | str | Path) -> str:
-    """Add a spec, an entry's folder, or a folder of such folders; return the names added.
+    """Add a spec or the entries of a folder to the registry of this process; return their names.
 
     Args:
-        source: a `ModelSpec`; or a folder with a spec.toml, or of folders that have one.
+        source: A `ModelSpec`, a folder with a spec.toml, or a folder of such folders.
 
     Returns:
-        The full name, or several with commas between.
+        The full names, separated by commas.
 
     Raises:
-        ArgumentError: the source is none of these.
-        DuplicateModelError: a name is taken; nothing is then added.
-        SpecError: a spec is not valid.
+        ArgumentError: The source is neither a spec nor a folder.
+        DuplicateModelError: A name is already registered; nothing is added.
+        SpecError: A spec is not valid, or there is none in the folder.
     """
     if not isinstance(source, (ModelSpec, str, os.PathLike)):
         raise ArgumentError(
@@ -70,10 +70,10 @@ def register(source: ModelSpec | str | Path) -> str:
 
 
 def unregister(name: str) -> None:
-    """Remove an entry from this process's registry.
+    """Remove an entry from the registry of this process.
 
     Raises:
-        UnknownModelError: there is none of that name.
+        UnknownModelError: No entry has that name.
     """
     table = _table()
     key = _key(name, table)
@@ -91,16 +91,16 @@ def list_models(
 ) -> list[str]:
     """Return the names of the registered models, sorted.
 
-    A name of the default tag stands without it: `conv-ae-bn`, but `conv-ae-bn.mnist`.
+    The default tag is left out of a name: `conv-ae-bn`, but `conv-ae-bn.mnist`.
 
     Args:
-        pattern: one or several wildcards; a name is listed that matches any of them.
-        exclude: one or several wildcards; a name is left out that matches any of them.
-        pretrained: only those that have weights.
-        keyword: only those whose spec has this keyword.
+        pattern: One or several wildcards; names that match any of them are listed.
+        exclude: One or several wildcards; names that match any of them are left out.
+        pretrained: Whether to list only models that have weights.
+        keyword: Keyword that a listed model's spec must have, or None.
 
     Raises:
-        ArgumentError: a pattern is no text.
+        ArgumentError: A pattern is not text.
     """
     wanted, unwanted = _patterns(pattern), _patterns(exclude)
     return [
@@ -125,26 +125,26 @@ def bundled() -> list[Entry]:
 
 
 def short_name(entry: Entry) -> str:
-    """Return the name without the default tag."""
+    """Return the full name of an entry, without the tag if it is the default one."""
     return entry.spec.full_name.removesuffix(f".{DEFAULT_TAG}")
 
 
 def find_entry(source: str | Path, options: HubOptions | None = None) -> Entry:
     """Return the entry of a name (`conv-ae-bn`), a folder (`local:PATH`) or a repo (`hf://...`).
 
-    A name may have its tag (`conv-ae-bn.fmnist`), and a repo its revision
-    (`hf://NAMESPACE/NAME@REVISION`). A `Path`, or a string that is a folder with a spec.toml, is
-    taken for a folder too.
+    A name may include its tag (`conv-ae-bn.fmnist`), and a repo its revision
+    (`hf://NAMESPACE/NAME@REVISION`). A `Path`, or a string that is not a registered name but a
+    folder with a spec.toml, also counts as a folder.
 
     Args:
-        source: any of these.
-        options: how the Hub is asked, for a repo, or for files of a name that are missing.
+        source: Name, folder or repo.
+        options: Options for requests to the Hub, made for a repo or for missing files of a name.
 
     Raises:
-        UnknownModelError: there is none; the nearest names are suggested.
-        SpecError: the spec is not valid.
-        HubError: the Hub does not give the repo.
-        ArgumentError: the source is neither text nor a path.
+        UnknownModelError: There is no such entry; the message suggests similar names.
+        SpecError: The spec is not valid.
+        HubError: The Hub does not return the repo.
+        ArgumentError: The source is neither text nor a path.
     """
     if isinstance(source, str) and source.startswith(HUB_PREFIX):
         from fmae_zoo.hub.entry import HubEntry
@@ -174,17 +174,17 @@ def _found(source: str | Path) -> Entry:
 
 
 def is_registered(source: str | Path) -> bool:
-    """Return whether a source is a registered name, rather than a folder."""
+    """Return whether a source is a registered name, with or without the default tag."""
     return not isinstance(source, os.PathLike) and _key(source, _table()) is not None
 
 
 def find_spec(source: str | Path | ModelSpec) -> ModelSpec:
-    """Return the spec of whatever names or is one."""
+    """Return a spec as it is, or the spec of an entry's name, folder or repo."""
     return source if isinstance(source, ModelSpec) else find_entry(source).spec
 
 
 def _key(name: str, table: dict[str, Entry]) -> str | None:
-    """Return the full name of a registered model, whose tag may have been left out."""
+    """Return the full name of a registered model, adding a missing default tag; else None."""
     return next((key for key in (name, f"{name}.{DEFAULT_TAG}") if key in table), None)
 
 
@@ -222,10 +222,10 @@ def _add(source: ModelSpec | Path, table: dict[str, Entry]) -> None:
 
 
 def _attempted(point: Any, function: Any, *args: Any) -> list[Any]:
-    """Return what a function gives, or nothing and a warning where it fails.
+    """Return a function's results as a list; if it fails, log a warning and return none.
 
-    Another package's mistake must not take the bundled models away, nor its own good ones; and
-    what it prints must not get between the lines of a command's output.
+    An error of another package must not hide the bundled models or its own valid ones, and its
+    prints must not mix with the output of a command.
     """
     try:
         with contextlib.redirect_stdout(sys.stderr):
@@ -244,14 +244,14 @@ def _attempted(point: Any, function: Any, *args: Any) -> list[Any]:
 
 
 def _given_by(point: Any) -> list[Any]:
-    """Return what an entry point gives: folders and specs."""
+    """Return the folders and specs that an entry point provides."""
     given = point.load()
     given = given() if callable(given) else given
     return [given] if isinstance(given, (str, Path, ModelSpec)) else list(given)
 
 
 def _sources_in(source: ModelSpec | str | Path) -> list[ModelSpec | Path]:
-    """Return a spec or the folder of one as it is; of a folder of such folders, these."""
+    """Return a list of the spec or the spec's folder, or of the spec folders within a folder."""
     if isinstance(source, ModelSpec):
         return [source]
     folder = Path(source).resolve()

@@ -1,4 +1,4 @@
-"""`save`: a model becomes the folder of an entry, whole or not at all."""
+"""The function `save`, which writes a model as the folder of an entry."""
 
 import os
 import shutil
@@ -43,28 +43,29 @@ def save(
 ) -> Path:
     """Write a model as an entry: spec, weights, goldens and manifest.
 
-    Everything is written beside the folder first and then moved in, the manifest last, so a
-    full disk leaves what was there, and a stop leaves no manifest that claims otherwise.
-    `load("local:FOLDER")` reads it back.
+    Files are written to a temporary folder first and then moved, the manifest last. So a full disk
+    does not change the old files, and an interruption never leaves a manifest that does not match.
+    `load("local:FOLDER")` reads the model back.
 
     Args:
-        model: the autoencoder; or a classifier on the encoder of one, which comes back with its
-            labels, its precision, and its encoder frozen or not.
-        folder: made where it does not exist.
-        training: how the weights came to be.
-        images: as the model takes them; the first eight go into the goldens, and with these to
-            whoever gets the model. By default they are Fashion-MNIST's, made to fit.
-        labels: of the images, an array, for a model whose decoder is told them; each class in turn
-            by default.
+        model: An autoencoder, or a classifier on the encoder of one. A classifier keeps its
+            labels, its precision, and whether its encoder is trainable.
+        folder: Folder of the entry, created if it does not exist.
+        training: Record of the training, or None.
+        images: Images for the goldens, as the model takes them. The first eight are saved and
+            published with the model. The default is resized images of Fashion-MNIST.
+        labels: Array of the images' classes, for a model whose spec has classes; each class in
+            turn by default.
 
     Returns:
         The folder.
 
     Raises:
-        WeightsError: a weight is NaN or infinite: such a file would not load.
-        ArgumentError: it is neither; its layers are not those of its spec; or the folder is a
-            file, of another spec, or holds the one where the other is saved.
-        OSError: the folder cannot be written, or the disk is full.
+        WeightsError: A weight is NaN or infinite; such a file could not be loaded.
+        ImagesError: The images have a shape, dtype or range that the model does not take.
+        ArgumentError: The model has the wrong type or layers that its spec does not give; or the
+            folder is a file, or holds another spec or the other kind of model.
+        OSError: The folder cannot be written, or the disk is full.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
@@ -117,10 +118,10 @@ def save(
 
 @contextmanager
 def prepared(folder: Path) -> Iterator[Path]:
-    """Give an empty folder for the files of an entry; on success move them into `folder`.
+    """Yield an empty folder for the files of an entry; on success move them into `folder`.
 
-    The old manifest goes first and the new one comes last: a stop in between leaves none. Samplers
-    that were there go too, for they are of the codes of other weights.
+    The old manifest is removed first and the new one moved last, so an interruption leaves none.
+    Old samplers are removed too, because they were fitted to the codes of other weights.
     """
     with tempfile.TemporaryDirectory(prefix=SAVING, dir=folder) as temporary:
         new = Path(temporary)
@@ -133,11 +134,11 @@ def prepared(folder: Path) -> Iterator[Path]:
 
 
 def check_folder_for(spec: ModelSpec, folder: Path, is_classifier: bool = False) -> None:
-    """Refuse a folder that a model of this spec cannot be saved in without losing something.
+    """Raise if saving a model of this spec into a folder would overwrite another model.
 
     Raises:
-        ArgumentError: it is a file; or holds another spec, which a person may have written; or
-            an autoencoder where a classifier is saved, or the other way round.
+        ArgumentError: The folder is a file, holds another spec, or holds an autoencoder while a
+            classifier is to be saved or the other way round.
     """
     if folder.exists() and not folder.is_dir():
         raise ArgumentError(f"{folder}: a file is there; expected a folder")
@@ -163,7 +164,7 @@ def check_folder_for(spec: ModelSpec, folder: Path, is_classifier: bool = False)
 
 
 def record_files(folder: Path, manifest: Manifest) -> Manifest:
-    """Return the manifest with the digests of the files as they are in the folder."""
+    """Return the manifest with the current sizes and digests of the files in the folder."""
     files = {}
     for name in RECORDED_FILES:
         if (folder / name).is_file():
@@ -175,14 +176,14 @@ def record_files(folder: Path, manifest: Manifest) -> Manifest:
 def golden_of(
     model: "Autoencoder | Classifier", images: Any = None, labels: Any = None
 ) -> dict[str, np.ndarray]:
-    """Return a few images, and the outputs every backend must give, computed in float32.
+    """Return a few images and the outputs that every backend must give, computed in float32.
 
-    They are the codes and reconstructions of an autoencoder, with the labels that its decoder is
-    told where it is, and the probabilities of a classifier.
+    The outputs are the codes and reconstructions of an autoencoder (with the labels if its spec
+    has classes), or the probabilities of a classifier.
 
     Raises:
-        ImagesError: the images are none, or of another shape or type than the model takes.
-        ArgumentError: the labels are neither integers in the range of the classes nor one-hot.
+        ImagesError: The images have a shape, dtype or range that the model does not take.
+        ArgumentError: The labels are neither integers in the range of the classes nor one-hot.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.classifier import Classifier
@@ -209,7 +210,7 @@ def golden_of(
 
 
 def _sample_images(shape: Shape) -> np.ndarray:
-    """Return the first images of the sample, resized; of colour, one in each channel."""
+    """Return the first images of the sample, resized; in colour, each channel is another image."""
     from PIL import Image
 
     from fmae_zoo.datasets import load_sample

@@ -1,4 +1,4 @@
-"""ModelSpec: what an entry may say, validated, with errors that name file, key and value."""
+"""ModelSpec: the validated spec of a model, with errors that name file, key and value."""
 
 import difflib
 import json
@@ -25,34 +25,34 @@ DEFAULT_TAG = "fmnist"
 DEFAULT_DATA = "fashion-mnist"
 DEFAULT_SHAPE: tuple[int, int, Literal[1, 3]] = (28, 28, 1)
 MAX_SPEC_BYTES = 1 << 14
-"""A longer spec file is refused: to read one that means harm would take minutes."""
+"""Largest size of a spec file; a malicious larger one could take minutes to read."""
 CHOICES = ("network", "latent", "objective")
-"""The keys whose `type` chooses the class that validates them."""
+"""Keys whose `type` chooses the class that validates them."""
 
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATA_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
-"""Of the name of a data set; a folder of somebody's machine is none."""
+"""Pattern of the name of a data set, which cannot be an absolute path."""
 
 Side = Annotated[int, Field(ge=4, le=1024)]
-"""Height or width of an image, in pixels."""
+"""Height or width of an image in pixels."""
 
 
 class ModelSpec(Component):
-    """Everything a person decides about one named model.
+    """Spec of one named model, written by a person.
 
     Attributes:
-        name: of the architecture: lower case, digits, single hyphens.
-        tag: what the weights were trained on; `NAME.TAG` is the full name.
-        data: the name of that data set.
-        shape: height, width and channels of an image: one of grey, three of colour.
-        classes: of the data, where the decoder is told the class of an image beside its code
+        name: Name of the architecture: lower-case letters, digits and single hyphens.
+        tag: Short name of the training data; the full name of the model is `NAME.TAG`.
+        data: Name of the training data set.
+        shape: Height, width and channels of an image: 1 channel for grey, 3 for colour.
+        classes: Number of classes if the decoder reads the class of an image beside its code
             (Sohn et al. 2015, "Learning Structured Output Representation using Deep Conditional
-            Generative Models"). The encoder reads images alone, so that its code serves also
-            where the class is not known.
-        summary: one sentence for lists and cards.
-        keywords: for searching.
+            Generative Models"), else None. The encoder reads only images, so codes can be computed
+            for images of unknown class.
+        summary: One sentence for lists and cards.
+        keywords: Keywords for searching.
         licence: SPDX identifier of the weights' licence.
-        references: where the method comes from.
+        references: Publications of the method.
     """
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
@@ -147,19 +147,19 @@ class ModelSpec(Component):
 
     @property
     def full_name(self) -> str:
-        """Name and tag: `conv-ae-bn.fmnist`."""
+        """Name and tag, for example `conv-ae-bn.fmnist`."""
         return f"{self.name}.{self.tag}"
 
     @property
     def takes_fashion_mnist(self) -> bool:
-        """Whether it is for Fashion-MNIST, of which the package has a sample."""
+        """Whether the model is for Fashion-MNIST, the data set with a sample in the package."""
         return self.data == DEFAULT_DATA and self.shape == DEFAULT_SHAPE
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what the spec says, however its file is laid out.
+        """SHA-256 of the spec's content, independent of the layout of its file.
 
-        Defaults count for nothing, so that a field added later changes no digest.
+        Values equal to the default are left out, so adding a field later does not change digests.
         """
         content = self.model_dump(mode="json", exclude_defaults=True)
         return sha256_of(json.dumps(content, sort_keys=True).encode("utf-8"))
@@ -167,20 +167,20 @@ class ModelSpec(Component):
     def for_data(
         self, data: str, shape: Shape, tag: str | None = None, classes: int | None = None
     ) -> Self:
-        """Return the spec of the same architecture and recipe, for the images of other data.
+        """Return a spec of the same architecture and recipe for another data set.
 
-        The widths of the layers stay. What follows from the size of an image is adapted: the
-        map that a decoder starts from, and a code that is the feature map itself.
+        The widths of the layers do not change. Sizes that depend on the image are adapted: the
+        feature map that the decoder starts from, and the size of a code that is a feature map.
 
         Args:
-            data: what the data set is called; of a path its last part is taken.
-            shape: height, width and channels of its images.
-            tag: of the weights; the name of the data by default.
-            classes: of the data, where the decoder is told them.
+            data: Name of the data set, or a path that ends with the name.
+            shape: Height, width and channels of the images.
+            tag: Tag of the weights; by default made from the name of the data.
+            classes: Number of classes of the data; used if this spec has classes.
 
         Raises:
-            SpecError: the network cannot take such images; it says which it can. Or the decoder
-                is told classes, and the data have none.
+            SpecError: The network cannot take such images (the message says which it can), or this
+                spec has classes and the data have none.
         """
         name = PurePath(data).name
         source = f"{self.name} for {name}"
@@ -215,9 +215,9 @@ class ModelSpec(Component):
         """Read and validate a spec file, or the `spec.toml` of a folder.
 
         Raises:
-            ArgumentError: it is no path.
-            SpecError: the file cannot be read, is no TOML, or breaks a rule of the
-                schema. Every broken rule is named, with its key and the value received.
+            ArgumentError: The path is not valid.
+            SpecError: The file cannot be read, is not TOML, or breaks rules of the schema. The
+                message names every broken rule with its key and the value received.
         """
         path = check_file("path", path)
         if path.is_dir():
@@ -240,7 +240,7 @@ class ModelSpec(Component):
         """Validate a spec given as nested dictionaries.
 
         Raises:
-            SpecError: as `from_toml`, with `source` in the place of the file.
+            SpecError: As for `from_toml`, with `source` in the place of the file.
         """
         try:
             return cls.validated(content)
@@ -251,7 +251,7 @@ class ModelSpec(Component):
 
 
 def _latents_with(needs: frozenset[str]) -> list[str]:
-    """Return the types of the latents that give what an objective needs, quoted."""
+    """Return the types of the latents that have what an objective needs, in quotes."""
     kinds: tuple[type[LatentComponent], ...] = get_args(get_args(Latent)[0])
     types = [
         get_args(kind.model_fields["type"].annotation) for kind in kinds if needs <= kind.gives
@@ -260,7 +260,7 @@ def _latents_with(needs: frozenset[str]) -> list[str]:
 
 
 def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str:
-    """Say for each broken rule: the source, the key, what was expected, what was received."""
+    """Return a line per broken rule: the source, the key, what was expected and received."""
     lines = []
     for problem in error.errors():
         key = ".".join(_keys(problem["loc"]))
@@ -276,7 +276,7 @@ def describe(error: ValidationError, source: str, model: type[BaseModel]) -> str
 
 
 def _keys(location: tuple[int | str, ...]) -> Iterator[str]:
-    """Give the keys as they stand in the file: without the type that chose among classes."""
+    """Yield the keys as in the file, without the `type` that pydantic adds for `CHOICES`."""
     for index, part in enumerate(location):
         if not (index == 1 and location[0] in CHOICES):
             yield str(part)

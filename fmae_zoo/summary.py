@@ -1,4 +1,4 @@
-"""One line of figures for an entry: for lists, tables and the README."""
+"""Row of figures of an entry, for lists, tables and the README."""
 
 from typing import Any, NoReturn
 
@@ -10,13 +10,13 @@ from fmae_zoo.registry import short_name
 
 
 def summary_of(entry: Entry) -> dict[str, Any]:
-    """Return name, sizes and published test figures; None where there is none.
+    """Return name, sizes and published test figures by column; a missing value is None.
 
-    Of a figure with several protocols it is the last that there is: `frozen_head` is the accuracy
-    on the spatial features where the encoder is convolutional, else on the latent.
+    If several protocols fill one column, the last one with a value counts: `frozen_head` is the
+    accuracy on the spatial features of a convolutional encoder, else on the latent.
 
     Raises:
-        SpecError: a figure in the manifest is no number.
+        SpecError: A figure in the manifest is not a number.
     """
     manifest = entry.manifest if entry.pretrained else None
     row: dict[str, Any] = {

@@ -1,9 +1,9 @@
-"""Names for what Keras gives and takes; it has no static types, so each is `Any` to a checker."""
+"""Type names for objects of Keras, which has no static types: each is `Any` for a type checker."""
 
 from typing import Any, TypeAlias
 
 Tensor: TypeAlias = Any
-"""A tensor of the running backend, or a symbolic one while a model is built."""
+"""A tensor of the current backend, or a symbolic tensor while a model is built."""
 
 Variable: TypeAlias = Any
 """A `keras.Variable`."""
@@ -21,10 +21,10 @@ Optimizer: TypeAlias = Any
 """A `keras.optimizers.Optimizer`."""
 
 Callbacks: TypeAlias = Any
-"""A `keras.callbacks.Callback`, or a list of such."""
+"""A `keras.callbacks.Callback` or a list of them."""
 
 Batches: TypeAlias = Any
-"""What `fit` takes: arrays, tensors, a `tf.data.Dataset`, a `DataLoader`, a generator, ..."""
+"""Data for `fit`: arrays, tensors, a `tf.data.Dataset`, a `DataLoader`, a generator, ..."""
 
 Logs: TypeAlias = Any
-"""What `evaluate` and `train_on_batch` return: numbers in a list, or by name."""
+"""Result of `evaluate` and `train_on_batch`: numbers in a list or by name."""

@@ -1,4 +1,4 @@
-"""`verify`: does an entry still hold what its manifest promises, on this backend?"""
+"""The function `verify`, which checks an entry against its manifest on the current backend."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,24 +21,23 @@ from fmae_zoo.registry import find_entry
 from fmae_zoo.weights import read_tensors
 
 GOLDEN_TOLERANCE = 1e-4
-"""Largest difference of a golden output: of a pixel or a probability, or of a code relative to the
-codes' spread."""
+"""Largest difference of a golden output; for codes, relative to their standard deviation."""
 
 FIGURE_TOLERANCE = 1e-3
-"""Largest relative difference of a figure that is computed again."""
+"""Largest relative difference between a published figure and the figure computed again."""
 
 CLASSIFIER_FIGURES = ("frozen_head", "fine_tuned")
-"""Those of a classifier."""
+"""Figures of a classifier that `verify` checks."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One promise and whether it holds.
+    """Result of one check.
 
     Attributes:
-        name: of the file, golden or figure.
-        passed: True, False, or None where it could not be checked here.
-        detail: what was expected and what was found.
+        name: Name of the file, golden or figure.
+        passed: True, False, or None if it could not be checked.
+        detail: Expected and found values.
     """
 
     name: str
@@ -58,20 +57,22 @@ def verify(
     """Check an entry's files, goldens, reconstruction figures and ELBO, or a classifier's accuracy.
 
     Args:
-        source: a registered name, `local:FOLDER` or `hf://NAMESPACE/NAME[@REVISION]`, whose files
-            are then fetched.
-        data: Fashion-MNIST by default; where no source has it, the figures are not checked.
-        token, cache_dir, local_files_only, timeout: as of `load`.
+        source: A registered name, `local:FOLDER` or `hf://NAMESPACE/NAME[@REVISION]`; the files
+            of a repo are fetched.
+        data: Data set for the figures; by default the one that the spec names. If no source has
+            it, the figures are not checked.
+        token, cache_dir, local_files_only, timeout: As for `load`.
 
     Returns:
-        A check for each promise: licence, spec, each file, goldens, card, figures. Where one
-        before the goldens is not as recorded, these and the figures are not checked.
+        The checks of licence, spec, each file, goldens, card and figures. If licence, spec or a
+        file fails, goldens and figures are not checked.
 
     Raises:
-        UnknownModelError, SpecError: there is no such entry, or its spec or manifest is damaged.
-        NoWeightsError: the entry was never trained.
-        HubError: the Hub does not give spec and manifest.
-        ArgumentError: data is no Dataset.
+        UnknownModelError: There is no such entry.
+        SpecError: The spec or the manifest is damaged.
+        NoWeightsError: The entry was never trained.
+        HubError: The Hub does not return spec and manifest.
+        ArgumentError: `data` is not a Dataset.
     """
     check_dataset(data)
     options = HubOptions(token, cache_dir, local_files_only, timeout)
@@ -82,10 +83,10 @@ def verify(
 
 
 def check_entry(entry: Entry) -> tuple[list[Check], Autoencoder | Classifier | None]:
-    """Check licence and spec, files and goldens of an entry, but compute no figures.
+    """Check licence, spec, files and goldens of an entry, but no figures.
 
     Returns:
-        The checks, and the model, or None where it could not be built and compared.
+        The checks, and the model, or None if an earlier check failed or it could not be built.
     """
     checks = [*_spec(entry), *_files(entry)]
     if any(check.passed is False for check in checks):
@@ -137,7 +138,7 @@ def _files(entry: Entry) -> list[Check]:
 
 
 def _card(entry: Entry) -> list[Check]:
-    """Compare the figures of a model card with the manifest's, where there is a card."""
+    """Compare the figures of the model card, if there is one, with those of the manifest."""
     from fmae_zoo.card import check_card
 
     try:
@@ -151,13 +152,14 @@ def _card(entry: Entry) -> list[Check]:
 
 
 def golden_differences(entry: Entry, model: Autoencoder | Classifier) -> dict[str, float]:
-    """Return how far this backend's outputs are from the goldens.
+    """Return the largest difference between this backend's outputs and each golden output.
 
-    Codes are compared relative to their spread, since their scale is the model's own;
-    reconstructions absolutely, in units of pixel intensity, and probabilities absolutely too.
+    The difference of codes is relative to their standard deviation, because their scale differs
+    between models. The differences of reconstructions (pixels in [0, 1]) and of probabilities are
+    absolute.
 
     Raises:
-        WeightsError: the goldens are damaged, or not of this model's shapes.
+        WeightsError: The goldens are damaged or do not have the model's shapes.
     """
     [(path, digest)] = entry.obtain(GOLDEN_FILE)
     golden = read_tensors(path, digest)

@@ -1,4 +1,4 @@
-"""Keras variables to safetensors and back, by name, strictly."""
+"""Keras variables written to and read from safetensors files, by name and strictly checked."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,15 +12,18 @@ from fmae_zoo.errors import WeightsError
 from fmae_zoo.files import atomic_write, regular, sha256_of
 
 HEADER_ALLOWANCE = 1 << 20
-"""Bytes that the header of a weights file may take at most."""
+"""Largest size in bytes of the header of a weights file."""
 
 
 def named_variables(model: Any) -> dict[str, Any]:
-    """Return the variables of a model under the names that its network gave the layers.
+    """Return the variables of a model by layer and name.
 
-    The key is `LAYER.VARIABLE`, `stage1_conv1.kernel` for example: layer names are
-    fixed by the spec, so the key is the same on every backend and in every process. Where a
-    layer is itself a model, its name comes first: `head.hidden.kernel`.
+    A key is `LAYER.VARIABLE`, for example `stage1_conv1.kernel`. The spec fixes the names of the
+    layers, so keys are the same on every backend and in every process. If a layer is itself a
+    model, its name comes first: `head.hidden.kernel`.
+
+    Raises:
+        WeightsError: Two variables have the same key.
     """
     variables: dict[str, Any] = {}
     for layer in model.layers:
@@ -34,7 +37,7 @@ def named_variables(model: Any) -> dict[str, Any]:
 
 
 def named_in(layer: Any) -> dict[str, Any]:
-    """Return the variables of a layer, and of layers within it, under their names in the layer."""
+    """Return the variables of a layer and of its inner layers, by their names in the layer."""
     names = [v.path.rpartition(f"{layer.name}/")[2].replace("/", ".") for v in layer.weights]
     if len(set(names)) < len(names):
         raise WeightsError(f"two variables of {layer.name} have one name")
@@ -42,12 +45,12 @@ def named_in(layer: Any) -> dict[str, Any]:
 
 
 def is_finite(tensor: np.ndarray) -> bool:
-    """Return whether a tensor holds neither NaN nor infinity."""
+    """Return whether a tensor has neither NaN nor infinity."""
     return not np.issubdtype(tensor.dtype, np.floating) or bool(np.isfinite(tensor).all())
 
 
 def tensors_of(model: Any) -> dict[str, np.ndarray]:
-    """Return a copy of variables as numpy arrays, by name: of a model, or of those given so."""
+    """Return copies as NumPy arrays of a model's variables, or of variables given by name."""
     import keras
 
     return {
@@ -72,10 +75,10 @@ def save_tensors(
 
 
 def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return tensors with float32 matrices and kernels in float16, for a file of half the size.
+    """Return tensors with float32 matrices and kernels as float16, for a file of half the size.
 
-    Vectors stay as they are: biases, and the statistics of BatchNorm, whose range may be larger
-    than that of float16.
+    Vectors stay float32: biases, and the statistics of BatchNorm, which may exceed the range of
+    float16.
     """
     return {
         key: tensor.astype("float16") if tensor.dtype == "float32" and tensor.ndim > 1 else tensor
@@ -84,10 +87,10 @@ def halved(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def save_weights(model: Any, path: str | Path) -> str:
-    """Write a model's variables to a safetensors file; return the SHA-256 of the file.
+    """Write the variables of a model to a safetensors file; return the SHA-256 of the file.
 
     Raises:
-        WeightsError: a value is NaN or infinite.
+        WeightsError: A value is NaN or infinite; nothing is written.
     """
     tensors = tensors_of(model)
     for key, tensor in tensors.items():
@@ -97,17 +100,18 @@ def save_weights(model: Any, path: str | Path) -> str:
 
 
 def load_weights(model: Any, path: str | Path, sha256: str | None = None) -> None:
-    """Read a safetensors file into a model: everything checked first, then all or nothing.
+    """Read a safetensors file into a model, after all of it has been checked.
+
+    A float32 variable may be stored as float16.
 
     Args:
-        model: a built Keras model, or variables by name.
-        path: the safetensors file.
-        sha256: the digest that the file must have.
+        model: A built Keras model, or variables by name.
+        path: Path of the safetensors file.
+        sha256: Expected digest of the file, or None.
 
     Raises:
-        WeightsError: the file is damaged or altered, or a tensor is missing, left over, of
-            another shape or dtype, or not finite. The model is then unchanged. For a variable of
-            float32 the file may hold float16.
+        WeightsError: The file is damaged or altered, or a tensor is missing, unexpected, not
+            finite or of another shape or dtype. The model is not changed.
     """
     variables = _variables(model)
     expected_bytes = sum(_array_bytes(variable) for variable in variables.values())
@@ -121,12 +125,12 @@ def read_tensors(
     """Read all tensors of a safetensors file.
 
     Args:
-        path: the file.
-        sha256: the digest that the file must have.
-        max_bytes: a larger file is refused before it is read.
+        path: Path of the file.
+        sha256: Expected digest of the file, or None.
+        max_bytes: Largest size of the file, checked before it is read, or None.
 
     Raises:
-        WeightsError: the file is missing, too large, damaged or altered.
+        WeightsError: The file is missing, too large, damaged or altered.
     """
     path = Path(path)
     try:
@@ -154,10 +158,10 @@ def read_tensors(
 def assign_tensors(
     variables: Mapping[str, Any], tensors: Mapping[str, np.ndarray], source: str
 ) -> None:
-    """Assign tensors to variables of the same names, once all of them have been checked.
+    """Assign tensors to the variables of the same names, after all of them have been checked.
 
     Raises:
-        WeightsError: as `load_weights`.
+        WeightsError: As for `load_weights`; the message names `source`.
     """
     problems = [f"missing tensor {key}" for key in variables.keys() - tensors.keys()]
     problems += [f"unexpected tensor {key}" for key in tensors.keys() - variables.keys()]
@@ -180,7 +184,7 @@ def assign_tensors(
 
 
 def count_of(variables: Mapping[str, Any]) -> int:
-    """Return the number of values in variables."""
+    """Return the total number of values in variables."""
     return sum(int(np.prod(variable.shape, dtype=np.int64)) for variable in variables.values())
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from importlib import metadata
 
@@ -119,12 +118,22 @@ def test_stopped_after_an_epoch_and_resumed_is_bit_for_bit_the_same(
 
 
 KILLED = """
-import sys
+import os, signal, sys, threading, time
 import fmae_zoo
 from fmae_zoo.spec import ModelSpec
+
+begun = []
+
+def progress(epoch, *_):
+    if epoch == 1 and not begun:
+        kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
+        begun.append(threading.Timer(float(sys.argv[4]), kill).start())
+    if epoch == 3:
+        time.sleep(60)  # It is killed before the last epoch ends, however fast it is.
+
 fmae_zoo.train(
     ModelSpec.from_toml(sys.argv[1]), data=fmae_zoo.load_data(sys.argv[2]), output=sys.argv[3],
-    progress=lambda *report: print(report, flush=True),
+    progress=progress,
 )
 """
 
@@ -133,17 +142,11 @@ def test_killed_at_any_moment_and_resumed_is_bit_for_bit_the_same(idx, tmp_path,
     recipe = {"epochs": 4, "batch_size": 8, "augment": True}
     spec, data = tiny_spec(network=TINY_CONV, recipe=recipe), fmae_zoo.load_data(idx)
     (tmp_path / "spec.toml").write_text(spec_toml(spec))
-    run = subprocess.Popen(
-        [sys.executable, "-c", KILLED, tmp_path / "spec.toml", idx, tmp_path / "killed"],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    for line in run.stdout:
-        if line.startswith("(1, "):
-            time.sleep(np.random.default_rng(int(time.time())).uniform(0, 0.3))
-            run.send_signal(signal.SIGKILL)
-            break
-    run.communicate(timeout=300)
-    assert run.returncode in (-signal.SIGKILL, 0)
+    arguments = [tmp_path / "spec.toml", idx, tmp_path / "killed", "0.17"]
+    run = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert run.returncode == -signal.SIGKILL
     whole = fmae_zoo.train(spec, data=data, output=tmp_path / "whole")
     resumed = fmae_zoo.train(spec, data=data, output=tmp_path / "killed", resume=True)
     assert_same_bits(weights(whole.model), weights(resumed.model))

@@ -1,7 +1,7 @@
 """Copy a finished training run into the registry: `python tools/add_run.py runs/NAME-seed0`.
 
-Kernels are stored in float16, which halves the download; goldens and figures are those of the
-weights as they are stored.
+Kernels are stored in float16, which halves the download; goldens are computed with the stored
+weights.
 """
 
 import shutil
@@ -19,11 +19,10 @@ from fmae_zoo.weights import assign_tensors, halved, read_tensors, save_tensors,
 
 
 def add_run(run: Path) -> Path:
-    """Copy the weights, goldens, history and manifest of a run beside the spec it was trained by.
+    """Copy weights, goldens, history and manifest of a run to its entry; return the entry's folder.
 
     Raises:
-        SystemExit: the run was trained by another spec than the one in the registry, or on other
-            data than Fashion-MNIST.
+        SystemExit: The run was not trained with the spec in the registry, or not on Fashion-MNIST.
     """
     trained = Entry.read(run)
     folder = find_entry(trained.spec.full_name).folder

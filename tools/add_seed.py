@@ -1,6 +1,6 @@
-"""Measure runs with other seeds, into their entry's manifest: `python tools/add_seed.py RUN ...`.
+"""Add runs with other seeds to their entry's manifest: `python tools/add_seed.py RUN ...`.
 
-The README then shows the mean and the standard deviation over all seeds.
+Each run is evaluated; RESULTS.md then shows the mean and standard deviation over all seeds.
 """
 
 import sys
@@ -16,10 +16,10 @@ FIGURES = ("reconstruction", "linear_probe", "knn")
 
 
 def add_seed(run: Path) -> str:
-    """Measure a finished run and write its figures; return the name of the entry.
+    """Evaluate a finished run and write its figures to the manifest; return the entry's name.
 
     Raises:
-        SystemExit: the run was trained by another spec, on other data, or with the entry's own
+        SystemExit: The run was trained with another spec, on other data, or with the entry's own
             seed.
     """
     trained = Entry.read(run)

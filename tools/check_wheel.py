@@ -1,4 +1,4 @@
-"""Build the wheel, install it into an empty environment, and load a pretrained model from it."""
+"""Build the wheel, install it into an empty environment, and load all pretrained models from it."""
 
 import os
 import subprocess
@@ -27,7 +27,7 @@ numpy.save(sys.argv[1], numpy.zeros((3, 28, 28), "uint8"))
 
 
 def main() -> None:
-    """Run the check; exit with an error where it fails."""
+    """Run the check; exit with an error if it fails."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         run(sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT)

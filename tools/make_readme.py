@@ -1,7 +1,7 @@
-"""Write all that is made of the manifests and of the benchmarks' rows.
+"""Write all files that are generated from the manifests and the benchmark results.
 
 These are the README's tables and pictures, registry/RESULTS.md and registry/results.csv. With
---check nothing is written; the exit code says whether all is up to date.
+--check nothing is written, and the exit code is 1 if a file is out of date.
 """
 
 import sys
@@ -33,11 +33,11 @@ NUMBERS = ROOT / "registry" / "results.csv"
 PICTURE = ROOT / "docs" / "reconstructions.png"
 PLOT = ROOT / "docs" / "results.png"
 SHORT = ("mse", "linear_probe", "knn", "frozen_head", "frechet")
-"""The columns of the README's table, of those that lists of models have."""
+"""Keys of the columns in the README's table of models."""
 
 
 def table() -> str:
-    """Return the short table of all entries as Markdown, PCA below them."""
+    """Return the README's table of all entries as Markdown, with PCA in the last rows."""
     shown = {key: columns()[key] for key in SHORT}
     titles = ["model", "values", "parameters", *(measure.column for measure in shown.values())]
     cells = []
@@ -55,7 +55,7 @@ def table() -> str:
 
 
 def speed_table() -> str:
-    """Return the table of backends."""
+    """Return the README's table of images per second on each backend, as Markdown."""
     from benchmarks.results import SPEED, read_rows
     from benchmarks.summary import backend_table
 
@@ -63,7 +63,7 @@ def speed_table() -> str:
 
 
 def with_tables(text: str) -> str:
-    """Return the README with each table between its markers replaced."""
+    """Return the README's text with the table between each pair of markers replaced."""
     for name, make in (("models", table), ("speed", speed_table)):
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         head, rest = text.split(begin)
@@ -73,7 +73,7 @@ def with_tables(text: str) -> str:
 
 
 def texts() -> dict[Path, str]:
-    """Return every file that is text, as it should be."""
+    """Return the expected text of every generated text file, by path."""
     rows = entry_rows()
     return {
         README: with_tables(README.read_text(encoding="utf-8")),
@@ -83,7 +83,7 @@ def texts() -> dict[Path, str]:
 
 
 def outdated() -> list[str]:
-    """Return the names of the files that do not say what manifests and benchmarks say."""
+    """Return the names of the generated files that are out of date."""
     pictures = {PLOT: described(plotted()), PICTURE: described(weights_of(drawn()))}
     stale = [path for path, text in texts().items() if not _has(path, text)]
     stale += [path for path, text in pictures.items() if description_of(path) != text]
@@ -95,7 +95,7 @@ def _has(path: Path, text: str) -> bool:
 
 
 def main() -> None:
-    """Write tables and pictures, or check them."""
+    """Write the generated files, or check them if `--check` is given."""
     if "--check" in sys.argv:
         stale = outdated()
         if stale:

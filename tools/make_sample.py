@@ -1,4 +1,4 @@
-"""Write fmae_zoo/sample.npz: the first images of each class of the real data set."""
+"""Write fmae_zoo/sample.npz: the first images of each class of Fashion-MNIST."""
 
 from pathlib import Path
 
@@ -11,12 +11,12 @@ TARGET = Path(__file__).parent.parent / "fmae_zoo" / "sample.npz"
 
 
 def first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
-    """Return the indices of the first `count` images of each class, in their order."""
+    """Return the sorted indices of the first `count` images of each class."""
     return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in range(10)]))
 
 
 def main() -> None:
-    """Write the file and say how large it is."""
+    """Write the file and print its size."""
     data = find_data()
     if data is None:
         raise SystemExit("no source has Fashion-MNIST")

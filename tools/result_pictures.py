@@ -1,6 +1,6 @@
-"""The README's pictures: which entry is good at what, and what reconstructions look like.
+"""The README's pictures: the results of the entries, and examples of reconstructions.
 
-A picture keeps in its description what it shows, so that one that is out of date is told apart.
+The PNG description of each picture holds what it was drawn from, to recognise an old picture.
 """
 
 import json
@@ -14,7 +14,7 @@ from fmae_zoo.registry import bundled, short_name
 from fmae_zoo.summary import summary_of
 
 BEST = 3
-"""Entries of a panel that are marked, at most; no more than a third of them."""
+"""Maximum number of entries marked in a panel; at most a third of its entries are marked."""
 
 PANELS = (
     ("mse", "Reconstruction", "MSE, less is better"),
@@ -22,11 +22,11 @@ PANELS = (
     ("linear_probe", "Linear probe", "accuracy, more is better"),
     ("frozen_head", "Frozen head", "accuracy, more is better"),
 )
-"""A column of the lists of models, the panel's title, and the label of its axis."""
+"""For each panel the key of its column, its title, and the label of its axis."""
 
 
 def plotted() -> list[dict[str, Any]]:
-    """Return name, values and figures of each entry that has a figure, the least MSE first."""
+    """Return name, latent size and figures of each entry with a figure, sorted by MSE."""
     keys = [key for key, _, _ in PANELS]
     rows = [
         {key: row[key] for key in ("name", "latent", *keys)}
@@ -37,13 +37,13 @@ def plotted() -> list[dict[str, Any]]:
 
 
 def plot_results(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Plot a line for each entry and a panel for each kind of task.
+    """Plot a panel for each task, with one row for each entry.
 
-    In each panel the best are marked and have their number beside them.
+    The best entries of a panel are marked and labelled with their number.
 
     Args:
-        rows: as `plotted` gives them.
-        path: of the PNG.
+        rows: Rows from `plotted`.
+        path: Path of the PNG.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -105,14 +105,14 @@ def plot_results(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def _ticks_of(values: Iterable[float]) -> Callable[[float, int], str]:
-    """Return what names as many ticks of a log scale as there is room for."""
+    """Return a formatter for the ticks of a log axis, which labels only some so that they fit."""
     values = list(values)
     digits = "125" if max(values) < 10 * min(values) else "13"
     return lambda value, _: f"{value:g}" if f"{value:e}"[0] in digits else ""
 
 
 def drawn() -> list[Entry]:
-    """Return the entry of each type of latent that has the least MSE, the least first."""
+    """Return the entry with the lowest MSE for each type of latent, sorted by MSE."""
     best: dict[str, tuple[float, Entry]] = {}
     for entry in bundled():
         mse = summary_of(entry)["mse"]
@@ -123,7 +123,7 @@ def drawn() -> list[Entry]:
 
 
 def draw_reconstructions(entries: Sequence[Entry], path: Path) -> None:
-    """Draw ten test images, one of each class, over the reconstructions of each entry."""
+    """Draw ten test images, one of each class, and below them each entry's reconstructions."""
     import matplotlib
     import numpy as np
     from matplotlib.figure import Figure
@@ -154,7 +154,7 @@ def draw_reconstructions(entries: Sequence[Entry], path: Path) -> None:
 
 
 def weights_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return the names of entries and the digests of what they draw with."""
+    """Return the names of entries and the digests of their encoder and decoder weights."""
     return [
         {"name": short_name(entry)}
         | {
@@ -167,12 +167,12 @@ def weights_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def described(rows: Sequence[dict[str, Any]]) -> str:
-    """Return what a picture shows, as its description has it."""
+    """Return the description of a picture that shows these rows, as JSON."""
     return json.dumps(rows)
 
 
 def description_of(path: Path) -> str:
-    """Return the description of a PNG; empty where there is no file or none in it."""
+    """Return the description of a PNG; empty if there is no file or no description."""
     from PIL import Image
 
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""The best entry at each task, beside the goal and what others published."""
+"""The best entry for each task, with the goal and the results that others published."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,18 @@ NOROUZI = "Norouzi et al. 2020, arXiv 2004.04795, dense, 40 values"
 
 @dataclass(frozen=True)
 class Record:
-    """A task.
+    """A task for which RESULTS.md names the best entry.
 
     Attributes:
-        paths: of the figures in the manifest's results that count, the last part the number's key.
-        goal: at least, or of an error at most.
-        published: by others, each with its source.
-        most_values: of a code.
-        needs: a setting that an entry must have, and its value.
-        tried: for the goal, where it was not reached.
+        title: Name of the task.
+        paths: Dotted paths of the figures that count in the manifest's results; the last part is
+            the key of the number.
+        goal: Lowest number that reaches the goal; for an error or a negative log-likelihood, the
+            highest.
+        published: Results of others, each with its source.
+        most_values: Maximum number of values in a code.
+        needs: Setting that an entry must have, and its value.
+        tried: What was tried to reach the goal; shown if it is not reached.
     """
 
     title: str
@@ -35,7 +38,7 @@ class Record:
     tried: str = ""
 
     def reached(self, value: float, less_is_better: bool) -> bool:
-        """Return whether a value is as good as the goal, where there is one."""
+        """Return whether a value is at least as good as the goal; True if there is no goal."""
         if self.goal is None:
             return True
         return value <= self.goal if less_is_better else value >= self.goal
@@ -111,7 +114,10 @@ RECORDS = (
 
 
 def records_table(rows: Sequence[Row]) -> str:
-    """Return the table of the tasks that an entry has a figure of; empty where there is none."""
+    """Return the table of the tasks as Markdown, without tasks that no entry has a figure for.
+
+    It is empty if no task is left.
+    """
     measures = {
         ".".join((*each.path, measure.key)): measure
         for each in protocols()
@@ -142,10 +148,10 @@ def records_table(rows: Sequence[Row]) -> str:
 
 
 def best(rows: Sequence[Row], record: Record) -> tuple[Row, str] | None:
-    """Return the best entry and the path of its number; None where no entry has one.
+    """Return the best entry and the path of its number; None if no entry has one.
 
-    An accuracy is chosen by that on validation, and one without is left out; the least error
-    or negative log-likelihood is the best one.
+    For an accuracy, the entry with the highest validation accuracy is chosen; entries without one
+    are left out. For an error or a negative log-likelihood, the lowest test value is chosen.
     """
     candidates = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""All that the manifests say of the zoo's entries, flat: a row for each, and results.csv."""
+"""Flat rows of the data in the manifests, one for each entry, and results.csv."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 FACTS = ("model", "network", "latent", "objective", "values", "parameters")
 TRAINING = ("backend", "precision", "seed", "epochs", "best_epoch", "seconds", "seeds")
 SETTINGS = (*CHOSEN, "sampler", "validation_accuracy", "input_size", "head_parameters")
-"""What a figure's numbers have beside them: what was set or chosen."""
+"""Settings that are shown with the numbers of a figure."""
 
 PCA = "PCA"
 
@@ -27,13 +27,13 @@ def entry_rows() -> list[Row]:
 
 
 def row_of(entry: Entry) -> Row:
-    """Return facts by their name, and numbers by their path in the manifest's results.
+    """Return facts by name, and numbers by their dotted path in the manifest's results.
 
-    A number that there is of several seeds has its mean and deviation too: `knn.accuracy.mean`,
-    `knn.accuracy.sd`. What there is not has no key.
+    A number measured with several seeds also has its mean and standard deviation:
+    `knn.accuracy.mean`, `knn.accuracy.sd`. Missing numbers have no key.
 
     Raises:
-        SpecError: a figure in the manifest is no number.
+        SpecError: A figure in the manifest is not a number.
     """
     spec = entry.spec
     row: Row = {
@@ -68,7 +68,7 @@ def row_of(entry: Entry) -> Row:
 
 
 def pca_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return a row of PCA for each number of values that there is an entry of, the least first."""
+    """Return a row of PCA for each code size that an entry has, sorted by size."""
     found = {
         row["values"]: row["reconstruction.pca_mse"]
         for row in rows
@@ -81,12 +81,12 @@ def pca_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def link(row: Row) -> str:
-    """Return the name of an entry as a link to its folder; PCA has none."""
+    """Return the name of an entry as a Markdown link to its folder; PCA has no link."""
     return PCA if row["model"] == PCA else f"[{row['model']}]({row['folder']})"
 
 
 def csv_text(rows: Sequence[Row]) -> str:
-    """Return the rows as CSV, numbers unrounded, without the columns that no entry has."""
+    """Return the rows as CSV with unrounded numbers, without empty columns."""
     names = [*FACTS, *_numbers(), *TRAINING]
     titles = [name for name in names if any(name in row for row in rows)]
     text = io.StringIO()

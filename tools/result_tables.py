@@ -1,4 +1,4 @@
-"""The tables of registry/RESULTS.md, each for one purpose."""
+"""The tables of registry/RESULTS.md."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ none of its figures."""
 
 @dataclass(frozen=True)
 class Column:
-    """A column: the key of a row, its title, how a number is shown, and which is better."""
+    """A column: key of the value in a row, title, format, and whether lower values are better."""
 
     key: str
     title: str
@@ -31,17 +31,22 @@ class Column:
     less_is_better: bool = False
 
     def cell(self, row: Row) -> str:
-        """Return what a row has there."""
+        """Return the text of a row's cell in this column."""
         value = row.get(self.key)
         return NOTHING if value is None else self.form.format(value)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A table for one purpose: of which figures, what stands beside them, and what is said.
+    """A section of RESULTS.md with one table.
 
     Attributes:
-        group: a column whose rows stand together; within it the best is first, by the first figure.
+        title: Title of the section.
+        words: Text above the table.
+        figures: Names of the figures in the table.
+        beside: Further columns, shown before the figures.
+        group: Key of a column whose equal values are grouped; within a group the row with the best
+            first figure comes first.
     """
 
     title: str
@@ -108,7 +113,7 @@ SECTIONS = (
 
 
 def results_text(rows: Sequence[Row]) -> str:
-    """Return registry/RESULTS.md."""
+    """Return the text of registry/RESULTS.md."""
     placed = {name for section in SECTIONS for name in section.figures}
     others = tuple(name for name in FIGURES if name not in placed)
     parts = [HEAD, *_records(rows), "## Models", _table(MODELS, rows)]
@@ -145,7 +150,7 @@ def _section(section: Section, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def columns_of(protocol: Protocol) -> list[Column]:
-    """Return the columns of a protocol: its measures, what else has a short title, the head."""
+    """Return the columns of a protocol: measures, numbers with a short title, head parameters."""
     further = [each for each in protocol.beside + protocol.baselines if each.short]
     head = Column(".".join((*protocol.path, "head_parameters")), "its parameters", "{:,}")
     return [*(_column(protocol, each) for each in (*protocol.measures, *further)), head]

@@ -1,8 +1,7 @@
-"""The model card of an entry: README.md of its repo, made from its spec and its manifest.
+"""The model card of an entry: the README.md of its repo, made from its spec and manifest.
 
-`figures.py` says which figures there are and how each was measured, `metadata.py` writes what the
-Hub reads, `template.md` and `body.py` what people read, and `document.py` keeps what a person has
-written.
+`figures.py` lists the figures and how each was measured, `metadata.py` writes what the Hub reads,
+`template.md` and `body.py` what people read, and `document.py` keeps what a person has written.
 """
 
 import re
@@ -18,7 +17,7 @@ from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import Manifest
 
 _MERGED = ("tags", "datasets")
-"""Lists to which a person may add."""
+"""Metadata lists to which a person may add."""
 
 
 def card_of(
@@ -26,23 +25,22 @@ def card_of(
 ) -> str:
     """Return the text of README.md for an entry's repo on the Hub.
 
-    All of it comes from the entry's spec and manifest. Of an existing card, what is outside the
-    markers stays byte for byte, and so does the metadata under keys that we do not write; tags
-    and data sets that a person added stay beside ours. The same arguments give the same bytes,
-    and a card made from itself is itself.
+    Everything comes from the entry's spec and manifest. In an existing card, the text outside the
+    markers and the metadata under other keys stay byte for byte, and tags and data sets that a
+    person added are kept. The same arguments give the same bytes, and a card made again from itself
+    is unchanged.
 
     Args:
-        entry: that has a manifest.
-        repo: `NAMESPACE/NAME` on the Hub.
-        pictures: names of files in the repo, `reconstructions.png` for example.
-        existing: the card that is there now, which a person may have edited. A byte order mark
-            is left out.
+        entry: Entry with a manifest.
+        repo: Name of the repo on the Hub, `NAMESPACE/NAME`.
+        pictures: Names of picture files in the repo, `reconstructions.png` for example.
+        existing: Existing card, which a person may have edited. A byte order mark is removed.
 
     Raises:
-        SpecError: the manifest has no licence, or a figure that is no number; or the metadata or
+        SpecError: The manifest has no licence, or a figure that is not a number; or the metadata or
             the markers of the existing card are damaged.
-        NoWeightsError: the entry was never trained.
-        ArgumentError: the repo or a picture is no name of one.
+        NoWeightsError: The entry was never trained.
+        ArgumentError: The name of the repo or of a picture is not valid.
     """
     check_repo(repo)
     for name in pictures:
@@ -62,17 +60,17 @@ def card_of(
 
 
 def check_card(text: str, manifest: Manifest | None = None, source: str = CARD_FILE) -> None:
-    """Refuse a card whose metadata the Hub, or a reader of the model-index, would misread.
+    """Raise an error if the Hub or a reader of the model-index would misread a card's metadata.
 
     Args:
-        text: of README.md.
-        manifest: whose figures the card must have, and no others.
-        source: what an error calls the text.
+        text: Text of README.md.
+        manifest: Manifest whose figures the card must have, and no others.
+        source: Name of the text in error messages.
 
     Raises:
-        SpecError: the metadata is missing, no valid YAML or no table of keys; it has no licence;
-            its model-index cannot be read; or a figure or its settings are not the manifest's, or
-            one of the manifest's is missing.
+        SpecError: The metadata is missing, not valid YAML or not a table of keys; the licence is
+            missing; the model-index cannot be read; a figure or its settings differ from the
+            manifest's; or a figure of the manifest is missing.
     """
     from huggingface_hub import ModelCardData
 

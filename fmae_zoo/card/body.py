@@ -1,4 +1,4 @@
-"""What people read on a card: `template.md`, and what it says of a spec, a head and a manifest."""
+"""The text of a card for readers: `template.md`, filled from a spec, a head and a manifest."""
 
 import math
 import re
@@ -66,10 +66,10 @@ PICTURES = {
     CURVES_FILE: "Loss of {} over the epochs",
 }
 FAR = 2.0
-"""Times as far from real images as reconstructions: draws of a prior that are farther are named."""
+"""A card warns if prior draws are over FAR times as far from real images as reconstructions."""
 
 LABELS = 100
-"""Names of classes that a card shows at most."""
+"""Largest number of class names that a card shows."""
 
 NOTHING = "-"
 _READ = ("latent_size", "input_size")
@@ -85,17 +85,17 @@ def body_of(
     pictures: Sequence[str] = (),
     head: "Head | None" = None,
 ) -> str:
-    """Return the card's text as Markdown, without metadata and markers.
+    """Return the text of a card as Markdown, without metadata and markers.
 
     Args:
-        spec: of the model, or of the autoencoder whose encoder a classifier is on.
-        manifest: with the figures.
-        repo: `NAMESPACE/NAME` on the Hub.
-        pictures: names of files in the repo.
-        head: of a classifier.
+        spec: Spec of the model; for a classifier, of the autoencoder whose encoder it uses.
+        manifest: Manifest with the figures.
+        repo: Name of the repo on the Hub, `NAMESPACE/NAME`.
+        pictures: Names of picture files in the repo.
+        head: Head of a classifier; None for an autoencoder.
 
     Raises:
-        SpecError: a figure in the manifest is no number.
+        SpecError: A figure in the manifest is not a number.
     """
     figures = figures_of(manifest)
     sizes = [parameters_of(manifest), images_of(spec)]
@@ -146,7 +146,7 @@ def body_of(
 def _template() -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    # What the template shows is Markdown: no HTML is escaped in it, but text by its own filters.
+    # The output is Markdown, so text is escaped by the filters below and not as HTML.
     environment = Environment(
         loader=PackageLoader("fmae_zoo", "card"),
         undefined=StrictUndefined,
@@ -173,12 +173,12 @@ def _picture(name: str, spec: ModelSpec) -> str:
 
 
 def _toml(spec: ModelSpec, parts: Sequence[str]) -> str:
-    """Return some parts of a spec as TOML, lists of numbers each in one line."""
+    """Return some parts of a spec as TOML, with each list of numbers on one line."""
     content = spec.model_dump(mode="json", exclude_none=True, include=set(parts))
     toml = _TOML_LIST.sub(
         lambda found: f"[{', '.join(found[1].replace(',', ' ').split())}]", tomli_w.dumps(content)
     )
-    # Within a string of TOML this is the same text, and outside of one it does not occur.
+    # In a TOML string the escape means the same text; outside of strings `<!--` cannot occur.
     return toml.replace("<!--", "\\u003c!--").strip()
 
 
@@ -207,7 +207,7 @@ def _training_rows(
 
 
 def _results(manifest: Manifest, figures: Sequence[Published]) -> dict[str, Any]:
-    """Return what the section of the results shows."""
+    """Return the template's variables for the section of results."""
     rows = [row for figure in figures for row in _rows(figure)]
     seeds = [record.training.seed for record in manifest.seeds.values()]
     if manifest.training is not None:
@@ -233,7 +233,7 @@ def _results(manifest: Manifest, figures: Sequence[Published]) -> dict[str, Any]
 
 
 def _rows(figure: Published) -> Iterator[dict[str, str]]:
-    """Give the cells of each row of a figure, by the title of their column."""
+    """Yield the table rows of a figure, each a dictionary from column title to cell."""
     sizes = [figure.settings[key] for key in _READ if key in figure.settings]
     chosen = (f"{key} = {_shown(figure.settings[key])}" for key in CHOSEN if key in figure.settings)
     protocol = enumeration([figure.protocol.name, *chosen])
@@ -260,7 +260,7 @@ def _spread(measure: Measure, runs: Sequence[int | float]) -> str:
 
 
 def _described(figure: Published) -> Iterator[tuple[str, str]]:
-    """Give what was recorded of a figure and what was measured beside it, where there is any."""
+    """Yield titles and texts: the recorded settings of a figure, and what was measured with it."""
     recorded = [
         f"{inline(key.replace('_', ' '))} {_shown(value)}"
         for key, value in figure.settings.items()
@@ -279,7 +279,7 @@ def _described(figure: Published) -> Iterator[tuple[str, str]]:
 
 
 def _environments(manifest: Manifest, figures: Sequence[Published]) -> str:
-    """Say with which versions the figures were measured, and which with which, if they differ."""
+    """Return a text on the software versions that the figures were measured with."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(figure.protocol.path[0] for figure in figures):
         how = manifest.evaluations.get(name)
@@ -305,25 +305,25 @@ def _environments(manifest: Manifest, figures: Sequence[Published]) -> str:
 
 
 def images_of(spec: ModelSpec) -> str:
-    """Return size and kind of a model's images."""
+    """Return the size and kind of a model's images, in words."""
     height, width, channels = spec.shape
     return f"{height}x{width} {'grey' if channels == 1 else 'colour'} images"
 
 
 def name_of(spec: ModelSpec) -> str:
-    """Return the name of a spec, without the default tag."""
+    """Return the full name of a spec, without the default tag."""
     return spec.full_name.removesuffix(f".{DEFAULT_TAG}")
 
 
 def parameters_of(manifest: Manifest) -> str:
-    """Return how many parameters there are, in all and by part."""
+    """Return the number of parameters in words, in total and by part."""
     parts = manifest.parameters
     detail = enumeration(f"{inline(part)} {number:,}" for part, number in parts.items())
     return f"{counted(sum(parts.values()), 'parameter')} ({detail})" if parts else ""
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number of things, in words."""
+    """Return a number and its noun, in the plural if needed."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 

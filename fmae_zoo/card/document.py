@@ -1,4 +1,4 @@
-"""A card as a document: metadata, what a person wrote, and the block that is generated."""
+"""A card as a document: metadata, text that a person wrote, and the generated block."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,25 +11,25 @@ from fmae_zoo.errors import SpecError
 
 BEGIN = "<!-- fmae_zoo: begin -->"
 END = "<!-- fmae_zoo: end -->"
-"""What is between these two lines is generated; the rest of a card is its owner's."""
+"""The text between these two markers is generated; the rest of a card belongs to its owner."""
 
 _BOM = "\ufeff"
 _MARKER = re.compile(r"<!--\s*fmae_zoo:\s*(begin|end)\s*-->")
 _ERRORS = (yaml.YAMLError, ValueError, TypeError, RecursionError)
-"""What PyYAML raises for a text that is no YAML, and for a value that is no date."""
+"""Errors that PyYAML raises for text that is not YAML, and for dates that do not exist."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """The text of a README.md, taken apart.
+    """The text of a README.md, split into its parts.
 
     Attributes:
-        opening: what comes before the metadata, up to its first line.
-        header: the metadata, as YAML, with its last line break.
-        closing: the line that ends it.
-        body: all that follows.
-        newline: of the person's text: what we write has the same.
-        source: what an error calls the text.
+        opening: First line of the metadata, with any white space before it.
+        header: Metadata as YAML, with its last line break.
+        closing: Line that ends the metadata.
+        body: All text after the metadata.
+        newline: Line break of the person's text, used for generated text too.
+        source: Name of the text in error messages.
     """
 
     opening: str
@@ -41,10 +41,10 @@ class Document:
 
     @classmethod
     def parse(cls, text: str, source: str) -> Self:
-        """Take a text apart. A byte order mark is left out: it would hide the metadata.
+        """Split a text into its parts, without a byte order mark, which would hide the metadata.
 
         Raises:
-            SpecError: the metadata begins and does not end, or its YAML is not valid.
+            SpecError: The metadata has no end, or its YAML is not valid.
         """
         from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
@@ -71,14 +71,14 @@ class Document:
 
     @property
     def text(self) -> str:
-        """The text again."""
+        """The whole text."""
         return self.opening + self.header + self.closing + self.body
 
     def metadata(self, as_written: bool = False) -> dict[str, Any]:
-        """Return the metadata; `as_written` leaves every value text, `no` for example.
+        """Return the metadata; with `as_written`, each value is text, `no` for example.
 
         Raises:
-            SpecError: it is not valid YAML, or no table of keys, each once in a line of its own.
+            SpecError: It is not valid YAML, or not a table with each key once, on its own line.
         """
         try:
             for _ in self._segments():
@@ -93,10 +93,10 @@ class Document:
             ) from None
 
     def items(self, key: str) -> list[str]:
-        """Return the list that the metadata has under a key, as it is written.
+        """Return the list of texts under a key of the metadata, as written.
 
         Raises:
-            SpecError: it is no list of texts.
+            SpecError: It is not a list of texts.
         """
         found = self.metadata(as_written=True).get(key) or []
         found = [found] if isinstance(found, str) else found
@@ -105,11 +105,11 @@ class Document:
         return found
 
     def with_metadata(self, values: Mapping[str, Any], absent: tuple[str, ...]) -> Self:
-        """Return the document with other values; what is under other keys stays byte for byte.
+        """Return the document with new metadata values; other keys stay byte for byte.
 
         Args:
-            values: by key; in the place of those that are there, or at the end.
-            absent: keys that are taken away, where `values` does not have them.
+            values: Values by key. They replace existing ones, or are added at the end.
+            absent: Keys to remove if they are not in `values`.
         """
         parts, written = [], set()
         for key, segment in self._segments():
@@ -122,10 +122,10 @@ class Document:
         return replace(self, header="".join(parts))
 
     def with_block(self, block: str) -> Self:
-        """Return the document with the generated block replaced, or appended.
+        """Return the document with the generated block replaced, or appended if there is none.
 
         Raises:
-            SpecError: the markers are damaged.
+            SpecError: The markers are damaged.
         """
         block = f"{BEGIN}\n{block.strip()}\n{END}".replace("\n", self.newline)
         found = list(_MARKER.finditer(self.body))
@@ -145,7 +145,7 @@ class Document:
         )
 
     def _segments(self) -> Iterator[tuple[str, str]]:
-        """Give the lines before the first key, under no key; then the lines of each key."""
+        """Yield an empty key with the lines before the first key, then each key with its lines."""
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(self.header)):
             raise ValueError("a value refers to another (&, *); expected each written out")
         node = yaml.compose(self.header, Loader=yaml.SafeLoader)
@@ -182,7 +182,7 @@ def _trailing(segment: str) -> str:
 
 
 def _newline_of(text: str) -> str:
-    """Return the commoner line break of a text, or nothing where it has none."""
+    """Return the more common line break of a text, or an empty string if it has none."""
     pairs, all_breaks = text.count("\r\n"), text.count("\n")
     if not all_breaks:
         return ""

@@ -11,23 +11,23 @@ from fmae_zoo.evaluation import Measure, Protocol, protocols
 from fmae_zoo.manifest import MANIFEST_FILE, Manifest
 
 CHOSEN = ("C", "k", "likelihood", "sigma", "noise", "amount")
-"""Settings without which a protocol's name does not say enough."""
+"""Settings that are shown beside a protocol's name, because the name alone says too little."""
 
 Setting = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class Published:
-    """What one protocol gave for one model.
+    """The result of one protocol for one model.
 
     Attributes:
-        protocol: how it was measured.
-        values: the model's numbers by key, as they are in the manifest.
-        baselines: those of something else.
-        settings: all else that the manifest has beside them: what was set or chosen.
-        seed: of the measurement, where it is recorded.
-        data_digest: of the data it was measured on, where it is recorded.
-        repeated: the same numbers of this model and of its repetitions with other seeds.
+        protocol: How it was measured.
+        values: Numbers of the model by key, as in the manifest.
+        baselines: Numbers of baselines by key.
+        settings: Everything else that the manifest records beside the numbers.
+        seed: Seed of the measurement, if it is recorded.
+        data_digest: Digest of the data it was measured on, if it is recorded.
+        repeated: The same numbers for this model and for its trainings with other seeds, by key.
     """
 
     protocol: Protocol
@@ -39,7 +39,7 @@ class Published:
     repeated: dict[str, list[int | float]] = field(default_factory=dict)
 
     def metric_name(self, measure: Measure) -> str:
-        """Return the name that tells this number from every other of the model."""
+        """Return a name for a number, different from that of any other number of the model."""
         return f"{measure.full_title} ({self.protocol.name})"
 
 
@@ -47,13 +47,13 @@ def figures_of(manifest: Manifest) -> list[Published]:
     """Return the figures of a manifest that have a protocol, in the order of `FIGURES`.
 
     Raises:
-        SpecError: one is no finite number.
+        SpecError: A figure is not a finite number.
     """
     return list(_figures(manifest))
 
 
 def unpublished(manifest: Manifest) -> list[str]:
-    """Return the names of results that have no protocol here, sorted."""
+    """Return the names of results for which no protocol is known, sorted."""
     known = {protocol.path[0] for protocol in protocols()}
     return sorted(set(manifest.results) - known)
 

@@ -1,4 +1,4 @@
-"""The metadata of a card: what the Hub filters, links and compares by."""
+"""The metadata of a card, by which the Hub filters, links and compares models."""
 
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MODEL_INDEX = "model-index"
 OTHER = "other"
-"""The Hub's identifier of a licence or a data set that it does not know."""
+"""The Hub's identifier for a licence or a data set that it does not know."""
 
 LICENCES = frozenset({
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd-2-clause", "bsd-3-clause",
@@ -28,7 +28,7 @@ LICENCES = frozenset({
     "lgpl-2.1", "lgpl-3.0", "lppl-1.3c", "mit", "mpl-2.0", "ms-pl", "ncsa", "odbl", "odc-by",
     "ofl-1.1", "osl-3.0", "pddl", "postgresql", "unlicense", "wtfpl", "zlib",
 })  # fmt: skip
-"""The Hub's identifiers of licences that SPDX has too.
+"""The Hub's identifiers of licences that are SPDX identifiers too.
 
 Source: https://huggingface.co/docs/hub/repositories-licenses.
 """
@@ -42,7 +42,7 @@ def metadata_of(
     """Return the metadata of an entry's card, in the order in which it is written.
 
     Raises:
-        SpecError: there is no licence, or a figure is no number.
+        SpecError: There is no licence, or a figure is not a number.
     """
     from huggingface_hub import ModelCardData
 
@@ -64,18 +64,21 @@ def metadata_of(
 
 
 def disowned(manifest: Manifest) -> frozenset[str]:
-    """Return what a card of this entry must not say, though an earlier one may have."""
+    """Return the tag and the data set of Fashion-MNIST if the model was trained on other data.
+
+    They must be removed from an earlier card.
+    """
     other = manifest.training is not None and not is_of_fashion_mnist(manifest)
     return frozenset({HUB_DATASET, _FASHION_MNIST_TAG} if other else ())
 
 
 def is_of_fashion_mnist(manifest: Manifest) -> bool:
-    """Whether the weights are recorded to have been trained on the real Fashion-MNIST."""
+    """Return whether the manifest records training on the full Fashion-MNIST."""
     return manifest.training is not None and manifest.training.data_digest == FASHION_MNIST_DIGEST
 
 
 def tags_of(spec: ModelSpec, manifest: Manifest, is_classifier: bool) -> list[str]:
-    """Return the tags of an entry, sorted, each once; the spec's keywords are an autoencoder's."""
+    """Return the sorted tags of an entry; a classifier does not get the spec's keywords."""
     tags = {"keras", ZOO_TAG, spec.network.type}
     if is_classifier:
         tags.add("classifier")
@@ -88,16 +91,16 @@ def tags_of(spec: ModelSpec, manifest: Manifest, is_classifier: bool) -> list[st
 
 
 def hub_licence(licence: str) -> tuple[str, str | None]:
-    """Return the Hub's identifier of an SPDX licence, and its name where the Hub has none.
+    """Return the Hub's identifier of an SPDX licence, and the licence's name if the Hub has none.
 
     Raises:
-        SpecError: there is no licence.
+        SpecError: There is no licence.
     """
     name = label(licence)
     if not name:
         raise SpecError("licence: expected an SPDX identifier, as Apache-2.0; received nothing")
     family = name.lower().removesuffix("-only").removesuffix("-or-later")
-    # The Hub has no versions of the Open Data Commons' licences.
+    # The Hub's identifiers of Open Data Commons licences have no version.
     for identifier in (family, family.removesuffix("-1.0")):
         if identifier in LICENCES:
             return identifier, None
@@ -105,7 +108,7 @@ def hub_licence(licence: str) -> tuple[str, str | None]:
 
 
 def data_name(manifest: Manifest, digest: str | None) -> str:
-    """Return what the data of a digest are called; of a path its last part, and no more."""
+    """Return the name of the data with this digest; for a path only its last part."""
     training = manifest.training
     if digest == FASHION_MNIST_DIGEST:
         return "Fashion-MNIST"
@@ -118,11 +121,11 @@ def data_name(manifest: Manifest, digest: str | None) -> str:
 def eval_results_of(manifest: Manifest) -> list["EvalResult"]:
     """Return each published figure of a manifest, with the settings of its protocol.
 
-    A model-index has one set of arguments for the data of a task, so what may differ between
-    two figures stands with the figure.
+    A model-index has only one set of arguments for the data of a task, so settings that may differ
+    between two figures are stored with the figure.
 
     Raises:
-        SpecError: a figure is no number.
+        SpecError: A figure is not a number.
     """
     from huggingface_hub import EvalResult
 

@@ -1,4 +1,4 @@
-"""The `fmae` command. Each subcommand calls one public function."""
+"""The `fmae` command, whose subcommands each call one public function."""
 
 import importlib
 import os
@@ -34,14 +34,14 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """Imports a subcommand's module only when it is used, so that `fmae list` is quick."""
+    """A command group that imports a subcommand only when it is used, to keep `fmae list` quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """Return the names in the order of the help."""
+        """Return the names of the subcommands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import and return a subcommand."""
+        """Import and return a subcommand, or return None for an unknown name."""
         if name not in COMMANDS:
             return None
         module = importlib.import_module(f"fmae_zoo.cli.{COMMANDS[name]}")
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         return command
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
-        """Suggest the nearest command where there is none of that name."""
+        """Find the subcommand; for an unknown name, fail and suggest the most similar one."""
         import difflib
 
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -73,7 +73,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; turn the zoo's errors into a message and exit code 1.
 
-    With `--json` an error is also a JSON object on stdout: its type and its message.
+    Wrong usage gives exit code 2. With `--json`, an error is also printed as JSON on stdout.
     """
     try:
         with insistent_interrupts():
@@ -103,7 +103,7 @@ def _told(error: BaseException, message: str, code: int) -> int:
 
 
 def _leave(code: int) -> None:
-    """End the process at once: a framework stopped in its work can crash in its own tidying."""
+    """End the process at once, because an interrupted framework can crash in its own clean-up."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -19,7 +19,7 @@ from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
 def benchmark_command(name: str, seconds: float, batch_size: int, as_json: bool) -> None:
     """Measure every installed backend on this machine, and recommend one.
 
-    Each backend has a process of its own. Let the machine do nothing else meanwhile.
+    Each backend runs in a process of its own. Run nothing else on the machine meanwhile.
 
     \b
     Example: fmae benchmark conv-ae-bn

@@ -54,9 +54,9 @@ def classify_command(
 ) -> None:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
-    It is trained as for the published figures, which `fmae info` gives. What --output saves is
-    loaded, verified and pushed as a model is, with its figures unless they are of the small
-    sample, or of another layer than the one that is read by default.
+    It is trained as for the published figures, which `fmae info` shows. The folder that --output
+    names can be loaded, verified and pushed like a model. It holds the figures too, unless they
+    are of the small sample, or --layer is not the default.
 
     \b
     Example: fmae classify conv-ae-bn --fine-tune -o runs/classifier
@@ -66,7 +66,7 @@ def classify_command(
     from fmae_zoo._backend import require_backend
     from fmae_zoo.registry import find_entry
 
-    # What is missing is said before data are fetched.
+    # Report a missing backend or missing weights before data are downloaded.
     require_backend()
     entry = find_entry(name)
     _ = entry.manifest

@@ -10,7 +10,7 @@ from fmae_zoo.cli.output import data_option, emit_json, emit_table, json_option,
 @click.option("--verbose", "-v", is_flag=True, help="Tell of each source that did not serve.")
 @json_option
 def data_command(data_source: str | None, verbose: bool, as_json: bool) -> None:
-    """List the data sets that have a name; with --data, get one: its source and checksums.
+    """List the data sets known by name; with --data, get one and show its source and checksums.
 
     \b
     Example: fmae data

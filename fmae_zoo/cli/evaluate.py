@@ -51,7 +51,7 @@ def evaluate_command(
     import fmae_zoo
 
     model = fmae_zoo.load(name, pretrained=True)
-    # It imports Keras, so only after load, which explains a backend that is missing.
+    # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.evaluation.record import check_data, record_results
     from fmae_zoo.progress import ImagesProgress
 

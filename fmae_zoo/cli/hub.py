@@ -144,7 +144,7 @@ def publish_command(
 ) -> None:
     """Push registry entries to the Hub, and pin their commits in their manifests.
 
-    Without names, all that have weights.
+    Without names, push all entries that have weights.
 
     \b
     Example: fmae publish conv-ae-bn dense-ae --org fmae-zoo

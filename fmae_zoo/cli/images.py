@@ -29,14 +29,14 @@ MAX_PICTURES = 12
 
 
 class Output(UserPath):
-    """The path of a file to write, of one of some kinds."""
+    """The path of an output file with one of the given suffixes."""
 
     def __init__(self, *suffixes: str) -> None:
         super().__init__(dir_okay=False, path_type=Path)
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the path, or fail where its suffix is another."""
+        """Return the path, or fail if it has another suffix."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if path.suffix not in self.suffixes:
             self.fail(f"{value}: expected a file named *{' or *'.join(self.suffixes)}", param, ctx)
@@ -73,8 +73,8 @@ def embed_command(
 ) -> None:
     """Write the latent means of images: pictures, folders, .npy, .npz or IDX files.
 
-    With --data in the place of files they are all images of the data set, `train[0]` to the last
-    of `test`.
+    With --data instead of files, write those of all images of a data set, named `train[0]` and so
+    on, then `test[0]` and so on.
 
     \b
     Example: fmae embed conv-ae-bn photos/ more.npy -o codes.parquet
@@ -84,7 +84,7 @@ def embed_command(
 
     _check_source(files, data_source)
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder", precision=precision)
-    # It imports Keras, so only after load, which explains a backend that is missing.
+    # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.embedding import embed_files
 
     source = ImageFiles(list(files), encoder.spec.shape, batch_size)
@@ -119,7 +119,7 @@ def reconstruct_command(
     data_source: str | None,
     as_json: bool,
 ) -> None:
-    """Draw the first 12 images over their reconstructions: of files, or of the test set of --data.
+    """Draw the first 12 images of files, or of the test set of --data, over their reconstructions.
 
     \b
     Example: fmae reconstruct conv-ae-bn photos/ -o pairs.png
@@ -169,7 +169,7 @@ def generate_command(
     output: Path,
     as_json: bool,
 ) -> None:
-    """Draw new images, decoded from draws of codes.
+    """Draw new images, decoded from codes that a sampler draws.
 
     \b
     Example: fmae generate conv-vae-bn -n 64 -o samples.png
@@ -195,7 +195,7 @@ def show_command(
 ) -> None:
     """Write a page of pictures: draws, reconstructions, and what the values of the code do.
 
-    It is one file, which loads nothing else.
+    The page is one file, which loads nothing else.
 
     \b
     Example: fmae show conv-vae-bn -o conv-vae-bn.html
@@ -245,10 +245,10 @@ def _autoencoder(name: str) -> Any:
 
 
 def _class_of(name: str, model: Any, label: str | None) -> int | None:
-    """Return the number of a class that is given by its name or number.
+    """Return the number of the class that `label` gives by name or number; None for no label.
 
     Raises:
-        ArgumentError: the model's decoder is told no class, or there is none of that name.
+        ArgumentError: If the decoder is not told a class, or there is no such class.
     """
     from fmae_zoo.registry import find_entry
 

@@ -42,7 +42,7 @@ def list_command(
     names = registry.list_models(pattern, exclude=exclude, pretrained=pretrained)
     rows = []
     for name in names:
-        # One damaged entry, of another package perhaps, must not hide the others.
+        # One damaged entry, perhaps from another package, must not hide the others.
         try:
             rows.append(summary_of(registry.find_entry(name)))
         except FmaeError as error:
@@ -159,10 +159,10 @@ def verify_command(
 
 
 def _verified(name: str, **options: Any) -> list[Any]:
-    """Return the checks of an entry: one that is there and damaged is a check that failed."""
+    """Return the checks of an entry; a damaged entry counts as one failed check."""
     import fmae_zoo
 
-    # It explains a backend that is missing, which the import of Check would only trip over.
+    # This import explains a missing backend, which the import of `Check` below would not.
     verify = fmae_zoo.verify
     from fmae_zoo.verification import Check
 

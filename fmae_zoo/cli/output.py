@@ -1,4 +1,4 @@
-"""How commands speak: tables for people, JSON for machines, errors on stderr."""
+"""Output of the commands: tables for people, JSON for machines, errors on stderr."""
 
 import json
 import os
@@ -20,24 +20,22 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 160
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-"""What a terminal would obey: a summary from a repo is only to be shown."""
+"""Control characters, removed so that text from a repo cannot control the terminal."""
 
 
 class UserPath(click.Path):
-    """A path on the command line: `~` is the home folder, also where no shell made it so."""
+    """A path on the command line, with `~` expanded even if the shell did not expand it."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the path as click does, with the home folder in the place of `~`."""
+        """Return the path as click does, with `~` replaced by the home folder."""
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
 class DataSource(UserPath):
-    """A data set: a name of the table, a path, or one on the Hub."""
-
-    name = "name or path"
+    """A data set on the command line: a name in the table, a path, or a Hub address."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """Return the name, path or address, or fail where it is none."""
+        """Return the name, path or address, or fail if it is none of these."""
         from fmae_zoo.datasets.table import TABLE, unknown
 
         path = os.path.expanduser(value)
@@ -53,6 +51,7 @@ data_option = click.option(
     "--data",
     "data_source",
     type=DataSource(),
+    metavar="NAME|PATH",
     help="A name that `fmae data` lists, hf://NAMESPACE/NAME, or a file or folder. "
     "[what the model was trained on, else fashion-mnist]",
 )
@@ -60,7 +59,7 @@ seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0
 
 
 def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that asks the Hub."""
+    """Add the options shared by all commands that access the Hub."""
     token = click.option(
         "--token-file",
         type=UserPath(exists=True, dir_okay=False),
@@ -77,10 +76,11 @@ def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def data_for(source: str | None, model: str, entry: "Entry") -> "Dataset":
-    """Return the data set of the option --data, else the one that a model was trained on.
+    """Return the data set of --data, else that of the model's training, else Fashion-MNIST.
 
     Raises:
-        DataError: it was trained on data that only a path names.
+        DataError: If the model was trained on data that are not in the table, or on another version
+            of a data set in the table.
     """
     import fmae_zoo
     from fmae_zoo.datasets import DEFAULT, TABLE
@@ -100,7 +100,7 @@ def data_for(source: str | None, model: str, entry: "Entry") -> "Dataset":
 
 
 def token_in(path: str | None) -> str | None:
-    """Return the token of the option --token-file, where it is given."""
+    """Return the token in the file of --token-file, or None without that option."""
     return read_token(path) if path else None
 
 
@@ -110,7 +110,7 @@ def emit_json(value: Any) -> None:
 
 
 def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Print a table on stdout; numbers stand right, and a pipe gets whole lines."""
+    """Print a table on stdout with right-aligned numbers; into a pipe, 160 columns wide."""
     table = Table(
         title=Text(title) if title else None, title_justify="left", header_style="bold", box=None
     )
@@ -131,7 +131,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
 
 
 def flat_figures(results: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
-    """Give figure, key and value of the single numbers in what `evaluate` returned."""
+    """Yield figure, key and value of each single value in the results of `evaluate`."""
     for figure, values in results.items():
         nested = {f"{figure} on {k}": v for k, v in values.items() if isinstance(v, dict)}
         yield from flat_figures(nested)
@@ -165,11 +165,11 @@ def _cell(value: Any) -> str:
 
 
 def about(name: str, data: Any) -> dict[str, Any]:
-    """Return what figures in JSON are of."""
+    """Return the model and the data set that figures in JSON belong to."""
     return {"name": name, "data": data.name, "sample": data.is_sample}
 
 
 def note_sample(data: Any) -> None:
-    """Say that figures are of the small sample, if they are."""
+    """Print a note if figures are of the small sample."""
     if data.is_sample:
         note("These figures are of the small sample, not of Fashion-MNIST.")

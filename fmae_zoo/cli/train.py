@@ -116,7 +116,7 @@ def _train_all(
     as_json: bool,
     recipe: dict[str, Any],
 ) -> None:
-    """Train all registered models that have no weights of these seeds in the folder."""
+    """Train all registered autoencoders with each seed, except those finished in the folder."""
     import fmae_zoo
     from fmae_zoo.progress import JobsProgress
     from fmae_zoo.registry import list_models
@@ -146,11 +146,11 @@ def _is_classifier(name: str) -> bool:
     try:
         return find_entry(name).is_classifier
     except FmaeError:
-        return False  # Its manifest is damaged, and its training tells of it.
+        return False  # The manifest is damaged; the training reports that.
 
 
 def _options(recipe: dict[str, Any], data_source: str | None) -> list[str]:
-    """Return the words that ask for fields of a recipe and for data."""
+    """Return the command-line options for recipe fields and data."""
     words = []
     for key, value in recipe.items():
         words += [f"--{key.replace('_', '-')}", str(value)]

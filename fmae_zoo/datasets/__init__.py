@@ -1,6 +1,7 @@
-"""Data sets: a table of those known by name, readers of the formats, where each is found.
+"""Data sets: the table of named data sets, their sources, and readers of the file formats.
 
-To add a data set: its table in table.toml. To add a format: a reader in readers.py.
+To add a data set, add it to table.toml. To add a format, add a reader to readers.py, and to
+`READERS` in sources.py if a data set of the table uses it.
 """
 
 from fmae_zoo.datasets.dataset import FASHION_MNIST_DIGEST, VALIDATION_SIZE, Dataset, check_dataset
@@ -10,7 +11,7 @@ from fmae_zoo.datasets.sources import HUB_DATASET, in_cache
 from fmae_zoo.datasets.table import DEFAULT, TABLE, Listed
 
 CLASS_NAMES = TABLE[DEFAULT].classes
-"""Of Fashion-MNIST, and of no other data set."""
+"""Class names of Fashion-MNIST, and of no other data set."""
 
 __all__ = [
     "CLASS_NAMES",

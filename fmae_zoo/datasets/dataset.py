@@ -1,4 +1,4 @@
-"""A data set in memory: images, labels if there are any, and how they are split."""
+"""A data set in memory: images, optional labels, and the validation split."""
 
 import hashlib
 import os
@@ -14,14 +14,14 @@ from fmae_zoo.datasets.table import DEFAULT, TABLE
 from fmae_zoo.errors import ArgumentError, DataError
 
 FASHION_MNIST_DIGEST = "ca3ab2a37f845e1b8ae23cab1b51749a3011ba3bf1d9016176d75cbaabac376f"
-"""Of the four arrays of the real data set: `Dataset.digest`."""
+"""`Dataset.digest` of the full data set (all four arrays)."""
 
 VALIDATION_SIZE = 10_000
 SPLIT_SEED = 20170825
-"""Of the permutation of the training images whose last tenth-thousand validates."""
+"""Seed of the permutation that `shuffled` returns."""
 
 MAX_CLASSES = 100_000
-"""Of a data set, so that a label that is none is refused before a layer is as wide."""
+"""Upper bound of labels, so that a wrong label cannot create a huge output layer."""
 
 _SUFFIXES = re.compile(r"(\.(npz|npy|parquet|tar|tgz|gz))+$")
 
@@ -31,20 +31,20 @@ class Dataset:
     """Images and labels of a data set, as published: uint8, in their original order.
 
     Attributes:
-        train_images: uint8 `(n, height, width)`, or `(n, height, width, 3)` in colour.
-        train_labels: integers `(n,)` from 0 on, or None where there are no labels.
-        test_images: as the training images, `(m, ...)`.
-        test_labels: as the training labels, `(m,)`.
-        source: where it was found.
-        is_sample: whether this is only the small sample that ships with the package.
-        files: SHA-256 of the content of each IDX file that it was read from.
-        class_names: in the order of the labels, or None where nobody has named the classes.
-        listed: its name in the table of data sets, or None where it is another's.
-        validation: number of the last training images that were published to validate; 0
-            where `split` chooses them.
+        train_images: Training images, `(n, height, width)`, or `(n, height, width, 3)` in colour.
+        train_labels: Integer labels `(n,)` from 0 on, or None if there are no labels.
+        test_images: Test images `(m, ...)`, in the format of the training images.
+        test_labels: Test labels `(m,)`, in the format of the training labels.
+        source: Where the data set was found.
+        is_sample: True if this is only the small sample that ships with the package.
+        files: SHA-256 of the decompressed content of each IDX file that was read, by name.
+        class_names: Class names in the order of the labels, or None if they are unknown.
+        listed: Name in the table of data sets, or None if the data set is not in the table.
+        validation: Number of images at the end of the training images that were published for
+            validation; 0 if `split` chooses the validation images.
 
     Raises:
-        DataError: the arrays have other shapes or dtypes, or a label has no name.
+        DataError: If shapes or dtypes differ from these, or a label has no class name.
     """
 
     train_images: np.ndarray
@@ -78,7 +78,7 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the arrays, so that a run can say what it was trained on."""
+        """SHA-256 of all arrays, which identifies the data that a model was trained on."""
         hasher = hashlib.sha256()
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             if array is not None:
@@ -87,9 +87,9 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The title in the table of data sets, `Fashion-MNIST` for example, else the source.
+        """Title in the table of data sets, for example `Fashion-MNIST`, or else the source.
 
-        Fashion-MNIST is what has the digest of the real arrays, so that its sample is not.
+        Fashion-MNIST is recognised by its digest, so its sample does not have that title.
         """
         if self.digest == FASHION_MNIST_DIGEST:
             return TABLE[DEFAULT].title
@@ -97,7 +97,7 @@ class Dataset:
 
     @property
     def tag(self) -> str:
-        """The name in the table, else that of the file or folder, as a model's tag can be."""
+        """Name in the table, or else the file or folder name, usable as a model's tag."""
         if self.listed is not None:
             return self.listed
         if self.digest == FASHION_MNIST_DIGEST:
@@ -106,15 +106,15 @@ class Dataset:
         base = path.partition("@")[0] if path else os.path.abspath(hub)
         stem = _SUFFIXES.sub("", os.path.basename(base).lower())
         name = re.sub(r"[^a-z0-9]+", "-", stem).strip("-")[:64].strip("-") or "data"
-        # A file of one's own is not the published data set whose name it has.
+        # A user's own file must not be taken for the published data set of the same name.
         return f"my-{name}" if name in (*TABLE, "fmnist") else name
 
     @property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training and test labels, for what cannot do without.
+        """Training and test labels, for code that requires labels.
 
         Raises:
-            DataError: there are none.
+            DataError: If there are no labels.
         """
         if self.train_labels is None or self.test_labels is None:
             raise DataError(
@@ -125,20 +125,23 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """The number of class names, else one more than the highest label.
+        """Number of class names, or else the highest label plus one.
 
         Raises:
-            DataError: there are no labels.
+            DataError: If there are no labels.
         """
         train, test = self.labels
         return len(self.class_names or ()) or int(max(train.max(), test.max())) + 1
 
     @cached_property
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Indices into the training images: for fitting, and for validation.
+        """Indices of the training images for fitting, and of those for validation.
 
-        The images that were published to validate do so; where there are none, the last
-        10,000 (or the last sixth of a smaller set) after a permutation with a fixed seed.
+        Images published for validation are used if there are any; otherwise the last 10,000 (or
+        the last sixth of fewer than 60,000) after a permutation with a fixed seed.
+
+        Raises:
+            DataError: If there are fewer than two training images.
         """
         count = len(self.train_images)
         if count < 2:
@@ -151,16 +154,16 @@ class Dataset:
 
 
 def shuffled(count: int) -> tuple[np.ndarray, int]:
-    """Return a permutation that is always the same, and how many of its last are set apart."""
+    """Return a fixed permutation of `count` indices, and how many of the last to hold out."""
     order = np.random.default_rng(SPLIT_SEED).permutation(count)
     return order, min(VALIDATION_SIZE, max(count // 6, 1))
 
 
 def check_dataset(data: Any) -> None:
-    """Refuse what is neither a Dataset nor None.
+    """Raise an error unless `data` is a Dataset or None.
 
     Raises:
-        ArgumentError: it is something else, the folder of a data set for example.
+        ArgumentError: If it is something else, for example the path of a data set.
     """
     if data is not None and not isinstance(data, Dataset):
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""IDX files, in which Fashion-MNIST and its kin are published."""
+"""IDX files, the format of Fashion-MNIST and similar data sets."""
 
 import gzip
 import hashlib
@@ -24,18 +24,18 @@ def read_idx(path: str | Path) -> np.ndarray:
     """Read an IDX file of unsigned bytes, gzipped or not.
 
     Raises:
-        DataError: no IDX file, truncated, or with bytes left over.
-        ArgumentError: it is no path.
+        DataError: If it is not an IDX file, cannot be read, is truncated or has extra bytes.
+        ArgumentError: If `path` is not a path.
     """
     path = check_file("path", path)
     return parse_idx(unpacked(path), str(path))
 
 
 def parse_idx(content: bytes, source: str) -> np.ndarray:
-    """Return the array in the content of an IDX file.
+    """Return the array stored in the content of an IDX file.
 
     Raises:
-        DataError: as `read_idx`.
+        DataError: If it is not an IDX file, is truncated or has extra bytes.
     """
     if len(content) < 4 or content[:3] != b"\x00\x00\x08" or not 1 <= content[3] <= 4:
         raise DataError(f"{source}: not an IDX file of unsigned bytes")
@@ -55,7 +55,11 @@ def parse_idx(content: bytes, source: str) -> np.ndarray:
 
 
 def unpacked(path: Path) -> bytes:
-    """Return the content of a file, gzipped or not."""
+    """Return the content of a file, decompressed if it is gzipped.
+
+    Raises:
+        DataError: If the file is damaged or cannot be read.
+    """
     try:
         content = regular(path).read_bytes()
         if content[:2] != b"\x1f\x8b":
@@ -74,7 +78,7 @@ def unpacked(path: Path) -> bytes:
 
 
 def _salvaged(content: bytes) -> bytes:
-    """Return what can be decompressed of a damaged gzip file."""
+    """Return the part of a damaged gzip file that can still be decompressed."""
     stream = zlib.decompressobj(wbits=31)
     pieces = []
     for start in range(0, len(content), 1024):
@@ -86,18 +90,21 @@ def _salvaged(content: bytes) -> bytes:
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
-    """Write bytes as an IDX file."""
+    """Write an array of unsigned bytes as an IDX file."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     with atomic_write(path) as file:
         file.write(header + array.tobytes())
 
 
 def read_idx_folder(folder: Path, listed: Listed | None = None) -> Dataset:
-    """Read the four IDX files of a folder: those of the table's data set, else anybody's.
+    """Read the four IDX files of a folder, and check their digests against the table.
+
+    Without `listed`, other data sets with the file names of Fashion-MNIST are read with a warning.
 
     Raises:
-        DataError: one is missing, damaged, or not the one listed; or, where none is listed,
-            some are Fashion-MNIST's and another is not.
+        AbsentDataError: If a file is missing.
+        DataError: If a file is damaged, empty, or differs from the listed one; or, without
+            `listed`, if some of the files are Fashion-MNIST's and others are not.
     """
     known = listed or TABLE[DEFAULT]
     arrays: list[np.ndarray] = []
@@ -133,7 +140,7 @@ def read_idx_folder(folder: Path, listed: Listed | None = None) -> Dataset:
 
 
 def compared(content: bytes, digest: str) -> str:
-    """Return both digests where that of the content is not `ALGORITHM:HEX`, else nothing."""
+    """Return a message with both digests if they differ (`ALGORITHM:HEX`), else an empty text."""
     algorithm, _, expected = digest.partition(":")
     received = hashlib.new(algorithm, content).hexdigest()
     title = {"sha256": "SHA-256", "md5": "MD5"}[algorithm]

@@ -1,4 +1,4 @@
-"""`load_data`: a name, a path or a repo on the Hub becomes a data set."""
+"""Loading of data sets by name, from a path or from the Hub."""
 
 import logging
 from collections.abc import Callable
@@ -20,25 +20,25 @@ Report = Callable[[str, Exception], None]
 
 
 def load_data(name_or_path: str | Path | None = None) -> Dataset:
-    """Return a data set, checked by its digests where they are known. Fashion-MNIST by default.
+    """Return a data set, by default Fashion-MNIST; known digests are checked.
 
-    Fashion-MNIST comes from the first source that has it: the Keras cache; Debian's package,
-    installed; Keras' download; the Hub data set; Debian's package, downloaded; and at last a small
-    sample that ships with the package and says so. The others of the table come from the cache
-    beside Keras', or else from their publishers.
+    Fashion-MNIST comes from the first source that has it: the Keras cache; the installed Debian
+    package; the Keras download; the Hub data set; the Debian package, downloaded; and finally the
+    small sample in this package, with a warning. Other data sets of the table come from Keras'
+    cache folder, or else from their publishers.
 
     Args:
-        name_or_path: a name of the table (`fmae data` lists it); `hf://NAMESPACE/NAME`, a data
-            set on the Hub with Parquet files of images; or a path. A folder holds the four IDX
-            files, gzipped or not; or `.npy` or `.parquet` files; or pictures, with a folder
-            for each class or without classes, in `train` and `test` or together. A file is an
-            `.npz`, `.npy`, `.parquet` or IDX file or CIFAR-10's binary archive.
+        name_or_path: Name in the table (`fmae data` lists them); `hf://NAMESPACE/NAME`, a Hub data
+            set with Parquet files of images; or a path. A folder holds the four IDX files, gzipped
+            or not; or `.npy` or `.parquet` files; or pictures, with a folder for each class or
+            without classes, with or without folders `train` and `test`. A file is an `.npz`,
+            `.npy`, `.parquet` or IDX file, or CIFAR-10's binary archive.
 
     Raises:
-        DataError: there is no such name or path; no source has the data set; a file is missing
-            or damaged; or the images are of different sizes.
-        ArgumentError: it is neither text nor a path, or no address on the Hub.
-        HubError: the Hub does not give the data set.
+        DataError: If there is no such name or path, no source has the data set, a file is missing
+            or damaged, or the images differ in size.
+        ArgumentError: If it is neither text nor a path, or is not a valid Hub address.
+        HubError: If the Hub does not provide the data set.
     """
     if name_or_path is None or name_or_path == DEFAULT:
         dataset = find_data()
@@ -62,7 +62,7 @@ def load_named(name: str) -> Dataset:
     """Return the data set that a spec names.
 
     Raises:
-        DataError: no source has it, or only who made the spec knows where it is.
+        DataError: If no source has it, or the name is not in the table.
     """
     if name not in TABLE:
         raise DataError(f"{name!r} is the name of no listed data set: give data=, or --data PATH")
@@ -73,8 +73,8 @@ def find_data(report: Report | None = None) -> Dataset | None:
     """Return the real Fashion-MNIST from the first source that has it, or None.
 
     Args:
-        report: called with the name of each source that fails, and why. By default all are
-            told in one warning, where no source has it.
+        report: Function called with the name of each source that fails, and its error. By default
+            one warning lists all failures if no source has the data set.
     """
     dataset, failures = _first(TABLE[DEFAULT], report)
     if dataset is None and report is None:
@@ -95,7 +95,7 @@ def _first(listed: Listed, report: Report | None = None) -> tuple[Dataset | None
         try:
             return read(), failures
         except Exception as error:
-            # Whatever goes wrong in one source, the next is tried.
+            # Any error in one source must still let the next be tried.
             logger.info("%s: %s", name, error)
             failures.append(f"{name}: {error or type(error).__name__}")
             if report is not None:

@@ -1,4 +1,4 @@
-"""Files of several formats become a `Dataset`. Nothing in a file is executed."""
+"""Readers of several file formats into a `Dataset`; nothing in a file is executed."""
 
 import gzip
 import io
@@ -20,24 +20,24 @@ from fmae_zoo.errors import AbsentDataError, DataError, FmaeError
 from fmae_zoo.images import PICTURE_SUFFIXES
 
 Splits: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray | None]]
-"""Images and labels of `train`, and of `validation` and `test` where they are there."""
+"""Images and labels of `train`, and of `validation` and `test` if there are such splits."""
 
 Picture: TypeAlias = tuple[str, str, np.ndarray, Any]
-"""Split, name, pixels and label of a picture."""
+"""Split, name, pixels and label of one picture."""
 
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
-"""What the parts of a data set are called in the names of files, folders and arrays."""
+"""Words that stand for each split in the names of files, folders and arrays."""
 
 
 def read_path(path: Path) -> Dataset:
-    """Read the data set in a folder or a file, of whatever format.
+    """Read a data set from a folder or a file of any supported format.
 
     Raises:
-        DataError: it is damaged, has no images, or is of no format that is known.
+        DataError: If it is damaged, has no images, or has an unknown format.
     """
     try:
         if path.is_file():
@@ -52,7 +52,7 @@ def read_path(path: Path) -> Dataset:
     except FmaeError:
         raise
     except Exception as error:
-        # What is damaged raises whatever the decoder of its format happens to meet.
+        # Decoders of damaged files can raise almost any exception.
         why = "" if "pickle" in str(error) else f": {error}"
         raise DataError(f"{path}: damaged, or of no format that is known{why}") from error
 
@@ -70,14 +70,15 @@ def _read_file(path: Path) -> Dataset:
 
 
 def assembled(splits: Splits, source: str, names: tuple[str, ...] | None = None) -> Dataset:
-    """Return the data set of its parts: what was published to validate comes last in training.
+    """Return a data set made of its splits; validation images become the last training images.
 
-    Where there is no test part, that to validate is it; where there is none either, a sixth.
+    Without a test split, the validation split is used for testing; without both, a sixth of the
+    training images, at most 10,000, is taken for testing.
     """
     if "train" not in splits:
         raise DataError(f"{source}: no training images; found {', '.join(splits) or 'none'}")
     for kind, (each, own) in splits.items():
-        # Labels may be a column.
+        # Labels may have the shape (n, 1).
         if np.ndim(each) < 3 or (own is not None and np.shape(np.ravel(own)) != (len(each),)):
             received = "" if own is None else f" and labels of shape {np.shape(own)}"
             raise DataError(
@@ -119,7 +120,7 @@ def _bytes(images: np.ndarray, source: str) -> np.ndarray:
 
 
 def _whole(labels: np.ndarray | None) -> np.ndarray | None:
-    """Return labels as one column of bytes, where they fit."""
+    """Return labels as `(n,)`, converted to uint8 if all of them fit."""
     if labels is None:
         return None
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
@@ -128,7 +129,7 @@ def _whole(labels: np.ndarray | None) -> np.ndarray | None:
 
 
 def _of_arrays(arrays: Mapping[str, np.ndarray], path: Path) -> Splits:
-    """Return the parts in named arrays: `train_images`, `x_train`, `val_labels`, `y_test`, ..."""
+    """Return the splits in named arrays: `train_images`, `x_train`, `val_labels`, `y_test`, ..."""
     splits: Splits = {}
     for split, words in SPLITS.items():
         for word in words:
@@ -149,13 +150,13 @@ def _first(arrays: Mapping[str, np.ndarray], *keys: str) -> np.ndarray | None:
 
 
 def read_npz(path: Path, names: tuple[str, ...] | None = None) -> Dataset:
-    """Read an archive of NumPy's, as Keras, MedMNIST and many others publish them."""
+    """Read a NumPy archive, the format of Keras, MedMNIST and many other publishers."""
     with np.load(path, allow_pickle=False) as arrays:
         return assembled(_of_arrays(arrays, path), str(path), names)
 
 
 def read_cifar(path: Path, names: tuple[str, ...] | None = None) -> Dataset:
-    """Read CIFAR-10's tar archive, in its binary version: that of Python is of pickles."""
+    """Read CIFAR-10's binary tar archive (the Python version contains pickles)."""
     record = 1 + 3 * 32 * 32
     batches: dict[str, list[np.ndarray]] = {"train": [], "test": []}
     with tarfile.open(path) as archive:
@@ -175,7 +176,7 @@ def read_cifar(path: Path, names: tuple[str, ...] | None = None) -> Dataset:
 
 
 def read_emnist(path: Path, names: tuple[str, ...] | None = None) -> Dataset:
-    """Read EMNIST's balanced set from NIST's archive, whose images lie on their sides."""
+    """Read EMNIST's balanced set from NIST's archive, whose images are stored transposed."""
     splits: Splits = {}
     with zipfile.ZipFile(path) as archive:
         for split in ("train", "test"):
@@ -189,7 +190,7 @@ def read_emnist(path: Path, names: tuple[str, ...] | None = None) -> Dataset:
 
 
 def by_split(files: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
-    """Sort files by the part of a data set that their names tell of; the others train."""
+    """Group files by the split in their names; files without one belong to `train`."""
     found: dict[str, list[Path]] = {}
     for name, path in files:
         words = re.split(r"[^a-z]+", name.lower())
@@ -199,7 +200,7 @@ def by_split(files: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
 
 
 def read_parquet(tables: Mapping[str, list[Path]], source: str) -> Dataset:
-    """Read tables with a column of images, as the Hub has them, and one of labels or none."""
+    """Read Parquet tables as on the Hub, with a column of images and optionally one of labels."""
     import pyarrow.parquet as pq
 
     pictures: list[Picture] = []
@@ -221,7 +222,7 @@ def read_parquet(tables: Mapping[str, list[Path]], source: str) -> Dataset:
 
 
 def _columns(schema: Any, source: str) -> tuple[str, str | None]:
-    """Return the columns of images and of labels: the first that can be them."""
+    """Return the first column that can hold images, and the first that can hold labels or None."""
     import pyarrow as pa
 
     def holds_files(kind: Any) -> bool:
@@ -236,7 +237,7 @@ def _columns(schema: Any, source: str) -> tuple[str, str | None]:
 
 
 def _read_pictures(folder: Path) -> Dataset:
-    """Read pictures: those in `train` and `test`, else all; a folder in these is a class."""
+    """Read pictures from split folders (`train`, ...), or else from all; subfolders are classes."""
     parts = {
         split: folder / name
         for split, words in SPLITS.items()
@@ -271,7 +272,7 @@ def _read_pictures(folder: Path) -> Dataset:
 
 
 def _pixels(file: Any, name: str) -> np.ndarray:
-    """Return a picture as bytes: `(height, width)` where it is grey, else `(height, width, 3)`."""
+    """Return a picture as uint8: `(height, width)` if it is grey, else `(height, width, 3)`."""
     from PIL import Image, ImageOps
 
     try:
@@ -285,7 +286,7 @@ def _pixels(file: Any, name: str) -> np.ndarray:
                 picture = Image.alpha_composite(black, picture.convert("RGBA"))
             return np.asarray(picture.convert(mode), dtype=np.uint8)
     except Exception as error:
-        # As above: a damaged picture can raise almost anything.
+        # Decoders of damaged pictures can raise almost any exception.
         raise DataError(f"{name}: not a readable picture: {error}") from error
 
 

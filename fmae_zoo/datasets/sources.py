@@ -1,4 +1,4 @@
-"""Where the data sets of the table are found: the cache, their publishers, and others."""
+"""Sources of the data sets in the table: the cache, the publishers, Debian and the Hub."""
 
 import hashlib
 import logging
@@ -30,10 +30,10 @@ HUB_DATASET = "zalando-datasets/fashion_mnist"
 HUB_FILES = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*\.parquet", re.ASCII)
 
 TIMEOUT = 30.0
-"""Seconds that a server may be silent."""
+"""Maximum seconds without data from a server."""
 
 DOWNLOAD_LIMIT = 3600.0
-"""Seconds that one file may take."""
+"""Maximum seconds for the download of one file."""
 
 CHUNK = 1 << 20
 
@@ -42,16 +42,16 @@ READERS: dict[str, Callable[[Path, tuple[str, ...]], Dataset]] = {
     "cifar": read_cifar,
     "emnist": read_emnist,
 }
-"""Of the formats in the table that are one file; IDX is four."""
+"""Readers of the table's formats that are a single file; an IDX data set has four files."""
 
 
 def cache_folder(name: str = DEFAULT) -> Path:
-    """Return the folder in which a data set of the table is kept: Keras' for Fashion-MNIST."""
+    """Return the cache folder of a data set in the table; Fashion-MNIST shares it with Keras."""
     return keras_home() / "datasets" / name
 
 
 def in_cache(listed: Listed) -> bool:
-    """Return whether all files of a data set are in its cache, whole or not."""
+    """Return whether the cache has all files of a data set; their content is not checked."""
     cache = cache_folder(listed.name)
     return all(
         any((cache / f"{name}{suffix}").is_file() for suffix in {"", listed.packed})
@@ -60,7 +60,7 @@ def in_cache(listed: Listed) -> bool:
 
 
 def sources_of(listed: Listed) -> list[tuple[str, Callable[[], Dataset]]]:
-    """Return the names of the sources of a data set, in their order, and how each is read."""
+    """Return the sources of a data set in the order to try them: a name and a function to read."""
     cache = cache_folder(listed.name)
 
     def filled(download: Callable[[Listed, Path], None]) -> Callable[[], Dataset]:
@@ -79,11 +79,11 @@ def sources_of(listed: Listed) -> list[tuple[str, Callable[[], Dataset]]]:
 
 
 def read_listed(listed: Listed, folder: Path) -> Dataset:
-    """Read a data set of the table from a folder with its files, once their digests hold.
+    """Check the digests of a listed data set's files in a folder, then read it.
 
     Raises:
-        AbsentDataError: a file is missing.
-        DataError: a file is truncated or altered.
+        AbsentDataError: If a file is missing.
+        DataError: If a file is truncated or altered.
     """
     if listed.format == "idx":
         return read_idx_folder(folder, listed)
@@ -104,7 +104,7 @@ def read_listed(listed: Listed, folder: Path) -> Dataset:
 
 
 def fill_cache(listed: Listed, download: Callable[[Listed, Path], None]) -> Dataset:
-    """Download into a private folder, check, and only then write into the cache."""
+    """Download into a temporary folder, check the files, then copy them into the cache."""
     cache = cache_folder(listed.name)
     with tempfile.TemporaryDirectory(prefix="fmae-download-") as temporary:
         download(listed, Path(temporary))
@@ -113,7 +113,7 @@ def fill_cache(listed: Listed, download: Callable[[Listed, Path], None]) -> Data
             for path in [path for path in Path(temporary).iterdir() if path.is_file()]:
                 with path.open("rb") as file, atomic_write(cache / path.name) as target:
                     shutil.copyfileobj(file, target)
-                # Of an IDX file gzipped and not, the one that was not downloaded may be damaged.
+                # A copy of the file in the other form (gzipped or not) may be damaged.
                 stem = path.name.removesuffix(".gz")
                 (cache / (stem if stem != path.name else f"{stem}.gz")).unlink(missing_ok=True)
         except OSError as error:
@@ -130,10 +130,10 @@ def fill_cache(listed: Listed, download: Callable[[Listed, Path], None]) -> Data
 def download_files(listed: Listed, folder: Path) -> None:
     """Download the files of a data set from its publisher.
 
-    Not by Keras, whose `get_file` has no time limit, and checks no digest of Fashion-MNIST's.
+    Keras' `get_file` is not used: it has no time limit, and does not check Fashion-MNIST's digests.
 
     Raises:
-        AbsentDataError: the server cannot be reached, has no such file, or is too slow.
+        AbsentDataError: If the server cannot be reached, lacks a file, or is too slow.
     """
     for name in listed.files:
         url = f"{listed.url}{name}{listed.packed}"
@@ -153,7 +153,7 @@ def download_files(listed: Listed, folder: Path) -> None:
 
 
 def download_from_hub(listed: Listed, folder: Path) -> None:
-    """Download Fashion-MNIST's tables from the Hub, and write them as IDX files."""
+    """Download Fashion-MNIST's Parquet files from the Hub, and write them as IDX files."""
     from fmae_zoo.hub.client import HubClient
     from fmae_zoo.hub.options import HubOptions
 
@@ -163,8 +163,8 @@ def download_from_hub(listed: Listed, folder: Path) -> None:
     try:
         client.call(ask, HUB_DATASET, timeout=TIMEOUT, request=request, attempts=1)
     except FmaeError:
-        # Without this one request a download would try again for half a minute; what the Hub's
-        # cache has is still found.
+        # The Hub cannot be reached: downloads would retry for half a minute, so read only the
+        # Hub's local cache.
         client = HubClient(HubOptions(local_files_only=True))
     tables = {}
     for split in ("train", "test"):
@@ -201,12 +201,12 @@ def _run(command: list[str], folder: str) -> None:
 
 
 def read_hub(text: str) -> Dataset:
-    """Read a data set on the Hub: the Parquet files of `hf://[datasets/]NAMESPACE/NAME[@REVISION]`.
+    """Read the Parquet files of a Hub data set, `hf://[datasets/]NAMESPACE/NAME[@REVISION]`.
 
     Raises:
-        DataError: there are none, or of several data sets.
-        HubError: the Hub does not give them.
-        ArgumentError: it is no such address.
+        DataError: If there are no Parquet files, or they belong to several data sets.
+        HubError: If the Hub does not provide them.
+        ArgumentError: If `text` is not such an address.
     """
     from fmae_zoo.hub.address import COMMIT, HUB_PREFIX, HubAddress
     from fmae_zoo.hub.client import HubClient

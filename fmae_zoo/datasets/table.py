@@ -1,4 +1,4 @@
-"""The data sets that are known by name, as table.toml lists them."""
+"""The table of data sets known by name, read from table.toml."""
 
 import difflib
 import tomllib
@@ -15,16 +15,16 @@ class Listed:
     """A data set of the table.
 
     Attributes:
-        name: by which `load_data` knows it.
-        title: as its publishers write it.
-        format: `idx`, `npz`, `cifar` or `emnist`: how its files are read.
-        shape: height, width and channels of an image.
-        classes: names of the classes, in the order of their numbers.
-        licence: as the publisher names it.
-        homepage: where it is described.
-        url: of the folder that its files are downloaded from.
-        files: digest of each file, `ALGORITHM:HEX`.
-        packed: suffix of the files on the server, where the digests are of what is packed.
+        name: Name that `load_data` takes.
+        title: Title as its publishers write it.
+        format: File format, which selects the reader: `idx`, `npz`, `cifar` or `emnist`.
+        shape: Height, width and channels of an image.
+        classes: Class names in the order of the labels.
+        licence: Licence as the publisher names it.
+        homepage: Web address of its description.
+        url: Web address of the folder that its files are downloaded from.
+        files: Digest of each file, `ALGORITHM:HEX`, by file name.
+        packed: Suffix of compressed files on the server if the digests are of the unpacked files.
     """
 
     name: str
@@ -51,11 +51,11 @@ def _listed() -> Iterator[Listed]:
 
 
 TABLE: dict[str, Listed] = {each.name: each for each in _listed()}
-"""Every data set that is known by name."""
+"""All data sets known by name."""
 
 
 def unknown(name: str) -> str:
-    """Say that a name is neither in the table nor a path, and which names are near it."""
+    """Return a message that a name is neither in the table nor a path, with similar names."""
     near = difflib.get_close_matches(name.lower(), TABLE, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(TABLE)}."
     return f"There is no data set {name[:120]!r}, and no such file or folder. {hint}"

@@ -1,6 +1,6 @@
-"""`evaluate`: the figures of a model, each by its own protocol.
+"""`evaluate`: measure the figures of a model, each by its own protocol.
 
-To add a figure: a file with a `Figure`, and its line in `FIGURES`.
+To add a figure, write a file with a `Figure`, and add the file to `FIGURES`.
 """
 
 from collections.abc import Callable, Iterable
@@ -46,16 +46,16 @@ FIGURES: dict[str, Figure] = {
         fid,
     )
 }
-"""Every figure by name, in the order in which they are measured and shown."""
+"""All figures by name, in the order in which they are measured and shown."""
 
 
 def protocols() -> list[Protocol]:
-    """Return how all figures are measured."""
+    """Return the protocols of all figures."""
     return [protocol for figure in FIGURES.values() for protocol in figure.protocols]
 
 
 def columns() -> dict[str, Measure]:
-    """Return the numbers that lists of models show, by the key of their column."""
+    """Return the measures that lists of models show, by the key of their column."""
     shown = [measure for each in protocols() for measure in each.results if measure.column]
     return {measure.column_key: measure for measure in shown}
 
@@ -70,31 +70,32 @@ def evaluate(
     done: Callable[[str, dict[str, Any]], None] = lambda figure, result: None,
     advance: Callable[[int, int], None] = lambda done, count: None,
 ) -> dict[str, Any]:
-    """Measure a model on the test set, with every choice made on the validation split.
+    """Measure a model on the test set; every choice is made on the validation split.
 
     Args:
-        model: an autoencoder, as `load` returns it.
-        figures: names from `FIGURES`; by default all but those that are measured `on_request`
-            alone (`nll`, which takes minutes for a dense decoder and hours for a convolutional
-            one, and `fid`, which needs the weights of an Inception network), and where the data
-            has no labels all of these that need none. `frozen_head` and `fine_tuned` train a
+        model: Autoencoder, as `load` returns it.
+        figures: Names from `FIGURES`. By default all except those that are measured only if named:
+            `nll`, which takes minutes for a dense decoder and hours for a convolutional one, and
+            `fid`, which needs the weights of an Inception network. Without labels in the data, the
+            default leaves out figures that need them. `frozen_head` and `fine_tuned` train a
             classifier, which takes minutes.
-        data: what the model's spec names by default.
-        seed: of the heads, and of the posterior samples.
-        progress: called with the name of each figure before it is measured.
-        done: called with the name and the result of each figure that applies, once it is there.
-        advance: called by a figure that takes long with the images done, and with all of them.
+        data: Data set; by default the one that the model's spec names.
+        seed: Seed of the heads, the posterior samples and the generated images.
+        progress: Function called with the name of each figure before it is measured.
+        done: Function called with the name and the result of each figure that applies.
+        advance: Function that slow figures call with the number of finished images and of all.
 
     Returns:
-        For each figure that applies a dictionary of numbers: MSE over pixels of [0, 1]
-        images, PSNR in dB, accuracies in [0, 1], ELBO terms and KL in nats.
+        A dictionary of numbers for each figure that applies: MSE over pixels of images in [0, 1],
+        PSNR in dB, accuracies in [0, 1], ELBO terms, negative log-likelihood and KL in nats.
 
     Raises:
-        UnknownModelError: there is no figure of a name.
-        ArgumentError: the model is no `Autoencoder`, data no `Dataset`, figures no names, or
-            the seed out of range.
-        DataError: there are fewer than two training images, or no test images; or a figure is
-            named that needs labels, and there are none.
+        UnknownModelError: One of the names is not that of a figure.
+        ArgumentError: `model` is not an `Autoencoder`, `data` is not a `Dataset`, `figures` are
+            not names, or the seed is out of range.
+        DataError: There are fewer than two training images or no test images; or labels that a
+            figure needs are missing, all of one class, or out of range.
+        NoWeightsError: `fid` is named, and the weights of the Inception network are missing.
     """
     from fmae_zoo.autoencoder import Autoencoder
 

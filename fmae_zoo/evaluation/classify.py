@@ -1,4 +1,4 @@
-"""`classify`: a classifier on a pretrained encoder, trained as for the published figures."""
+"""`classify`: train a classifier on a pretrained encoder, as for the published figures."""
 
 import json
 from collections.abc import Callable
@@ -28,17 +28,17 @@ from fmae_zoo.saving import check_folder_for, save
 
 @dataclass(frozen=True)
 class Classified:
-    """What `classify` returns.
+    """The result of `classify`.
 
     Attributes:
-        classifier: the trained one, in float32.
-        reports: what `Classifier.report` says of the test images, of the stages `frozen` and,
-            where the encoder was trained too, `fine_tuned`.
-        title: of the pictures of what is confused: what the encoder was loaded from.
-        data: that it was trained and tested on.
-        figures: of the last stage, as `evaluate` has them; empty where they are of another layer
-            than the one that is read by default.
-        seed: of the training.
+        classifier: Trained classifier, in float32.
+        reports: Results of `Classifier.report` on the test images, by stage: `frozen` and, if the
+            encoder was trained too, `fine_tuned`.
+        title: Title of the confusion matrices: the source of the encoder.
+        data: Data set it was trained and tested on.
+        figures: Figures of the last stage, as `evaluate` returns them; empty if the classifier
+            reads another layer than the default.
+        seed: Seed of the training.
     """
 
     classifier: Classifier
@@ -49,13 +49,14 @@ class Classified:
     seed: int
 
     def save(self, folder: str | Path) -> Path:
-        """Write the classifier, its report and pictures of what it confuses; return the folder.
+        """Write the classifier, its reports and confusion matrices; return the folder.
 
-        `load` reads it. Its figures are recorded, unless they are of the small sample.
+        `load` reads the folder. The figures are recorded in its manifest, unless they come from the
+        small sample.
 
         Raises:
-            FmaeError: the folder holds something else.
-            OSError: it cannot be written.
+            FmaeError: The folder holds something else.
+            OSError: The folder cannot be written.
         """
         spec = self.classifier.spec
         own = None if spec and spec.takes_fashion_mnist else self.data.test_images
@@ -87,23 +88,23 @@ def classify(
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
     Args:
-        source: a model with weights, as `load` takes it.
-        fine_tune: then train the encoder too.
-        layer: of the encoder, that is read; by default `features` where they are a map, else the
-            latent.
-        epochs: of the head; as for the published figures by default.
-        tune_epochs: of head and encoder; as for the published figures by default.
-        seed: of the head's weights, and of the order of the images.
-        data: what the model was trained on by default.
-        output: a folder that the result is saved in. It is looked at before the training.
-        stage: called with `frozen` or `fine_tuned` before each is trained.
-        progress: called after each epoch with its number from 0, and losses and accuracies.
-        done: called with each stage and its report, before anything is written.
+        source: Model with weights, as `load` takes it.
+        fine_tune: Whether to train the encoder too, after the head.
+        layer: Name of the encoder layer to read; by default `features` if it gives a feature map,
+            else the latent.
+        epochs: Number of epochs of the head; by default as for the published figures.
+        tune_epochs: Number of epochs of head and encoder; by default as for the published figures.
+        seed: Seed of the head's weights and of the order of the images.
+        data: Data set; by default the one that the model's spec names.
+        output: Folder to save the result in; it is checked before the training.
+        stage: Function called with `frozen` or `fine_tuned` before that training.
+        progress: Function called after each epoch with its number from 0, losses and accuracies.
+        done: Function called with each stage and its report, before the result is saved.
 
     Raises:
-        FmaeError: as `load`; an argument is of another type; the data have no labels; or the
+        FmaeError: As `load`; or an argument has another type, the data has no labels, or the
             folder holds something else.
-        OSError: the folder cannot be written.
+        OSError: The folder cannot be written.
     """
     check_seed(seed)
     seed = int(seed)

@@ -1,4 +1,4 @@
-"""How much of its code a model uses on the test set."""
+"""Measures of how much of its code a model uses on the test set."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 
 def code_use(subject: Subject) -> dict[str, Any] | None:
-    """Return how evenly discrete codes are used, and how many Gaussian values tell something.
+    """Return how evenly discrete codes are used, and how many Gaussian values carry information.
 
-    Of a latent that gives `index`: `perplexity`, the exponential of the entropy of a group's
-    codes, and `codes_used`, of how many kinds they are; both as means over groups. Of one that
-    gives `log_variance`: `active_values`, whose means vary by more than 0.01 (Burda et al. 2015,
-    arXiv 1509.00519), and the `kl` to a standard normal in nats an image, also `kl_of_values`,
-    the greatest first. None of other latents.
+    A latent that gives `index` has `perplexity`, the exponential of the entropy of a group's codes,
+    and `codes_used`, the number of distinct codes of a group; both are means over groups. A latent
+    that gives `log_variance` has `active_values`, the number of values whose posterior mean has a
+    variance above 0.01 over images (Burda et al. 2015, arXiv 1509.00519); `kl`, the divergence to a
+    standard normal in nats per image; and `kl_of_values`, its parts, greatest first. Return None
+    for other latents.
     """
     model, gives = subject.model, subject.model.spec.latent.gives
     result: dict[str, Any] = {}
@@ -46,7 +47,7 @@ def code_use(subject: Subject) -> dict[str, Any] | None:
 
 
 def uses_of_groups(model: "Autoencoder", parameters: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Return for each group of discrete codes the shares of images that have each kind."""
+    """Return for each group of discrete codes the share of images that have each used code."""
     starts = range(0, len(parameters["mean"]), BATCH)
     index = np.concatenate([_index(model, parameters, start) for start in starts])
     return [np.unique(group, return_counts=True)[1] / len(index) for group in index.T]

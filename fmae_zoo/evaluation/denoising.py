@@ -14,10 +14,10 @@ NOISE_SEED = 778
 
 
 def denoising(subject: Subject) -> dict[str, Any] | None:
-    """Return MSE and PSNR (dB) of what is decoded from noisy images, against the clean ones.
+    """Return MSE and PSNR (dB) of reconstructions from noisy images, against the clean images.
 
-    The noise is the recipe's, drawn once and for all by numpy; `noisy_mse` is the MSE of the
-    noisy images themselves. None where the recipe has no noise.
+    The noise is the recipe's, drawn by numpy with a fixed seed. `noisy_mse` is the MSE of the noisy
+    images themselves. Return None if the recipe has no noise.
     """
     noise = subject.model.spec.recipe.noise
     if noise is None:

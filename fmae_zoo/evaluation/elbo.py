@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 ACTIVE_VARIANCE = 0.01
-"""A latent value is active if its posterior mean varies more than this.
+"""A latent value is active if its posterior mean has a greater variance over images than this.
 
 Source: Burda et al. 2015, arXiv 1509.00519.
 """
@@ -30,10 +30,11 @@ OF_LIKELIHOODS = (
 
 
 def elbo(subject: Subject) -> dict[str, Any] | None:
-    """Return ELBO, reconstruction and KL in nats an image, and the number of active values.
+    """Return ELBO, reconstruction and KL in nats per image, and the number of active values.
 
-    One posterior sample an image, drawn by numpy, so that every backend has the same.
-    A Bernoulli likelihood is of binarised images, a Gaussian one of the images as they are.
+    There is one posterior sample per image, drawn by numpy, so that every backend has the same.
+    A Bernoulli likelihood is computed on binarised images, a Gaussian one on unchanged images.
+    Return None if the objective has no ELBO.
     """
     from keras import ops
 
@@ -61,10 +62,10 @@ def elbo(subject: Subject) -> dict[str, Any] | None:
 
 
 def images_of_likelihood(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """Return the test images that the encoder reads, and those that a likelihood is of.
+    """Return the test images that the encoder reads, and those that the likelihood is computed for.
 
-    These are binarised for a Bernoulli likelihood. The encoder reads them so too where the recipe
-    binarises; else it reads the grey ones: a bound holds whatever the posterior depends on.
+    For a Bernoulli likelihood the latter are binarised. The encoder then reads binarised images
+    only if the recipe binarises: the ELBO is a bound whatever the posterior depends on.
     """
     spec = subject.model.spec
     objective: Any = spec.objective
@@ -76,7 +77,7 @@ def images_of_likelihood(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
 
 
 def binarised_test(subject: Subject) -> np.ndarray:
-    """Return the test images binarised once and for all."""
+    """Return the test images, binarised with a fixed seed."""
     data, shape = subject.data, subject.model.spec.shape
     validation = as_images(data.train_images[data.split[1]], shape)
     return held_out_binarised(validation, as_images(data.test_images, shape))[1]
@@ -85,7 +86,7 @@ def binarised_test(subject: Subject) -> np.ndarray:
 def drawn(
     subject: Subject, images: np.ndarray, labels: np.ndarray | None
 ) -> Iterator[tuple[slice, "Draw", np.ndarray]]:
-    """Give where a batch lies, a code of each of its images by numpy's noise, and its logits."""
+    """Yield for each batch its slice, a code of each image with numpy's noise, and the logits."""
     from keras import ops
 
     model = subject.model
@@ -102,10 +103,10 @@ def drawn(
 
 
 def with_fixed_sigma(subject: Subject) -> Any:
-    """Return the objective of a model, one density of images whatever batch they come in.
+    """Return the model's objective, with a sigma that does not depend on the batch.
 
-    Where the sigma of a Gaussian likelihood is `optimal`, the objective has the root mean squared
-    error of the validation images in its place, by one posterior sample an image.
+    For a Gaussian likelihood whose sigma is `optimal`, sigma becomes the root mean squared error of
+    the validation images, with one posterior sample per image.
     """
     objective: Any = subject.model.spec.objective
     if objective.likelihood != "gaussian" or objective.sigma != "optimal":
@@ -123,7 +124,7 @@ def with_fixed_sigma(subject: Subject) -> Any:
 
 
 def likelihood_words(objective: Any) -> dict[str, Any]:
-    """Return what an objective takes for the likelihood of an image, for the results."""
+    """Return the objective's likelihood, and its sigma if Gaussian, for the results."""
     sigma = {"sigma": objective.sigma} if objective.likelihood == "gaussian" else {}
     return {"likelihood": objective.likelihood, **sigma}
 

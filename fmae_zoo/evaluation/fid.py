@@ -1,4 +1,4 @@
-"""The Frechet distance in the features of an Inception network, of a user who has its weights."""
+"""The Frechet Inception distance (FID), for users who have the weights of the network."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,17 +16,18 @@ from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.types import Model
 
 SIDE = 299
-"""Height and width in pixels that the network takes."""
+"""Height and width in pixels of the network's input."""
 
 _WEIGHTS = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 def fid(subject: Subject) -> dict[str, Any] | None:
-    """Return the FID of 10,000 draws, and of the reconstructions of the test images.
+    """Return the FID of 10,000 generated images, and of the reconstructions of the test images.
 
-    It is the distance of `generation` in the 2,048 pooled features of Inception v3 (Heusel et al.
-    2017, arXiv 1706.08500). None where there are fewer than 10,000 test images, where the model
-    has no sampler, or where its decoder makes no whole images.
+    It is the Frechet distance of `generation`, in the 2,048 pooled features of Inception v3 (Heusel
+    et al. 2017, arXiv 1706.08500). Return None if there are fewer than 10,000 test images, if the
+    model has no sampler, or if its loss is on hidden pixels alone, so that its decoder makes no
+    whole images.
 
     Raises:
         NoWeightsError: Keras' cache does not hold the weights of Inception v3.
@@ -47,7 +48,7 @@ def fid(subject: Subject) -> dict[str, Any] | None:
 
 
 def weights_file() -> Path:
-    """Return where Keras keeps the weights of Inception v3, once it has downloaded them."""
+    """Return the path to which Keras downloads the weights of Inception v3."""
     return keras_home() / "models" / _WEIGHTS
 
 
@@ -55,7 +56,7 @@ def load_inception() -> Model:
     """Return Inception v3 up to its pooled features, with the weights in Keras' cache.
 
     Raises:
-        NoWeightsError: they are not there.
+        NoWeightsError: The cache does not hold the weights.
     """
     from keras.applications import InceptionV3
 
@@ -72,7 +73,7 @@ def load_inception() -> Model:
 
 @contextmanager
 def _as_its_weights_are() -> Iterator[None]:
-    """Channels last and float32, whatever the user has set for models of their own."""
+    """Use channels last and float32 in a block, whatever the user has set."""
     from keras import config
 
     layout, policy = config.image_data_format(), config.dtype_policy()
@@ -86,12 +87,13 @@ def _as_its_weights_are() -> Iterator[None]:
 
 
 def features_of(inception: Model, images: np.ndarray, chunk: int = 100) -> np.ndarray:
-    """Return the network's features of images, grey or coloured: float64 `(n, 2048)`.
+    """Return the network's features of grey or colour images: float64 `(n, 2048)`.
 
     Args:
-        inception: as `load_inception` returns it.
-        images: `(n, height, width, channels)`, uint8 or in [0, 1].
-        chunk: images at a time.
+        inception: Network, as `load_inception` returns it.
+        images: Images `(n, height, width, channels)`, or grey ones `(n, height, width)`, uint8 or
+            floats in [0, 1].
+        chunk: Number of images per call.
     """
     from keras import ops
 

@@ -1,7 +1,7 @@
 """What a figure is: how it is measured, what it is called, and where it is shown.
 
 A figure is one file of this folder with a `Figure` named `FIGURE`, and a line in `FIGURES`. The
-card, the lists, the README, the commands and `verify` read all that they say of it from there.
+card, the lists, the README, the commands and `verify` take all that they say about it from there.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """A task by the Hub's identifier, and by the name that people read."""
+    """A task, with the Hub's identifier (`type`) and a name for people."""
 
     type: str
     name: str
@@ -31,14 +31,14 @@ class Measure:
     """One number of a figure.
 
     Attributes:
-        key: under which `evaluate` returns it.
-        title: for people.
-        form: how the number is shown.
-        unit: where there is one.
-        column: its title in lists of models, where it is in them.
-        short: its title in the zoo's tables of results, if it is not that of its column.
-        less_is_better: which of two numbers is the better one.
-        in_seeds: whether lists show its mean and deviation over seeds.
+        key: Key of the number in the result of `evaluate`.
+        title: Name of the number for people.
+        form: Format string of the number.
+        unit: Unit, if there is one.
+        column: Title of its column in lists of models, if they show it.
+        short: Title in the zoo's tables of results, if it differs from `column`.
+        less_is_better: Whether a smaller number is better.
+        in_seeds: Whether lists show its mean and standard deviation over seeds.
     """
 
     key: str
@@ -52,22 +52,22 @@ class Measure:
 
     @property
     def full_title(self) -> str:
-        """Title and unit."""
+        """The title and the unit."""
         return f"{self.title}, {self.unit}" if self.unit else self.title
 
     @property
     def heading(self) -> str:
-        """The title of a column of numbers, with the unit."""
+        """The title of a column of these numbers, with the unit."""
         title = self.short or self.column or self.title
         return f"{title}, {self.unit}" if self.unit else title
 
     @property
     def column_key(self) -> str:
-        """The column as a key: of JSON, and to sort by."""
+        """The column title as a key, for JSON and for sorting."""
         return self.column.lower().replace(" ", "_").replace("-", "_")
 
     def shown(self, value: float) -> str:
-        """Return a number as it is shown."""
+        """Return a number as text."""
         return self.form.format(value)
 
 
@@ -76,13 +76,13 @@ class Protocol:
     """How numbers of a figure are measured.
 
     Attributes:
-        path: of them in a manifest's results; the first part is the figure's name.
-        name: of the protocol, short: for the names of metrics.
-        words: what is done.
-        task: what the figure is of.
-        measures: its numbers that have a row each.
-        beside: further results of the same measurement.
-        baselines: numbers of something else than the model, measured in the same way.
+        path: Keys of the numbers' table in a manifest's results; the first is the figure's name.
+        name: Short name of the protocol, used in the names of metrics.
+        words: Description of the measurement.
+        task: Task that the figure belongs to.
+        measures: Main numbers, each with a row of its own.
+        beside: Further numbers of the same measurement.
+        baselines: Numbers of something other than the model, measured in the same way.
     """
 
     path: tuple[str, ...]
@@ -95,7 +95,7 @@ class Protocol:
 
     @property
     def results(self) -> tuple[Measure, ...]:
-        """All that is the model's."""
+        """All numbers of the model."""
         return self.measures + self.beside
 
 
@@ -104,12 +104,12 @@ class Figure:
     """A figure of `evaluate`.
 
     Attributes:
-        measure: from a model and data to numbers by key; None where the figure does not apply.
-        protocols: how they are measured; a figure of several tables has one for each.
-        needs_labels: whether data without labels do not have it.
-        is_quick: whether it takes seconds and trains nothing, so that `verify` measures it again.
-        of_samplers: whether it is of images that the model's sampler gives, and goes with it.
-        on_request: whether it is measured only where it is named: it takes long, or needs what
+        measure: Function from a `Subject` to numbers by key, or None if the figure does not apply.
+        protocols: How the numbers are measured; one protocol for each table of the figure.
+        needs_labels: Whether the figure needs labels.
+        is_quick: Whether it takes seconds and trains nothing, so that `verify` measures it again.
+        of_samplers: Whether it depends on the model's sampler, and is removed when that changes.
+        on_request: Whether it is measured only if named, because it is slow or needs files that
             not everybody has.
     """
 

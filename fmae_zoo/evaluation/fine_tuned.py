@@ -1,4 +1,4 @@
-"""The dense head, and the encoder trained with it."""
+"""A dense head, fine-tuned together with the encoder."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from fmae_zoo.evaluation.subject import Subject
 
 
 def fine_tuned(subject: Subject) -> dict[str, Any]:
-    """Return the report of a frozen head whose encoder was then trained too.
+    """Return the report of a classifier whose head was trained first, then head and encoder.
 
-    The head reads the features where the encoder is convolutional, else the latent. Images
-    are augmented in training; the epoch is chosen on validation.
+    The head reads the features if they are a map, else the latent. Images are augmented in
+    fine-tuning, and the epoch is chosen on validation.
     """
     from fmae_zoo.evaluation.head import (
         features_layer,

@@ -14,9 +14,9 @@ _WORDS = (
 
 
 def frozen_head(subject: Subject) -> dict[str, Any]:
-    """Return the head's report on the latent and, where they are a map, on the features.
+    """Return the head's report on the latent and, if they are a map, on the features.
 
-    The epoch is chosen on validation; the head is trained on the other 50,000 images.
+    The epoch is chosen on validation; the head is trained on the other training images.
     """
     from fmae_zoo.evaluation.head import features_layer, report_of, trained_head
 

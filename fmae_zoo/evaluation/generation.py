@@ -1,4 +1,4 @@
-"""How near new images are to real ones, in the features of a classifier."""
+"""How close generated images are to real ones, in the features of a classifier."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -14,26 +14,28 @@ if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
 
 YARDSTICK = "conv-ae-bn.fmnist-classifier"
-"""The classifier whose hidden layer gives the features: 256 values after its ReLU."""
+"""Name of the classifier whose hidden layer gives the features: 256 values after its ReLU."""
 
 COUNT = 10_000
-"""Images that are generated, as many as there are test images."""
+"""Number of images to generate, equal to the number of Fashion-MNIST's test images."""
 
 NEIGHBOURS = 3
-"""Of an image, that bound what is near it."""
+"""Number of neighbours of an image within the radius that counts as near it."""
 
 
 def generation(subject: Subject) -> dict[str, Any] | None:
-    """Return Frechet distances of draws and of reconstructions to the test images.
+    """Return Frechet distances of generated images and reconstructions to the test images.
 
-    The distance of two sets of features, taken for normal: `|m - n|^2 + tr(A + B - 2 sqrt(A B))`
-    of means m, n and covariances A, B (Heusel et al. 2017, arXiv 1706.08500; there in the features
-    of an Inception network, here in those of the zoo's own classifier). Precision is the share of
-    the draws that are among the test images, recall that of the test images that are among the
-    draws (Kynkaanniemi et al. 2019, arXiv 1904.06991). What is of reconstructions has nothing new
-    in it: it is what the decoder can do at best. Of a decoder that is told the class,
-    `class_agreement` is the share of draws that the classifier takes for the class asked. None
-    where the loss is of hidden pixels alone, for then the decoder makes no whole images.
+    The Frechet distance treats two sets of features as normal distributions, with means m, n and
+    covariances A, B: `|m - n|^2 + tr(A + B - 2 sqrt(A B))` (Heusel et al. 2017, arXiv 1706.08500,
+    in the features of an Inception network; here in those of the zoo's own classifier). Precision
+    is the share of generated images that lie among the test images, recall the share of test images
+    that lie among the generated ones (Kynkaanniemi et al. 2019, arXiv 1904.06991). The distance of
+    the reconstructions shows what the decoder can do at best. If the decoder reads a class,
+    `class_agreement` is the share of generated images that the classifier assigns to that class.
+
+    Return None for models and data other than Fashion-MNIST, for fewer than 10,000 test images, and
+    for a loss on hidden pixels alone, with which the decoder makes no whole images.
     """
     model, images = subject.model, subject.data.test_images
     if not is_measured_on(model.spec, subject.data) or len(images) < COUNT:
@@ -58,7 +60,7 @@ def generation(subject: Subject) -> dict[str, Any] | None:
 
 
 def is_measured_on(spec: "ModelSpec", data: Dataset) -> bool:
-    """Whether the features are made for the images of a model and of data: Fashion-MNIST's."""
+    """Return whether model and data are both for Fashion-MNIST, for which the features are made."""
     return spec.takes_fashion_mnist and data.digest == FASHION_MNIST_DIGEST
 
 
@@ -75,13 +77,13 @@ def _yardstick() -> tuple[Any, Any]:
 
 
 def classes_of(images: np.ndarray) -> np.ndarray:
-    """Return the classes that the classifier takes images `(n, 28, 28, 1)` for: integers `(n,)`."""
+    """Return the class that the classifier gives each image `(n, 28, 28, 1)`: integers `(n,)`."""
     classes: np.ndarray = _yardstick()[0].predict(images).argmax(axis=-1)
     return classes
 
 
 def features_of(images: np.ndarray) -> np.ndarray:
-    """Return the features of Fashion-MNIST's images, or of such: float64 `(n, 256)`."""
+    """Return the classifier's features of images of Fashion-MNIST's shape: float64 `(n, 256)`."""
     from fmae_zoo.images import as_images
     from fmae_zoo.inference import predicted
 
@@ -91,7 +93,7 @@ def features_of(images: np.ndarray) -> np.ndarray:
 
 
 def frechet(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the Frechet distance of two sets of features `(n, d)`, taken for normal."""
+    """Return the Frechet distance of two sets of features `(n, d)`, treated as normal."""
     means = one.mean(axis=0), other.mean(axis=0)
     covariances = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
     root = _root(covariances[0])
@@ -109,9 +111,10 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def overlap(drawn: np.ndarray, real: np.ndarray) -> tuple[float, float]:
-    """Return precision and recall of draws, both in [0, 1], by their features `(n, d)`.
+    """Return precision and recall of generated images, both in [0, 1], from features `(n, d)`.
 
-    An image is among others if it is nearer to one of them than that one's third neighbour.
+    An image lies among others if one of them is at most as far from it as from its own third
+    neighbour.
     """
     return _among(drawn, real), _among(real, drawn)
 

@@ -1,4 +1,4 @@
-"""A dense head on the encoder: frozen, then fine-tuned."""
+"""Training of a dense head on the encoder: frozen, then fine-tuned."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -14,7 +14,7 @@ from fmae_zoo.recipe import Recipe
 
 @dataclass(frozen=True)
 class Plan:
-    """How a classifier is trained, as `Classifier.fit` has it; each was chosen on validation."""
+    """Arguments of `Classifier.fit`; each was chosen on validation."""
 
     epochs: int
     learning_rate: float
@@ -24,17 +24,17 @@ class Plan:
     batch_size: int = 128
 
     def options(self, epochs: int | None = None) -> dict[str, Any]:
-        """Return the arguments for `Classifier.fit`, with another number of epochs if given."""
+        """Return the arguments of `Classifier.fit`, with another number of epochs if given."""
         return asdict(self.lasting(epochs))
 
     def lasting(self, epochs: int | None) -> Self:
-        """Return the plan with another number of epochs if given."""
+        """Return the plan, with another number of epochs if given."""
         return self if epochs is None else replace(self, epochs=epochs)
 
 
 HEAD = Plan(epochs=40, learning_rate=3e-3, weight_decay=1e-4)
 WIDE_HEAD = Plan(epochs=10, learning_rate=3e-3, weight_decay=0.25, label_smoothing=0.1)
-"""For codes of more values than are probed, whose head has millions of weights to overfit with."""
+"""Plan for codes of more than `MAX_PROBE_WIDTH` values, whose large head overfits more easily."""
 
 DENSE_TUNING = Plan(epochs=20, learning_rate=1e-3, weight_decay=5e-2, augment=True)
 CONVOLUTIONAL_TUNING = Plan(
@@ -43,18 +43,18 @@ CONVOLUTIONAL_TUNING = Plan(
 
 
 def head_plan(classifier: Classifier) -> Plan:
-    """Return how a head on the frozen encoder is trained."""
+    """Return the plan for training a head on the frozen encoder."""
     return WIDE_HEAD if _width(classifier.encoder) > MAX_PROBE_WIDTH else HEAD
 
 
 def tuning_plan(classifier: Classifier) -> Plan:
-    """Return how the encoder and its trained head are trained on."""
+    """Return the plan for training the encoder together with its trained head."""
     return CONVOLUTIONAL_TUNING if classifier.is_convolutional else DENSE_TUNING
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A classifier, how it was trained, and its highest accuracy on validation."""
+    """A trained classifier, its plan, and its highest accuracy on validation."""
 
     classifier: Classifier
     plan: Plan
@@ -62,23 +62,23 @@ class Trained:
 
 
 def tunable(head: Classifier, recipe: Recipe) -> Classifier:
-    """Return a classifier with a trained head whose encoder is trained too.
+    """Return a copy of a classifier whose encoder is trained too, with the same trained head.
 
-    On PyTorch it computes in the recipe's precision, which is as good there and faster.
+    On PyTorch it computes in the recipe's precision, which is as accurate there and faster.
     """
     fast = keras.backend.backend() == "torch"
     return head.unfreeze(precision=recipe.precision if fast else "float32")
 
 
 def features_layer(encoder: Any) -> str | None:
-    """Return `features` where they are a map that is not the code itself, else None."""
+    """Return `features` if that layer gives a map that is not the code itself, else None."""
     features = encoder.get_layer("features").output
     is_code = int(np.prod(features.shape[1:])) == _width(encoder)
     return "features" if len(features.shape) == 4 and not is_code else None
 
 
 def trained_head(subject: Subject, layer: str | None) -> Trained:
-    """Return a head on the frozen output of a layer; it is trained once."""
+    """Return a head trained on the frozen output of a layer; each layer is trained once."""
     if layer not in subject.heads:
         classifier = Classifier(
             subject.model.encoder, subject.data.num_classes, layer=layer, seed=subject.seed
@@ -88,14 +88,14 @@ def trained_head(subject: Subject, layer: str | None) -> Trained:
 
 
 def trained(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
-    """Return a classifier trained by a plan on the data of a subject."""
+    """Train a classifier by a plan on the data of a subject, and return it."""
     return train_by(plan, classifier, subject.data, subject.seed)
 
 
 def train_by(
     plan: Plan, classifier: Classifier, data: Dataset, seed: int, callbacks: Any = None
 ) -> Trained:
-    """Train a classifier by a plan, the epoch chosen on validation; return it in float32."""
+    """Train a classifier by a plan, with the epoch chosen on validation; return it in float32."""
     fit, validation = data.split
     images, labels = data.train_images, data.labels[0]
     history = classifier.fit(
@@ -111,7 +111,7 @@ def train_by(
 
 
 def results_of(trained: Trained, report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report on the test images as the figure, by its name, that `evaluate` has of it."""
+    """Return a report on the test images in the form of `evaluate`, by the figure's name."""
     figure = _described(trained, report)
     encoder = trained.classifier.encoder
     if encoder.trainable:

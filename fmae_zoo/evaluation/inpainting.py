@@ -1,4 +1,4 @@
-"""Pixels of the test images that a model does not see, and makes up."""
+"""Reconstruction of pixels of the test images that are hidden from the model."""
 
 from typing import Any
 
@@ -12,11 +12,11 @@ from fmae_zoo.images import as_images
 
 
 def inpainting(subject: Subject) -> dict[str, Any] | None:
-    """Return MSE and PSNR (dB) over hidden pixels, made up from those that are seen.
+    """Return MSE and PSNR (dB) over hidden pixels, decoded from the visible ones.
 
-    The patches are hidden as in the recipe, once and for all by numpy; `mean_mse` is the MSE where
-    each hidden pixel is the mean of the training images at its place. None where the loss is not
-    of hidden pixels.
+    The recipe's mask hides the patches, drawn by numpy with a fixed seed. `mean_mse` is the MSE if
+    each hidden pixel is replaced by the mean of the training images at its place. Return None if
+    the loss is not on hidden pixels.
     """
     model, shape = subject.model, subject.model.spec.shape
     if not model.spec.objective.reads_mask:

@@ -1,4 +1,4 @@
-"""k nearest neighbours on latent means."""
+"""Classification by the k nearest neighbours of latent means."""
 
 from typing import Any
 
@@ -14,7 +14,8 @@ NEIGHBOURS = (1, 3, 5, 10, 15, 20)
 def knn(subject: Subject) -> dict[str, Any] | None:
     """Return the test accuracy with Euclidean neighbours among all training images.
 
-    k is chosen on validation. The majority wins; among equals the lowest class number.
+    k is chosen on validation. The majority wins; a tie goes to the lowest class number. Return None
+    for codes of more than `MAX_PROBE_WIDTH` values.
     """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None

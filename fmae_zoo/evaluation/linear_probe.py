@@ -13,10 +13,12 @@ STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 def linear_probe(subject: Subject) -> dict[str, Any] | None:
-    """Return the test accuracy of a probe on all training images, C chosen on validation.
+    """Return the test accuracy of a probe on all training images, with C chosen on validation.
+
+    Return None for codes of more than `MAX_PROBE_WIDTH` values.
 
     Raises:
-        DataError: the images to fit on are all of one class.
+        DataError: The images to fit on are all of one class.
     """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
@@ -43,7 +45,7 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
 
 
 def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
-    """Return a probe fitted with an inverse strength of the L2 penalty."""
+    """Return a probe fitted to codes, with `c` as inverse strength of the L2 penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -22,33 +22,34 @@ if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
 
 SAMPLES = 5000
-"""Codes of each image."""
+"""Number of codes drawn for each image."""
 
 CHUNK = 1000
-"""Codes of an image that are decoded in one call: more do not stay in a CPU's cache."""
+"""Number of codes decoded in one call; more do not fit in a CPU's cache."""
 
 
 def nll(
     subject: Subject, samples: int = SAMPLES, images: int | None = None, chunk: int = CHUNK
 ) -> dict[str, Any] | None:
-    """Return the negative log-likelihood in nats an image, and its standard error over images.
+    """Return the negative log-likelihood in nats per image, and its standard error over images.
 
-    The estimate for an image x is `-log mean_k p(x|z_k) p(z_k) / q(z_k|x)` of codes drawn from
-    its posterior, which in the mean is no less than `-log p(x)` and comes to it with more codes
-    (Burda et al. 2015, arXiv 1509.00519). The noise is numpy's, so that every backend has the
-    same. A Bernoulli likelihood is of binarised images, a Gaussian one of the images as they are.
+    The estimate for an image x is `-log mean_k p(x|z_k) p(z_k) / q(z_k|x)`, with codes z_k drawn
+    from its posterior. Its expected value is at least `-log p(x)`, and approaches it with more
+    codes (Burda et al. 2015, arXiv 1509.00519). The noise is numpy's, so that every backend has
+    the same. A Bernoulli likelihood is computed on binarised images, a Gaussian one on unchanged
+    images.
 
     Args:
-        subject: the model and the data.
-        samples: codes of each image; published figures have 5,000.
-        images: only the first so many test images; published figures are of all.
-        chunk: codes that are decoded at a time, which bounds the memory and changes no number.
+        subject: Model and data.
+        samples: Number of codes per image; published figures use 5,000.
+        images: Number of test images to use, from the first; published figures use all.
+        chunk: Number of codes decoded at a time, which bounds the memory and changes no number.
 
     Returns:
-        The numbers; None where the objective has no likelihood, or the latent no densities.
+        The numbers; None if the objective has no likelihood, or the latent no densities.
 
     Raises:
-        ArgumentError: a number is no integer of 1 or more.
+        ArgumentError: A number is not an integer of 1 or more.
     """
     from scipy.special import logsumexp
 
@@ -63,7 +64,7 @@ def nll(
     read, targets = (each[:images] for each in images_of_likelihood(subject))
     labels = subject.test_labels
     parameters = model.posterior.predict(read, batch_size=BATCH, verbose=0)
-    # Parts of one size, of which a backend compiles one step.
+    # All parts have one size, so that a backend compiles only one step.
     size = math.ceil(samples / math.ceil(samples / chunk))
     step = _log_weights(model, objective, size)
     rng = np.random.default_rng(subject.seed)
@@ -90,10 +91,10 @@ def nll(
 
 
 def _log_weights(model: "Autoencoder", objective: Any, size: int) -> Callable[..., np.ndarray]:
-    """Return the function that gives `log p(x|z) p(z) / q(z|x)` of codes of an image: `(size,)`.
+    """Return a function that gives `log p(x|z) p(z) / q(z|x)` for codes of an image: `(size,)`.
 
     It takes the posterior's parameters `(1, ...)`, the image `(1, height, width, channels)`, noise
-    `(1, size, draw_noise_size)`, and the label `(1,)` where the decoder is told one, else None.
+    `(1, size, draw_noise_size)`, and the label `(1,)`, or None if the decoder reads no class.
     """
     from keras import ops, tree
 

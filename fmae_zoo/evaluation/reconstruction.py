@@ -1,4 +1,4 @@
-"""Reconstruction error on the test images, beside PCA with the same number of values."""
+"""Reconstruction error on the test images, compared with PCA of the same size."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ SSIM_WINDOW = 11
 def reconstruction(subject: Subject) -> dict[str, Any] | None:
     """Return MSE and PSNR (dB) over pixels, SSIM, the latent size, and PCA's MSE at that size.
 
-    PSNR is of the mean squared error over all images, not a mean over images. PCA's MSE is
-    None where the code has as many values as the image, or more. There is no figure where the loss
-    is of hidden pixels alone (`inpainting`): what is decoded for those that are seen is arbitrary.
+    PSNR is computed from the MSE over all images; it is not a mean over images. PCA's MSE may be
+    None (see `pca_mse`). Return None if the loss is on hidden pixels alone (see `inpainting`):
+    what is decoded for the visible pixels is then arbitrary.
     """
     if subject.model.spec.objective.reads_mask:
         return None
@@ -34,12 +34,12 @@ def reconstruction(subject: Subject) -> dict[str, Any] | None:
 
 
 def mean_squared(images: np.ndarray, others: np.ndarray) -> float:
-    """Return the mean squared error over all values of arrays of one shape."""
+    """Return the mean squared error over all values of two arrays of the same shape."""
     return float(np.mean(np.square(images - others), dtype=np.float64))
 
 
 def errors(images: np.ndarray, others: np.ndarray) -> dict[str, float]:
-    """Return `mse`, and `psnr` in dB, of images or pixels of them in [0, 1]."""
+    """Return `mse`, and `psnr` in dB, of images or some of their pixels, in [0, 1]."""
     mse = mean_squared(images, others)
     return {"mse": mse, "psnr": float(-10.0 * np.log10(mse))}
 
@@ -47,9 +47,9 @@ def errors(images: np.ndarray, others: np.ndarray) -> dict[str, float]:
 def mean_ssim(images: np.ndarray, others: np.ndarray) -> float:
     """Return the mean structural similarity of pairs of images in [0, 1].
 
-    Images are `(n, height, width, channels)`. It is the mean over channels, and over the pixels
-    around which the window lies in the image; where the image is smaller than the window, over
-    its middle, mirrored at the border.
+    Images are `(n, height, width, channels)`. The mean is over channels and over the pixels around
+    which the whole window lies inside the image. For an image smaller than the window, it is over
+    the middle pixels, with the image mirrored at its border.
 
     Source: Wang et al. 2004, with its 11x11 Gaussian window of standard deviation 1.5.
     """
@@ -76,12 +76,15 @@ def mean_ssim(images: np.ndarray, others: np.ndarray) -> float:
 
 
 def _planes(images: np.ndarray) -> np.ndarray:
-    """Return the channels of images as images of their own: `(n * channels, height, width)`."""
+    """Return each channel as an image of its own: `(n * channels, height, width)`."""
     return np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3])
 
 
 def pca_mse(data: Dataset, size: int) -> float | None:
-    """Return the test MSE of PCA with `size` components fitted on the training images."""
+    """Return the test MSE of PCA with `size` components fitted on the training images.
+
+    Return None if `size` is at least the number of values in an image, or of training images.
+    """
     shape = shape_of(data.train_images)
     values = math.prod(shape)
     if size >= min(values, len(data.train_images)):

@@ -1,4 +1,4 @@
-"""Writing measured figures into an entry's manifest."""
+"""Writing of measured figures into an entry's manifest."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 def record_results(
     source: str | Path, results: dict[str, Any], data: Dataset, seed: int = 0
 ) -> None:
-    """Put figures into the manifest of an entry, beside those that are there already.
+    """Add figures to the manifest of an entry; other figures in it stay.
 
     Args:
-        source: a registered name or a folder.
-        results: as `evaluate` returned them.
-        data: that they were measured on.
-        seed: that they were measured with.
+        source: Registered name or folder.
+        results: Figures, as `evaluate` returned them.
+        data: Data set they were measured on.
+        seed: Seed they were measured with.
 
     Raises:
-        DataError: they are of the small sample, or of other data than it was trained on.
-        NoWeightsError: the entry was never trained.
+        DataError: The data is the small sample, or not what the model was trained on.
+        NoWeightsError: The entry was never trained.
+        ArgumentError: The entry is on the Hub.
     """
     entry = find_entry(source)
     check_data(entry, data)
@@ -46,10 +47,10 @@ def record_results(
 def record_seed(
     source: str | Path, training: TrainingRecord, results: dict[str, Any], data: Dataset
 ) -> None:
-    """Put a training with another seed and its figures into the manifest of an entry.
+    """Add a training with another seed, and its figures, to the manifest of an entry.
 
     Raises:
-        DataError, NoWeightsError: as `record_results`.
+        DataError, NoWeightsError, ArgumentError: As `record_results`.
     """
     entry = find_entry(source)
     check_data(entry, data)
@@ -58,14 +59,14 @@ def record_seed(
 
 
 def record_samplers(source: str | Path, model: "Autoencoder") -> None:
-    """Write the samplers of a model into its entry, and which of them is its default.
+    """Write the samplers of a model into its entry, and the name of the default one.
 
-    The figures of its images go, which are of the samplers of before.
+    Figures that depend on samplers are removed, because they were measured with the earlier ones.
 
     Raises:
-        NoWeightsError: the entry was never trained.
-        ArgumentError: the entry lies on the Hub.
-        OSError: the folder cannot be written.
+        NoWeightsError: The entry was never trained.
+        ArgumentError: The entry is on the Hub.
+        OSError: The folder cannot be written.
     """
     entry = find_entry(source)
     _check_writable(entry)
@@ -86,11 +87,10 @@ def record_samplers(source: str | Path, model: "Autoencoder") -> None:
 
 
 def check_data(entry: Entry, data: Dataset) -> None:
-    """Refuse data whose figures do not belong into an entry's manifest.
+    """Raise an error if figures of this data do not belong in an entry's manifest.
 
     Raises:
-        DataError, NoWeightsError: as `record_results`.
-        ArgumentError: the entry lies on the Hub.
+        DataError, NoWeightsError, ArgumentError: As `record_results`.
     """
     _check_writable(entry)
     if data.is_sample:

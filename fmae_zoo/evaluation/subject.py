@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
 
 MAX_PROBE_WIDTH = 1024
-"""Wider codes are not probed: logistic regression and neighbours are not made for them, and a
-dense head on them is trained with more regularisation."""
+"""Largest number of values in a code for linear probe and kNN, which do not suit wider codes.
+
+A dense head on a wider code is trained with more regularisation.
+"""
 
 
 @dataclass
@@ -23,11 +25,11 @@ class Subject:
     """A model under evaluation.
 
     Attributes:
-        model: the autoencoder.
-        data: images and labels.
-        seed: of everything random in a protocol.
-        heads: what a protocol has trained on the frozen encoder, by layer.
-        advance: called by a protocol that takes long with the images done, and with all.
+        model: Autoencoder.
+        data: Images and labels.
+        seed: Seed of the heads, the posterior samples and the generated images.
+        heads: Heads trained on the frozen encoder, by the name of the layer they read.
+        advance: Function that slow protocols call with the number of finished images and of all.
     """
 
     model: "Autoencoder"
@@ -38,7 +40,7 @@ class Subject:
 
     @property
     def latent_size(self) -> int:
-        """Number of values in a code."""
+        """The number of values in a code."""
         return self.model.spec.latent.size
 
     @cached_property
@@ -58,16 +60,16 @@ class Subject:
 
     @property
     def test_labels(self) -> np.ndarray | None:
-        """Labels of the test images where the decoder is told them, else None.
+        """Labels of the test images if the decoder reads classes, else None.
 
         Raises:
-            DataError: it is, and the data have none, or more classes than it knows.
+            DataError: The decoder reads classes, and the data has no labels, or one out of range.
         """
         return self._told(1)
 
     @property
     def validation_labels(self) -> np.ndarray | None:
-        """As `test_labels`, of the validation images."""
+        """Labels of the validation images if the decoder reads classes, else None."""
         labels = self._told(0)
         return None if labels is None else labels[self.data.split[1]]
 

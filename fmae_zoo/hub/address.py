@@ -1,4 +1,4 @@
-"""`hf://org/repo@revision`."""
+"""Addresses of repos on the Hub: `hf://NAMESPACE/NAME@REVISION`."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from fmae_zoo.errors import ArgumentError
 
 HUB_PREFIX = "hf://"
 ZOO_TAG = "fmae-zoo"
-"""The tag in the card of every model that `push` published."""
+"""Tag in the card of every model that `push` publishes."""
 
 DEFAULT_REVISION = "main"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -21,8 +21,8 @@ class HubAddress:
     """A repo on the Hub at a revision.
 
     Attributes:
-        repo: `NAMESPACE/NAME`.
-        revision: a branch, a tag, or a commit (40 hexadecimal digits).
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        revision: Branch, tag or commit hash (40 hexadecimal digits).
     """
 
     repo: str
@@ -37,15 +37,15 @@ class HubAddress:
 
     @property
     def is_commit(self) -> bool:
-        """Whether the revision can never mean anything else."""
+        """Whether the revision is a commit hash, whose meaning never changes."""
         return COMMIT.fullmatch(self.revision) is not None
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `hf://NAMESPACE/NAME` or `hf://NAMESPACE/NAME@REVISION`.
+        """Return the address for `hf://NAMESPACE/NAME` or `hf://NAMESPACE/NAME@REVISION`.
 
         Raises:
-            ArgumentError: it is none.
+            ArgumentError: The text is not such an address.
         """
         repo, separator, revision = text.removeprefix(HUB_PREFIX).partition("@")
         if not text.startswith(HUB_PREFIX) or (separator and not revision):
@@ -57,10 +57,10 @@ class HubAddress:
 
 
 def check_repo(repo: object) -> None:
-    """Refuse what is no `NAMESPACE/NAME`.
+    """Raise an error unless `repo` is a valid name, `NAMESPACE/NAME`.
 
     Raises:
-        ArgumentError: naming it.
+        ArgumentError: The name is not valid; the message shows it.
     """
     whole = isinstance(repo, str) and _REPO.fullmatch(repo) is not None
     if not whole or "--" in str(repo) or ".." in str(repo) or str(repo).endswith(".git"):
@@ -71,10 +71,10 @@ def check_repo(repo: object) -> None:
 
 
 def check_revision(name: str, revision: object) -> None:
-    """Refuse what can be no branch, tag or commit.
+    """Raise an error unless `revision` can be a branch, a tag or a commit.
 
     Raises:
-        ArgumentError: naming the argument and the value.
+        ArgumentError: It cannot; the message names the argument and the value.
     """
     whole = isinstance(revision, str) and _REVISION.fullmatch(revision) is not None
     if not whole or any(set(part) == {"."} for part in str(revision).split("/")):
@@ -82,10 +82,11 @@ def check_revision(name: str, revision: object) -> None:
 
 
 def check_new_name(name: str, value: object) -> None:
-    """Refuse a name for a tag or a branch that could be taken for something else.
+    """Raise an error if a new tag or branch name is not valid or is ambiguous.
 
     Raises:
-        ArgumentError: it is no such name, or looks like a commit or a reference.
+        ArgumentError: The name is not valid, looks like a commit hash, begins with `refs/`, or is
+            `main` for a tag.
     """
     check_revision(name, value)
     taken = name == "tag" and value == DEFAULT_REVISION

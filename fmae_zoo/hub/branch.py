@@ -1,4 +1,4 @@
-"""A branch of a repo on the Hub: commits and tags, also where an answer is lost."""
+"""Commits and tags on a branch of a Hub repo, also when the Hub's answer is lost."""
 
 import io
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ from fmae_zoo.hub.contents import REPO_FILES
 from fmae_zoo.hub.repo import git_blob_of
 
 LARGE_SUFFIXES = (".safetensors", ".h5", ".png")
-"""Of the files that the Hub stores apart from git."""
+"""Suffixes of the files that the Hub stores outside git."""
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch that is committed to.
+    """A branch of a Hub repo to which commits are made.
 
     Attributes:
-        client: that asks the Hub.
-        repo: `NAMESPACE/NAME`.
-        name: of the branch.
+        client: Client that sends the requests.
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        name: Name of the branch.
     """
 
     client: HubClient
@@ -38,14 +38,14 @@ class Branch:
     name: str
 
     def state(self) -> RepoState:
-        """Return the newest commit and its files."""
+        """Return the newest commit of the branch and its files."""
         return self.client.state(self.repo, self.name)
 
     def ask(self, function: Any, *args: Any, attempts: int = ATTEMPTS, **kwargs: Any) -> Any:
-        """Call a function of the Hub's client with the repo.
+        """Call a function of `huggingface_hub` with the repo as its first argument.
 
         Raises:
-            FmaeError: as `HubClient.call`.
+            FmaeError: As `HubClient.call`.
         """
         request = self.client.request("write", self.repo)
         return self.client.call(
@@ -55,7 +55,7 @@ class Branch:
     def commit(
         self, before: RepoState, files: dict[str, bytes], message: str, create_pr: bool
     ) -> tuple[str, str | None]:
-        """Commit; return the commit, and the URL of the pull request where there is one."""
+        """Commit the files; return the commit, and the pull request's URL or None."""
         known = self._requests() if create_pr else set()
         attempt = 1
         while True:
@@ -72,7 +72,7 @@ class Branch:
             except HubError as error:
                 if isinstance(error, (HubPermissionError, RepoNotFoundError)):
                     raise
-                # The answer may be lost and the work done; only the repo itself can tell.
+                # The commit may exist although the answer was lost, so look in the repo.
                 found = self._found(before, files, known if create_pr else None, error)
                 if found is not None:
                     return found
@@ -85,10 +85,10 @@ class Branch:
             return info.oid, info.pr_url
 
     def _check_commit(self, commit: str, files: dict[str, bytes]) -> None:
-        """Refuse to call a push done whose commit does not hold all that was sent.
+        """Raise an error if a new commit does not hold all files that were sent.
 
         Raises:
-            HubError: it does not, or the Hub cannot be asked.
+            HubError: A file is missing or differs, or the Hub cannot be asked.
         """
         try:
             whole = holds(self.client.state(self.repo, commit), files)
@@ -104,7 +104,7 @@ class Branch:
             )
 
     def _upload_and_commit(self, repo: str, operations: list[Any], **how: Any) -> Any:
-        """Upload large files one by one, which the client then does in this thread; commit."""
+        """Upload large files one by one, which avoids further threads, then commit all files."""
         with _without_bars():
             for operation in operations:
                 if operation.path_in_repo.endswith(LARGE_SUFFIXES):
@@ -124,16 +124,17 @@ class Branch:
         known: set[str] | None,
         error: FmaeError,
     ) -> tuple[str, str | None] | None:
-        """Return the commit that holds the files, or None where none came to be.
+        """Return the commit that holds the files, or None if no commit was made.
 
         Args:
-            before: the state that was committed on.
-            files: that were committed.
-            known: references of the pull requests that were there before, for a new one.
-            error: that was met.
+            before: State of the branch before the commit.
+            files: Files that were sent, by name.
+            known: References of the earlier pull requests; None if no pull request was asked for.
+            error: Error of the failed request.
 
         Raises:
-            HubConflictError: another commit did.
+            HubConflictError: Somebody else committed to the branch, or `error` is such an error.
+            HubError: The Hub cannot be asked whether a commit was made.
         """
         try:
             new = self._requests() - known if known is not None else set()
@@ -162,7 +163,7 @@ class Branch:
     def _found_request(
         self, files: dict[str, bytes], references: set[str]
     ) -> tuple[str, str | None] | None:
-        """Return commit and URL of the pull request, among some, that holds the files."""
+        """Return commit and URL of the first pull request that holds the files, or None."""
         for reference in sorted(references):
             state = self.client.state(self.repo, reference)
             if holds(state, files):
@@ -171,7 +172,7 @@ class Branch:
         return None
 
     def _commits_since(self, before: str, newest: str) -> list[str]:
-        """Return the commits of the branch that are newer than one, the oldest first."""
+        """Return the commits of the branch after `before`, oldest first."""
         if newest == before:
             return []
         listed = self.ask(self.client.api.list_repo_commits, revision=self.name)
@@ -194,10 +195,10 @@ class Branch:
         return {ref.ref for ref in refs.pull_requests or ()}
 
     def check_tag(self, tag: str, commit: str | None) -> bool:
-        """Return whether a tag is there; refuse one on another commit than that to be tagged.
+        """Return whether a tag exists; raise an error if it is on another commit than `commit`.
 
         Raises:
-            HubConflictError: naming the commit.
+            HubConflictError: The tag is on another commit; the message names it.
         """
         there = self._tagged(tag)
         if there is not None and there != commit:
@@ -212,16 +213,16 @@ class Branch:
         return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
     def tag(self, tag: str, commit: str, done: str) -> None:
-        """Tag a commit; `done` says in an error what had been done with it by then.
+        """Tag a commit; error messages use `done` to say what happened to the commit before.
 
         Raises:
-            HubError: the tag was not made, or it is not known whether it was.
+            HubError: The tag was not made, or it is unknown whether it was.
         """
         error: HubError | None = None
         try:
             self.ask(self.client.api.create_tag, tag=tag, revision=commit)
         except HubError as met:
-            # Another push, or this one, whose answer was lost, may have made it.
+            # The tag may exist: from another push, or because only the answer was lost.
             error = met
         try:
             there = self._tagged(tag)
@@ -240,7 +241,7 @@ class Branch:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """Leave out the client's progress bars: there would be one for each small file."""
+    """Hide the progress bars of `huggingface_hub`, one for each small file."""
     from huggingface_hub.utils import (
         are_progress_bars_disabled,
         disable_progress_bars,
@@ -258,7 +259,7 @@ def _without_bars() -> Iterator[None]:
 
 
 def holds(state: RepoState, files: dict[str, bytes]) -> bool:
-    """Return whether a repo holds these files, and no other of the zoo's."""
+    """Return whether the zoo's files in a repo are exactly `files`, with the same content."""
     there = state.files.keys() & set(REPO_FILES)
     return there == files.keys() and all(
         _same(state.files[name], content) for name, content in files.items()
@@ -274,7 +275,7 @@ def _same(file: RemoteFile, content: bytes) -> bool:
 def _operations(before: RepoState, files: dict[str, bytes]) -> list[Any]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    # As streams, because the client then uploads by LFS, which every Hub has, and not by Xet.
+    # Streams are uploaded by LFS, which every Hub supports, instead of Xet.
     added = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
     stale = sorted((before.files.keys() & set(REPO_FILES)) - files.keys())
     return [*added, *(CommitOperationDelete(name) for name in stale)]

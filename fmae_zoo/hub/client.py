@@ -1,4 +1,4 @@
-"""The Hub's own client, with a total time limit, bounded retries and the zoo's errors."""
+"""The `huggingface_hub` client with a time limit, bounded retries and the zoo's errors."""
 
 import logging
 import time
@@ -32,23 +32,23 @@ FIRST_WAIT = 1.0
 """Seconds before the second attempt; each later wait is twice as long."""
 
 PATIENCE = 15.0
-"""Seconds after which a failure is final: the Hub's client has then tried again by itself."""
+"""A call that fails after more seconds is not repeated: `huggingface_hub` has retried it."""
 
 LONG_WAIT = 5.0
-"""Seconds of a wait of which the user is told."""
+"""A wait of at least this many seconds is logged as a warning."""
 
 TRANSIENT = (HubConnectionError, HubTimeoutError, HubServerError, RateLimitError)
-"""What may be gone when one asks again."""
+"""Errors after which another attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file as the Hub lists it.
+    """A file in the Hub's list of a repo.
 
     Attributes:
-        size: in bytes.
-        blob: git's SHA-1 of it, or of its pointer where the Hub stores it apart (LFS, Xet).
-        sha256: where it is stored apart.
+        size: Size in bytes.
+        blob: Git's SHA-1 of the file, or of its pointer if it is stored outside git (LFS, Xet).
+        sha256: SHA-256 of a file that is stored outside git, else None.
     """
 
     size: int | None
@@ -66,11 +66,11 @@ class RepoState:
 
 
 class HubClient:
-    """Asks the Hub, within a time limit, again where that may help.
+    """A client of the Hub with a time limit, which repeats requests that may succeed later.
 
     Attributes:
-        options: token, cache and time limit.
-        limit: what is left of the time.
+        options: Token, cache folder and time limit.
+        limit: Time that is left.
         endpoint: URL of the Hub.
     """
 
@@ -82,17 +82,18 @@ class HubClient:
         self.endpoint = _shown(constants.ENDPOINT)
 
     def with_cache(self, folder: str | Path) -> "HubClient":
-        """Return a client that shares all but the cache, the time limit too."""
+        """Return a client with another cache folder; it shares all else, also the time limit."""
         client = copy(self)
         client.options = replace(self.options, cache_dir=folder)
         return client
 
     @cached_property
     def token(self) -> str | None:
-        """The token that is sent, or None. To find it may take a request of the client's own.
+        """The token to send, or None; finding it may need a request.
 
         Raises:
-            HubPermissionError: there should be one, and it cannot be had.
+            HubPermissionError: A token is required but cannot be obtained.
+            HubTimeoutError: The time limit is reached.
         """
         from huggingface_hub.utils import get_token_to_send
 
@@ -108,7 +109,7 @@ class HubClient:
 
     @cached_property
     def api(self) -> Any:
-        """The Hub's own client."""
+        """The `HfApi` of `huggingface_hub`."""
         import huggingface_hub
 
         import fmae_zoo
@@ -120,16 +121,16 @@ class HubClient:
         )
 
     def require_token(self) -> None:
-        """Refuse to go on without a token.
+        """Raise an error if there is no token.
 
         Raises:
-            HubPermissionError: there is none.
+            HubPermissionError: There is no token.
         """
         if self.token is None:
             raise HubPermissionError(no_token(self.endpoint))
 
     def state(self, repo: str, revision: str, attempts: int = ATTEMPTS) -> RepoState:
-        """Return commit and files of a repo at a revision."""
+        """Return the commit and the files of a repo at a revision."""
         info = self.call(
             self.api.model_info,
             repo,
@@ -158,7 +159,7 @@ class HubClient:
     def download(
         self, repo: str, commit: str, file: str, force: bool = False, kind: str = "model"
     ) -> Path:
-        """Return the path of a file in the cache, which is downloaded where it is not there."""
+        """Return the path of a file in the cache; download it first if it is not there."""
 
         def downloaded() -> str:
             path: str = self.api.hf_hub_download(
@@ -177,7 +178,7 @@ class HubClient:
         return Path(self.call(downloaded, request=self.request("read", repo, commit, file)))
 
     def request(self, task: str, repo: str = "", revision: str = "", file: str = "") -> Request:
-        """Return what is being done, for the words of an error."""
+        """Return a description of the request for error messages."""
         cache = str(self.options.cache)
         return Request(task, self.endpoint, repo, revision, file, cache, self.token)
 
@@ -189,10 +190,10 @@ class HubClient:
         attempts: int = ATTEMPTS,
         **kwargs: Any,
     ) -> Result:
-        """Call a function of the client's, again where it may help, within the time left.
+        """Call a function within the time left; repeat it after errors that may pass.
 
         Raises:
-            FmaeError: as `failures.translated` says.
+            FmaeError: The error of the last attempt, as `failures.translated` returns it.
         """
         attempt = 1
         while True:
@@ -206,7 +207,7 @@ class HubClient:
             attempt += 1
 
     def wait(self, attempt: int, error: FmaeError) -> bool:
-        """Wait before the next attempt, as long as the Hub asks; return False without the time."""
+        """Wait before the next attempt, as the Hub asks; return False if the time is too short."""
         seconds = getattr(error, "retry_after", None)
         if seconds is None:
             seconds = FIRST_WAIT * 2 ** (attempt - 1)
@@ -220,20 +221,20 @@ class HubClient:
 
 
 def refuse_offline(options: HubOptions, task: str) -> None:
-    """Refuse what needs the Hub where no request may be made.
+    """Raise an error if a task needs the Hub but no request may be made.
 
     Raises:
-        HubConnectionError: HF_HUB_OFFLINE is set.
+        HubConnectionError: `HF_HUB_OFFLINE` or `local_files_only` is set.
     """
     if options.offline:
         raise HubConnectionError(f"{task} needs the Hub, but HF_HUB_OFFLINE is set")
 
 
 def _shown(endpoint: str) -> str:
-    """Return the URL of a Hub without the password that it may hold.
+    """Return the URL of a Hub without a user name and password.
 
     Raises:
-        ArgumentError: it is no URL.
+        ArgumentError: It is not an http or https URL.
     """
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -242,11 +243,11 @@ def _shown(endpoint: str) -> str:
 
 
 def _silent() -> type:
-    """Return a progress bar that shows nothing: the files are small and many."""
+    """Return a progress bar class that shows nothing, because the files are small and many."""
     from huggingface_hub.utils import tqdm
 
     class Silent(tqdm):
-        # Else each such class had a thread that watches it.
+        # Otherwise tqdm starts a monitor thread for each such class.
         monitor_interval = 0
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a repo of the zoo holds: an entry's folder, made ready to be published, and checked."""
+"""The files of a repo of the zoo: an entry's folder, prepared for publishing and checked."""
 
 import json
 import re
@@ -38,7 +38,7 @@ from fmae_zoo.verification import check_entry
 from fmae_zoo.weights import read_tensors
 
 REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
-"""The names of the files that `push` writes into a repo, and that it may remove from it."""
+"""Names of the files that `push` writes into a repo, and may remove from it."""
 
 _UNRECORDED = (SPEC_FILE, CARD_FILE)
 _LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE, *REPORT_FILES)
@@ -54,20 +54,20 @@ _SECRETS = {
 
 
 def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
-    """Write into an empty folder all that the repo of an entry holds but for its card.
+    """Write all files of an entry's repo, except its card, into an empty folder.
 
     Args:
-        source: an `Autoencoder`, a `Classifier`, a registered name or a folder.
-        folder: an empty folder.
+        source: An `Autoencoder`, a `Classifier`, a registered name or a folder.
+        folder: Empty folder to write to.
 
     Returns:
-        The entry in the folder. Its manifest has no pin: the commit is the pin.
+        The entry in the folder. Its manifest pins no Hub commit, since it becomes part of one.
 
     Raises:
-        PushRefusedError: the entry is not whole, has unknown files, or is not what its manifest
-            says.
-        UnknownModelError, SpecError, NoWeightsError: there is no such entry with weights.
-        ArgumentError: a classifier is not on the encoder of a spec.
+        PushRefusedError: The entry is incomplete, has unknown files, or fails a check.
+        UnknownModelError, SpecError, NoWeightsError: There is no such entry with weights.
+        WeightsError: A weight of the model is NaN or infinite.
+        ArgumentError: The encoder of a classifier does not belong to a spec.
     """
     if isinstance(source, (Autoencoder, Classifier)):
         save(source, folder)
@@ -102,7 +102,7 @@ def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
 
 
 def _public(manifest: Manifest) -> Manifest:
-    """Return the manifest without its pin, and without the folders of the user's machine."""
+    """Return the manifest without its pin, and without folders of the user's machine."""
     training = manifest.training
     if training is not None:
         source = training.data_source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
@@ -116,20 +116,20 @@ def pictures_in(folder: Path) -> list[str]:
 
 
 def check_secrets(folder: Path, token: str | None) -> None:
-    """Refuse a folder in which a file holds something that must stay secret.
+    """Raise an error if a file in the folder holds a secret, such as a token or private key.
 
     Raises:
-        PushRefusedError: naming the file and the kind, never the secret.
+        PushRefusedError: There is a secret; the message names the file and the kind of secret.
     """
     for path in sorted(folder.iterdir()):
         check_secret(path.name, path.read_bytes(), token)
 
 
 def check_secret(name: str, content: bytes, token: str | None) -> None:
-    """Refuse content that holds something that must stay secret.
+    """Raise an error if the content holds a secret, such as a token or private key.
 
     Raises:
-        PushRefusedError: as `check_secrets`.
+        PushRefusedError: As `check_secrets`.
     """
     found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
     if token and token.encode() in content:
@@ -156,10 +156,10 @@ def _unknown_in(folder: Path) -> Iterator[str]:
 
 
 def _write_keras(model: Model, folder: Path) -> None:
-    """Write a model of Keras' own layers in Keras' own format, the same bytes for the same weights.
+    """Write a model in Keras' own format; the same weights give the same bytes.
 
-    Keras' writer puts the time, and numbers of this process's memory, into the files: with them
-    no push could be seen to repeat another.
+    All layers are Keras' own. Keras would write the time and memory addresses into the files, so
+    that a repeated push could not be recognised.
     """
     import keras
 
@@ -189,10 +189,11 @@ def _renumbered(content: Any, known: dict[int, int]) -> Any:
 
 
 def _draw(model: Autoencoder, folder: Path) -> None:
-    """Draw what the card shows: of an image of each class, or of other data of the goldens.
+    """Draw the card's pictures: of one image of each class, or of the golden images.
 
-    They are reconstructions, draws where there is a sampler, images between two where the decoder
-    is told no class, and the most used values of a code, each moved.
+    They are reconstructions; generated images, if there is a sampler; and, if there are two images
+    or more, traversals of the most used values of a code, and interpolations unless the decoder
+    reads a class.
     """
     import numpy as np
 

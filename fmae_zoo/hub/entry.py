@@ -23,23 +23,24 @@ from fmae_zoo.spec import SPEC_FILE, ModelSpec
 
 @dataclass(frozen=True, kw_only=True)
 class HubEntry(Entry):
-    """An entry on the Hub. Its files are fetched when they are asked for, and verified.
+    """An entry on the Hub, whose files are fetched and verified when they are needed.
 
     Attributes:
-        repo: the repo at one commit.
+        repo: Repo at one commit.
     """
 
     repo: Repo
 
     @classmethod
     def open(cls, address: HubAddress, options: HubOptions) -> Self:
-        """Fetch spec and manifest, and check that they belong together.
+        """Fetch the spec and the manifest of a repo, and check that they belong together.
 
         Raises:
-            RepoFileNotFoundError: the repo holds no model of the zoo.
-            SpecError: its spec or manifest says something it may not say.
-            DigestError: the spec is not the one that the weights were trained by.
-            HubError: the Hub does not give them.
+            RepoFileNotFoundError: The repo has no spec, so it holds no model of the zoo.
+            NoWeightsError: The repo has no manifest.
+            SpecError: The spec or the manifest is not valid.
+            DigestError: The weights were trained by another spec.
+            HubError: The Hub cannot provide the files.
         """
         repo = Repo.open(address, options)
         try:
@@ -56,7 +57,7 @@ class HubEntry(Entry):
         try:
             entry = cls._of(repo, options)
         except SpecError:
-            # Perhaps only the copy in the cache is damaged, which not every cache can tell.
+            # The cached copy may be damaged, which a cache without links cannot detect.
             if repo.client.options.offline:
                 raise
             for name in (SPEC_FILE, MANIFEST_FILE):
@@ -79,31 +80,32 @@ class HubEntry(Entry):
 
     @property
     def read_only(self) -> bool:
-        """Whether nothing may be written into the folder."""
+        """True: nothing may be written into the folder."""
         return True
 
     def file(self, name: str) -> tuple[Path, str]:
-        """Return the path of a verified file, and its digest.
+        """Return the path of a verified file, and its SHA-256.
 
         Raises:
-            NoWeightsError: the manifest records no such file.
-            HubError: the Hub does not give it.
+            NoWeightsError: The manifest records no such file.
+            HubError: The Hub cannot provide the file.
         """
         record = self.record(name)
         return self.repo.file(name, record), record.sha256
 
     def card(self) -> str | None:
-        """Return as of an entry in a folder; the card is fetched.
+        """Return the text of the model card, fetched if needed, or None if there is none.
 
         Raises:
-            HubError: the Hub does not give it.
+            SpecError: The card cannot be read.
+            HubError: The Hub cannot provide it.
         """
         with suppress(RepoFileNotFoundError, NotCachedError):
             self.repo.file(CARD_FILE)
         return super().card()
 
     def obtain(self, *names: str) -> list[tuple[Path, str]]:
-        """Return as `file`; the cache then knows which commit the revision stands for."""
+        """Return path and SHA-256 of each file; record the revision's commit in the cache."""
         found = [self.file(name) for name in names]
         self.repo.remember()
         return found

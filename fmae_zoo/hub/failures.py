@@ -1,4 +1,4 @@
-"""What went wrong, in the zoo's own errors: no exception of the transport reaches a user."""
+"""Errors of `huggingface_hub`, the transport and the system as the zoo's own errors."""
 
 import errno
 import json
@@ -35,16 +35,16 @@ _MESSAGE_LENGTH = 300
 
 @dataclass(frozen=True)
 class Request:
-    """What was being done when something went wrong: for the words of the error.
+    """A description of the request that failed, for the error message.
 
     Attributes:
         task: `read`, `write` or `search`.
-        endpoint: of the Hub.
-        repo: `NAMESPACE/NAME`.
-        revision: branch, tag or commit.
-        file: in the repo.
-        cache: the folder of the cache.
-        token: that was sent; never shown, and taken out of what the Hub says.
+        endpoint: URL of the Hub.
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        revision: Branch, tag or commit.
+        file: Name of the file in the repo.
+        cache: Folder of the cache.
+        token: Token that was sent; it is never shown, and is removed from the Hub's messages.
     """
 
     task: str
@@ -57,13 +57,13 @@ class Request:
 
     @property
     def what(self) -> str:
-        """The repo, with revision and file where they matter."""
+        """The repo with revision and file, if they are set; the endpoint if there is no repo."""
         at = f"@{self.revision}" if self.revision else ""
         name = f"hf://{self.repo}{at}" if self.repo else self.endpoint
         return f"{name}: {self.file}" if self.file else name
 
     def redacted(self, text: str) -> str:
-        """Return text of somebody else's on one line, bounded, and without a token."""
+        """Return external text on one line, cut to 300 characters and without tokens."""
         if self.token:
             text = text.replace(self.token, "<token>")
         text = _SECRET.sub("<token>", text)
@@ -72,7 +72,7 @@ class Request:
 
 
 def translated(error: BaseException, request: Request) -> FmaeError:
-    """Return the zoo's error for one of the Hub client, the transport or the system."""
+    """Return the zoo's error for one of `huggingface_hub`, the transport or the system."""
     from huggingface_hub import errors as hub
 
     if isinstance(error, FmaeError):
@@ -108,7 +108,7 @@ def translated(error: BaseException, request: Request) -> FmaeError:
 
 
 def _is_of_xet(error: BaseException) -> bool:
-    """Return whether an error came up in the client's Xet functions: it has no class for them."""
+    """Return whether an error came from the Xet functions, which have no error class."""
     frames = traceback.walk_tb(error.__traceback__)
     return any("xet" in frame.f_code.co_name for frame, _ in frames)
 
@@ -189,7 +189,7 @@ def _rate_limited(error: Any, request: Request) -> RateLimitError:
 
 
 def no_token(endpoint: str, what: str = "The Hub") -> str:
-    """Return the words for where there is no token, and how to get one."""
+    """Return the message for a missing token; it says how to get one."""
     return (
         f"{what}: a token is needed, and none was found. Make one at {endpoint}/settings/tokens; "
         "then `hf auth login`, or set HF_TOKEN, or name a file with --token-file"
@@ -197,7 +197,7 @@ def no_token(endpoint: str, what: str = "The Hub") -> str:
 
 
 def not_the_hub(request: Request) -> HubConnectionError:
-    """Return the error for an answer that no Hub gives."""
+    """Return the error for an answer that does not come from a Hub."""
     return HubConnectionError(
         f"{request.what}: what answers at {request.endpoint} is not the Hub: perhaps a login page "
         "of this network, a proxy, or a wrong HF_ENDPOINT"

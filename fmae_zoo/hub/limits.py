@@ -1,6 +1,6 @@
-"""Calls of the Hub's client in threads that are given up when the time is spent.
+"""Calls of `huggingface_hub` in threads, which are given up when the time limit is reached.
 
-The client's own limits are for each read, and several of its requests have none.
+Its own limits are for single reads, and several of its requests have none.
 """
 
 import logging
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds that the Hub may be silent in one request."""
+"""Seconds that the Hub may be silent during one request."""
 
 _DIGEST = re.compile(r'(W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
-"""An ETag by which a cache may name a file: git's SHA-1 or a SHA-256."""
+"""An ETag that is a digest, git's SHA-1 or a SHA-256, and so a safe file name in the cache."""
 
 
 class TimeLimit:
-    """Seconds that may still be spent on the Hub: those that pass in `counted` blocks."""
+    """Seconds that may still be spent on the Hub; only `counted` blocks use them up."""
 
     def __init__(self, seconds: float) -> None:
         self.total = self._left = seconds
@@ -36,13 +36,13 @@ class TimeLimit:
 
     @property
     def left(self) -> float:
-        """What is left now."""
+        """Seconds that are left now."""
         passed = 0.0 if self._since is None else time.monotonic() - self._since
         return self._left - passed
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Count the time of a block, once where blocks are in one another."""
+        """Count the time of a block; nested blocks are counted once."""
         if self._since is not None:
             yield
             return
@@ -53,14 +53,14 @@ class TimeLimit:
             self._left, self._since = self.left, None
 
     def run(self, call: Callable[[], Result], request: Request) -> Result:
-        """Return what a call of the client's gives, within the time that is left.
+        """Return the result of a call, which runs in a thread for at most the time that is left.
 
-        It runs in a thread that is given up then: it asks the Hub for nothing more, and its
-        connection is closed, so that it gives back a lock that it holds.
+        A thread that was given up sends no more requests. Its connection is closed, so that it
+        releases any lock that it holds.
 
         Raises:
-            HubTimeoutError: the time is spent.
-            FmaeError: as `failures.translated` says.
+            HubTimeoutError: The time limit is reached.
+            FmaeError: The call failed; the error is that of `failures.translated`.
         """
         with self.counted():
             if self.left > 0.0:
@@ -69,7 +69,7 @@ class TimeLimit:
                     return results[0]
                 if errors:
                     logger.debug("%s: %s", request.what, type(errors[0]).__name__)
-                    # Without the frames of the transport, in which it may have been made.
+                    # The traceback would show the frames of the transport.
                     raise translated(errors[0], request).with_traceback(None) from None
         raise HubTimeoutError(
             f"{request.what}: not done within the time limit of {self.total:g} s. "
@@ -79,7 +79,7 @@ class TimeLimit:
 
 @dataclass
 class _Work:
-    """What a thread of ours does, for the hooks of the transport that run in it."""
+    """State of a worker thread, for the transport's hooks that run in it."""
 
     request: Request
     given_up: bool = False
@@ -87,11 +87,11 @@ class _Work:
 
 
 _working = threading.local()
-"""Its `work` is the `_Work` of a thread of ours; other threads have none, and are left alone."""
+"""Thread-local; `work` is the `_Work` of a worker thread. The hooks ignore other threads."""
 
 
 def _before_request(request: Any) -> None:
-    """Give a request of ours a time limit for each read, and a thread that is given up no more."""
+    """Limit the time of each read, and stop the requests of a thread that was given up."""
     work = getattr(_working, "work", None)
     if work is None:
         return
@@ -105,7 +105,7 @@ def _before_request(request: Any) -> None:
 
 
 def _after_response(response: Any) -> None:
-    """Raise the zoo's error for what the client would else wait for, in loops of its own."""
+    """Raise the zoo's error where `huggingface_hub` would wait and retry by itself."""
     from huggingface_hub.utils import hf_raise_for_status
 
     work = getattr(_working, "work", None)
@@ -123,17 +123,17 @@ def _after_response(response: Any) -> None:
 
 
 def _refuse_paths(response: Any, request: Request) -> None:
-    """Refuse headers by which the client would name files of the cache, where they are no digests.
+    """Raise an error if headers that become file names in the cache are not digests.
 
     Raises:
-        HubError: the commit or the ETag is something else, a path for example.
+        HubError: The commit or the ETag is something else, such as a path.
     """
     headers = response.headers
     commit = headers.get("x-repo-commit")
     if commit is not None and not COMMIT.fullmatch(commit):
         said = request.redacted(repr(commit))
         raise HubError(f"{request.what}: X-Repo-Commit is {said}; expected a commit")
-    # The client looks into the answer to HEAD, but not into that which sends it elsewhere.
+    # Only the ETag of a HEAD answer becomes a file name; relative redirects are followed first.
     elsewhere = response.is_redirect and headers.get("location", "").startswith("/")
     if response.request.method != "HEAD" or response.is_error or elsewhere:
         return
@@ -144,7 +144,7 @@ def _refuse_paths(response: Any, request: Request) -> None:
 
 
 class _Quiet(logging.Filter):
-    """Drops what the Hub's client warns of in threads of ours: the zoo's own errors say it."""
+    """Drops warnings of `huggingface_hub` in worker threads; the zoo's own errors suffice."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not hasattr(_working, "work") or record.levelno >= logging.ERROR
@@ -156,11 +156,11 @@ _quiet = _Quiet()
 def _in_thread(
     call: Callable[[], Result], request: Request, seconds: float
 ) -> tuple[list[Result], list[BaseException]]:
-    """Return the result of a call or its error, or neither where it takes longer than that."""
+    """Return the result of a call or its error in a list; both lists are empty after `seconds`."""
     results: list[Result] = []
     errors: list[BaseException] = []
     work = _Work(request)
-    # Not the thread is waited for: one whose `join` is interrupted counts as ended.
+    # An event, because a thread whose `join` is interrupted counts as ended.
     ended = threading.Event()
 
     def run() -> None:
@@ -177,7 +177,7 @@ def _in_thread(
         ended.wait(None if seconds == math.inf else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
     finally:
         if not ended.is_set():
-            # Also where the user interrupts.
+            # The user may also have interrupted.
             work.given_up = True
             with suppress(Exception):
                 work.response.close()
@@ -185,7 +185,7 @@ def _in_thread(
 
 
 def _hook() -> None:
-    """Put the two hooks on the client's session, which it makes anew after some failures."""
+    """Add the two hooks to the session, which `huggingface_hub` renews after some failures."""
     from huggingface_hub import get_session
 
     for handler in logging.getLogger("huggingface_hub").handlers:

@@ -1,4 +1,4 @@
-"""How the Hub is asked: with which token, from which cache, for how long."""
+"""Options of requests to the Hub: token, cache folder and time limit."""
 
 import math
 import re
@@ -10,21 +10,21 @@ from fmae_zoo.errors import ArgumentError
 from fmae_zoo.files import regular
 
 TIMEOUT = 300.0
-"""Seconds that one public call may spend on the Hub, unless the user says otherwise."""
+"""Default number of seconds that one public call may spend on the Hub."""
 
 _TOKEN = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How the Hub is asked.
+    """Options of requests to the Hub.
 
     Attributes:
-        token: of the user; by default the one in `HF_TOKEN` or that `hf auth login` saved.
-            False sends none.
-        cache_dir: by default the Hub client's own, which `HF_HUB_CACHE` names.
-        local_files_only: make no request; only the cache serves.
-        timeout: seconds that may be spent on the Hub in total. The default is 300.
+        token: Token of the user; by default the one in `HF_TOKEN` or saved by `hf auth login`.
+            False sends no token.
+        cache_dir: Folder of the cache; by default that of `huggingface_hub`, set by `HF_HUB_CACHE`.
+        local_files_only: Whether to use only the cache and make no request.
+        timeout: Seconds that may be spent on the Hub in total; 300 by default.
     """
 
     token: str | bool | None = field(default=None, repr=False)
@@ -49,7 +49,7 @@ class HubOptions:
 
     @property
     def offline(self) -> bool:
-        """Whether no request may be made."""
+        """Whether requests are forbidden, by `local_files_only` or `HF_HUB_OFFLINE`."""
         from huggingface_hub import constants
 
         return self.local_files_only or constants.is_offline_mode()
@@ -59,7 +59,7 @@ class HubOptions:
         """The folder of the cache.
 
         Raises:
-            ArgumentError: it begins with `~`, and there is no home folder.
+            ArgumentError: The path begins with `~`, and there is no home folder.
         """
         from huggingface_hub import constants
 
@@ -75,7 +75,7 @@ def read_token(path: str | Path) -> str:
     """Return the token in a file.
 
     Raises:
-        ArgumentError: the file cannot be read, is a pipe, or holds no token.
+        ArgumentError: The file cannot be read, is not a regular file, or is not exactly one token.
     """
     path = check_file("token file", path)
     try:

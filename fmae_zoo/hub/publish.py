@@ -1,4 +1,4 @@
-"""`publish`: registry entries go to the Hub, and their manifests pin the commits."""
+"""`publish`: push registry entries to the Hub, and pin the commits in their manifests."""
 
 from collections.abc import Callable, Iterable
 
@@ -22,23 +22,23 @@ def publish(
 ) -> dict[str, Pushed]:
     """Push registry entries, each to `ORG/NAME`, and write repo and commit into its manifest.
 
-    An entry whose repo holds the same already is not pushed again, only pinned. If one fails,
-    those before it stay published and pinned.
+    An entry whose repo already holds the same files is only pinned. If an entry fails, those before
+    it stay published and pinned.
 
     Args:
-        names: registered names; all that have weights by default.
-        org: the namespace: an organisation, or a user.
-        private, token: as of `push`.
-        timeout: seconds that may be spent on the Hub for each entry.
-        done: called after each entry with its name and what was pushed.
+        names: Registered names; by default all that have weights.
+        org: Namespace on the Hub: an organisation or a user.
+        private, token: As in `push`.
+        timeout: Seconds that may be spent on the Hub for each entry.
+        done: Function called after each entry with its name and what was pushed.
 
     Returns:
         What was pushed, by name.
 
     Raises:
-        ArgumentError: a name is not registered, or org is no namespace.
-        UnknownModelError, NoWeightsError, HubError, PushRefusedError: as `push`.
-        OSError: the manifest cannot be written; the entry is published then, and not pinned.
+        ArgumentError: A name is not registered, or `org` is not a valid namespace.
+        UnknownModelError, NoWeightsError, HubError, PushRefusedError: As `push`.
+        OSError: The manifest cannot be written; the entry is then published but not pinned.
     """
     if not isinstance(names, Iterable) or not isinstance(org, str):
         raise ArgumentError(f"Expected names and an organisation; received {names!r}, {org!r}")

@@ -1,4 +1,4 @@
-"""One push: what is sent to a repo, and how a lost answer is resolved."""
+"""One push: create the repo, check what it holds, write the card, commit and tag."""
 
 import logging
 import tempfile
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 
 
 class Pushed(str):
-    """The URL of what was pushed.
+    """The URL of a repo or pull request, with the details of the push.
 
     Attributes:
-        repo: `NAMESPACE/NAME`.
-        commit: that holds it; empty for a dry run.
-        changed: whether a commit was made: False where the repo held the same already.
-        sizes: bytes of each file of the repo that was written or compared.
-        card: the model card.
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        commit: Commit that holds the files; empty for a dry run.
+        changed: Whether a commit was made; False if the Hub already held the same files.
+        sizes: Size in bytes of each file that was written or compared, by name.
+        card: Text of the model card.
     """
 
     repo: str
@@ -48,7 +48,7 @@ class Pushed(str):
 
     @classmethod
     def of(cls, url: str, repo: str, commit: str, changed: bool, files: dict[str, bytes]) -> Self:
-        """Make one from what was pushed."""
+        """Return the URL with the details of these files."""
         pushed = cls(url)
         pushed.repo, pushed.commit, pushed.changed = repo, commit, changed
         pushed.sizes = {name: len(content) for name, content in files.items()}
@@ -61,10 +61,10 @@ class Publisher:
     """One push of a staged folder to one branch of one repo.
 
     Attributes:
-        branch: that is committed to.
-        entry: that is staged.
-        folder: in which it is.
-        own_card: the user's, for a repo that has none.
+        branch: Branch to commit to.
+        entry: Entry in the staged folder.
+        folder: Staged folder.
+        own_card: Card of the user, for a repo that has none.
     """
 
     branch: Branch
@@ -74,30 +74,30 @@ class Publisher:
 
     @property
     def client(self) -> HubClient:
-        """That asks the Hub."""
+        """The client that sends the requests."""
         return self.branch.client
 
     @property
     def repo(self) -> str:
-        """`NAMESPACE/NAME`."""
+        """The name of the repo, `NAMESPACE/NAME`."""
         return self.branch.repo
 
     def contents(self) -> dict[str, bytes]:
-        """Return the staged files, by name."""
+        """Return the contents of the staged files, by name."""
         return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir())}
 
     def write_card(self, existing: str | None) -> None:
-        """Write the card."""
+        """Write the card into the staged folder, based on the existing card if there is one."""
         existing = self.own_card if existing is None else existing
         card = card_of(self.entry, self.repo, pictures=pictures_in(self.folder), existing=existing)
         check_card(card, self.entry.manifest)
         write_text(self.folder / CARD_FILE, card)
 
     def prepare_repo(self, private: bool | None) -> None:
-        """Make repo and branch where they are missing, unless what is there forbids it.
+        """Create the repo and the branch if they do not exist.
 
         Raises:
-            PushRefusedError: the repo is public, and should be private; or holds something else.
+            PushRefusedError: The repo is public but should be private, or it holds another model.
         """
         try:
             state = self.client.state(self.repo, DEFAULT_REVISION)
@@ -114,11 +114,11 @@ class Publisher:
             self.branch.ask(self.client.api.create_branch, branch=self.branch.name, exist_ok=True)
 
     def send(self, message: str, tag: str | None, create_pr: bool) -> Pushed:
-        """Commit what differs, and tag the commit.
+        """Commit the files if the repo's differ, and tag the commit.
 
         Raises:
-            PushRefusedError: the repo holds something else.
-            HubError: as `push`.
+            PushRefusedError: The repo holds another model.
+            HubError: As `push`.
         """
         before = self.branch.state()
         self._check_same_model(before)
@@ -143,10 +143,10 @@ class Publisher:
         return Pushed.of(url, self.repo, commit, changed, files)
 
     def _check_same_model(self, state: RepoState) -> None:
-        """Refuse to write over something else than this model.
+        """Raise an error if the repo holds another model than this one.
 
         Raises:
-            PushRefusedError: naming what is there.
+            PushRefusedError: It does; the message names what the repo holds.
         """
         ours = set(REPO_FILES) - {CARD_FILE}
         found = sorted(ours & state.files.keys())
@@ -181,7 +181,7 @@ class Publisher:
 
     @contextmanager
     def _remote(self, state: RepoState) -> Iterator[Repo]:
-        """Give the repo at a commit, with a cache of its own."""
+        """Yield the repo at a commit, with a temporary cache of its own."""
         with tempfile.TemporaryDirectory(prefix="fmae-push-") as cache:
             address = HubAddress(self.repo, state.commit)
             yield Repo(address, state.commit, self.client.with_cache(cache), state)

@@ -1,4 +1,4 @@
-"""`pull`: the files of an entry, from the Hub or the package, into a folder of the user's."""
+"""`pull`: copy the files of an entry from the Hub or the package into a user's folder."""
 
 import shutil
 from pathlib import Path
@@ -24,25 +24,25 @@ def pull(
     local_files_only: bool = False,
     timeout: float = TIMEOUT,
 ) -> Path:
-    """Fetch and verify all files of an entry; copy them into a folder where one is given.
+    """Fetch and verify all files of an entry, and copy them into a folder if one is given.
 
     Args:
-        source: a registered name or `hf://NAMESPACE/NAME[@REVISION]`. A registered name's files
-            come from the package where they are as recorded, else from the Hub.
-        folder: made where it does not exist. It is a `local:FOLDER` then, to be loaded, trained
-            on or pushed. Without one the files are in the cache, for use without a network.
-        token, cache_dir, local_files_only, timeout: as of `load`.
+        source: Registered name or `hf://NAMESPACE/NAME[@REVISION]`. Files of a registered name come
+            from the package if their digests are as recorded, else from the Hub.
+        folder: Folder to copy to, created if needed. `local:FOLDER` can then be loaded, trained
+            on or pushed. Without a folder, the files stay in the cache for use without a network.
+        token, cache_dir, local_files_only, timeout: As in `load`.
 
     Returns:
-        The folder; without one, that in the package, or in the cache where files came from there.
+        The folder. If none was given: the cache's if a file came from there, else the package's.
 
     Raises:
-        ArgumentError: the folder is a file, or holds another spec, other weights or a model of
-            another kind.
-        NoWeightsError: the entry was never trained.
-        WeightsError: a file is not what it must be.
-        HubError: the Hub does not give the files.
-        OSError: the folder cannot be written.
+        ArgumentError: The folder is a file, or holds another spec, other weights or another kind
+            of model.
+        NoWeightsError: The entry was never trained.
+        WeightsError: A file is missing or damaged, and no other copy is published.
+        HubError: The Hub cannot provide the files.
+        OSError: The folder cannot be written.
     """
     if folder is not None:
         folder = check_folder("folder", folder)
@@ -61,7 +61,7 @@ def pull(
         elsewhere = {path.parent for path in paths.values()} - {entry.folder}
         return next(iter(elsewhere), entry.folder)
     if entry.card() is not None and not (folder / CARD_FILE).exists():
-        # A card in the folder may have been edited.
+        # An existing card is kept: the user may have edited it.
         paths[CARD_FILE] = entry.folder / CARD_FILE
     check_folder_for(entry.spec, folder, entry.is_classifier)
     _check_weights(entry, folder)
@@ -74,10 +74,10 @@ def pull(
 
 
 def _check_weights(entry: Entry, folder: Path) -> None:
-    """Refuse a folder whose weights are others, which a user may have trained.
+    """Raise an error if the folder holds other weights, which the user may have trained.
 
     Raises:
-        ArgumentError: naming the file.
+        ArgumentError: It does; the message names the file.
     """
     for name in entry.weights_files:
         path = folder / name

@@ -1,4 +1,4 @@
-"""`push`: an entry becomes a repo on the Hub, in one commit or not at all."""
+"""`push`: publish a model as a repo on the Hub, in one commit or not at all."""
 
 import tempfile
 from pathlib import Path
@@ -27,38 +27,40 @@ def push(
     timeout: float = TIMEOUT,
     dry_run: bool = False,
 ) -> Pushed:
-    """Publish a model to the Hugging Face Hub: weights, spec, manifest, card, pictures.
+    """Publish a model to the Hugging Face Hub: weights, spec, manifest, card and pictures.
 
-    Everything is checked before anything is sent. Then there is one commit, on the commit that was
-    the newest when it was prepared: if somebody else commits in between, it is refused. Where
-    the Hub's answer is lost, its files are compared before the push is called failed or sent
-    again. Pushing the same again changes nothing.
+    Everything is checked before anything is sent. All files go into one commit on top of the
+    newest one; if somebody else commits in between, the push is refused. If the Hub's answer is
+    lost, the files on the Hub are compared before the push is repeated or reported as failed.
+    Pushing the same model again changes nothing.
 
     Args:
-        source: an `Autoencoder`, a `Classifier` on the encoder of one, a registered name, or a
+        source: An `Autoencoder`, a `Classifier` on the encoder of one, a registered name, or a
             folder that `save` or `train` wrote.
-        repo: `NAMESPACE/NAME`; made where it does not exist.
-        private: whether a new repo is private; by default it is what the namespace has as its
-            default, public mostly. True refuses to push into one that is public.
-        tag: put on the commit. A tag is never moved.
-        branch: that is committed to, made from `main` where it does not exist.
-        create_pr: open a pull request in place of committing.
-        message: of the commit.
-        token: of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
-        timeout: seconds from the first question to the Hub to the last answer.
-        dry_run: check all, ask the Hub nothing, and send nothing.
+        repo: Name of the repo, `NAMESPACE/NAME`; created if it does not exist.
+        private: Whether a new repo is private; by default the namespace decides, usually public.
+            True refuses to push into a public repo.
+        tag: Tag to put on the commit. An existing tag is never moved.
+        branch: Branch to commit to, `main` by default; created from `main` if it does not exist.
+        create_pr: Whether to open a pull request instead of committing to the branch.
+        message: Commit message.
+        token: Token of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
+        timeout: Seconds from the first request to the last answer.
+        dry_run: Whether to make all checks, but no request.
 
     Returns:
-        The URL, with the commit, and whether it is new.
+        The URL, with the commit and whether it is new.
 
     Raises:
-        PushRefusedError: the folder is damaged, has unknown files, or holds a secret.
-        HubConflictError: somebody else committed, or the tag is on another commit.
-        HubPermissionError: there is no token, it is wrong, or may not write here.
-        HubError: anything else that the Hub does or does not do.
-        SpecError: the card on the Hub, which a person may have edited, is damaged.
-        UnknownModelError, NoWeightsError, ArgumentError: the source or an argument is wrong.
-        OSError: the folder for temporary files cannot be written.
+        PushRefusedError: The folder is damaged, has unknown files or holds a secret; or the repo
+            holds another model, or is public although `private` is True.
+        HubConflictError: Somebody else committed, or the tag is on another commit.
+        HubPermissionError: The token is missing, wrong, or may not write here.
+        HubError: The Hub failed in another way.
+        SpecError: The card on the Hub, which a person may have edited, is damaged.
+        WeightsError: A weight of the model is NaN or infinite.
+        UnknownModelError, NoWeightsError, ArgumentError: The source or an argument is wrong.
+        OSError: The folder for temporary files cannot be written.
     """
     check_repo(repo)
     for name, value in (("tag", tag), ("branch", branch)):
@@ -91,7 +93,7 @@ def push(
         if dry_run:
             url = f"{client.endpoint}/{repo}"
             return Pushed.of(url, repo, "", False, publisher.contents())
-        # From here on also what is done here between two requests, which a busy machine draws out.
+        # Local work between two requests counts too: it may be slow on a busy machine.
         with client.limit.counted():
             publisher.prepare_repo(private)
             return publisher.send(message, tag, create_pr)

@@ -1,4 +1,4 @@
-"""Files of a repo at one commit: from the cache or the Hub, and verified either way."""
+"""Files of a repo at one commit, from the cache or the Hub, always verified."""
 
 import hashlib
 import inspect
@@ -31,7 +31,7 @@ from fmae_zoo.spec import MAX_SPEC_BYTES, SPEC_FILE
 MAX_BYTES = {SPEC_FILE: MAX_SPEC_BYTES, CARD_FILE: 1 << 18}
 MAX_TEXT_BYTES = 4 << 20
 MAX_FILE_BYTES = 4 * MAX_PARAMETERS + (1 << 20)
-"""Larger files are refused before they are downloaded: no spec that is allowed needs one."""
+"""Larger files are refused before the download: no valid spec needs one."""
 
 _TEXT_SUFFIXES = (".toml", ".json", ".csv", ".md")
 
@@ -44,10 +44,10 @@ class Repo:
     """A repo at one commit.
 
     Attributes:
-        address: as the user gave it.
-        commit: that the revision stands for.
-        client: that asks the Hub.
-        state: what the Hub lists; None as long as it was not asked.
+        address: Address as the user gave it.
+        commit: Commit that the revision stands for.
+        client: Client that sends the requests.
+        state: Files that the Hub lists; None until it is asked.
     """
 
     address: HubAddress
@@ -57,14 +57,14 @@ class Repo:
 
     @classmethod
     def open(cls, address: HubAddress, options: HubOptions) -> Self:
-        """Find the commit of a revision.
+        """Return the repo at the commit that a revision stands for.
 
-        A commit needs no request. For a branch or a tag the Hub is asked, or, where it does not
-        answer or has lost the repo, the cache, with a warning.
+        A commit hash needs no request. For a branch or a tag the Hub is asked. If it does not
+        answer, or the repo is gone or gated, the commit in the cache is used, with a warning.
 
         Raises:
-            NotCachedError: offline, and the cache does not know the revision.
-            HubError: the Hub cannot be asked, and the cache does not know it either.
+            NotCachedError: Offline, and the cache does not know the revision.
+            HubError: The revision does not exist, or the Hub fails and the cache does not know it.
         """
         client = HubClient(options)
         if address.is_commit:
@@ -75,7 +75,7 @@ class Repo:
                 raise _not_cached(address, "the revision")
             return cls(address, cached, client)
         try:
-            # What the cache has is not worth a wait.
+            # With a copy in the cache, further attempts are not worth the wait.
             attempts = ATTEMPTS if cached is None else 1
             state = client.state(address.repo, address.revision, attempts)
         except (*TRANSIENT, RepoNotFoundError, GatedRepoError) as error:
@@ -92,24 +92,24 @@ class Repo:
 
     @property
     def folder(self) -> Path:
-        """Where the cache keeps the files of this commit."""
+        """The folder in the cache with the files of this commit."""
         return _cache_of(self.address.repo, self.client.options) / "snapshots" / self.commit
 
     def file(self, name: str, record: FileRecord | None = None) -> Path:
         """Return the path of a verified file.
 
-        Its bytes are compared with the digest in the manifest, with that in the Hub's list where
-        it was asked, and with that under which the cache keeps it, where the cache has links.
-        Bytes that differ are fetched once more, then refused.
+        Its content is compared with the digest in the manifest, with that in the Hub's list if it
+        was asked, and with the cache's own name for the file if the cache has links. A file that
+        differs is fetched once more, then refused.
 
         Args:
-            name: of the file.
-            record: size and SHA-256 that the manifest gives it.
+            name: Name of the file.
+            record: Size and SHA-256 of the file in the manifest.
 
         Raises:
-            DigestError: it is not what it must be; both digests are named.
-            NotCachedError: offline, and the cache does not have it.
-            HubError: the Hub does not give it.
+            DigestError: The file is not the expected one; the message names both digests.
+            NotCachedError: Offline, and the cache does not have the file.
+            HubError: The Hub cannot provide the file.
         """
         path = self.folder / name
         offline = self.client.options.offline
@@ -135,18 +135,18 @@ class Repo:
         )
 
     def fetch_again(self, name: str) -> None:
-        """Fetch a file whatever the cache has.
+        """Fetch a file even if the cache has it.
 
         Raises:
-            DigestError: it is not what the Hub lists.
-            HubError: the Hub does not give it.
+            DigestError: The file is not what the Hub lists.
+            HubError: The Hub cannot provide the file.
         """
         self._check_listed(name, None)
         self._download(name, force=True)
         self.file(name)
 
     def remember(self) -> None:
-        """Note in the cache, as the Hub's client does, which commit the revision stands for."""
+        """Record in the cache, as `huggingface_hub` does, which commit the revision stands for."""
         if self.state is None or self.address.is_commit or self.client.options.offline:
             return
         path = _ref_of(self.address, self.client.options)
@@ -154,17 +154,17 @@ class Repo:
             if not path.is_file() or path.read_text(encoding="utf-8") != self.commit:
                 write_text(path, self.commit)
         except OSError:
-            # A cache that cannot be written still serves.
+            # A cache that cannot be written can still be read.
             return
 
     def listed(self) -> RepoState:
-        """Return what the Hub lists at this commit; it is asked once."""
+        """Return what the Hub lists at this commit; the Hub is asked only once."""
         if self.state is None:
             self.state = self.client.state(self.address.repo, self.commit)
         return self.state
 
     def _check_listed(self, name: str, record: FileRecord | None) -> None:
-        """Refuse, before a byte of it is fetched, a file that cannot be the right one."""
+        """Raise an error, before the download, if a file cannot be the expected one."""
         listed = self.listed().files.get(name)
         if listed is None:
             raise RepoFileNotFoundError(f"{self.address}: there is no {name} in this repo")
@@ -196,8 +196,8 @@ class Repo:
     def _download(self, name: str, force: bool = False) -> None:
         path = self.folder / name
         if force or (path.is_symlink() and not self._has(path)):
-            # The client leaves a file that is there, where the cache has no links, and one of its
-            # links that leads nowhere. A link that leads somewhere, another thread has just made.
+            # `huggingface_hub` would keep a plain file, in a cache without links, and a broken
+            # link. A link that is not broken was just made by another thread.
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
@@ -209,7 +209,7 @@ class Repo:
             )
 
     def _wrong_digest(self, path: Path, record: FileRecord | None) -> tuple[str, str] | None:
-        """Return the digest that a file must have and the one it has, where they differ."""
+        """Return the expected and the actual digest of a file, or None if they agree."""
         try:
             content = path.read_bytes()
             key = path.readlink().name if path.is_symlink() else ""
@@ -228,12 +228,12 @@ class Repo:
 
 
 def git_blob_of(content: bytes) -> str:
-    """Return the SHA-1 under which git, and so the Hub, keeps a small file."""
+    """Return git's SHA-1 of a file, under which the Hub stores small files."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _frames_of_ours() -> int:
-    """Return the level of the user's line for `warnings.warn` in the calling function."""
+    """Return the `stacklevel` for which `warnings.warn` in the caller names the user's line."""
     package = __name__.partition(".")[0]
     level, frame = 0, inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{package}."):

@@ -1,4 +1,4 @@
-"""`search`: the zoo's models on the Hub."""
+"""`search`: find the zoo's models on the Hub."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class FoundModel:
     """A model on the Hub.
 
     Attributes:
-        source: what `load` takes: `hf://NAMESPACE/NAME`.
-        private: whether only its owner sees it.
-        downloads: in the last 30 days.
-        likes: of users.
-        updated: date of the newest commit, `YYYY-MM-DD`, where the Hub says it.
-        tags: of its card.
+        source: Address for `load`, `hf://NAMESPACE/NAME`.
+        private: Whether the repo is private.
+        downloads: Number of downloads in the last 30 days.
+        likes: Number of likes.
+        updated: Date of the newest commit, `YYYY-MM-DD`; empty if the Hub does not say it.
+        tags: Tags of its card.
     """
 
     source: str
@@ -40,19 +40,19 @@ def search(
     token: str | bool | None = None,
     timeout: float = TIMEOUT,
 ) -> list[FoundModel]:
-    """Return the zoo's models on the Hub: those that `push` published.
+    """Return the zoo's models on the Hub, which are those that `push` published.
 
     Args:
-        text: that is in the repo's name.
-        author: the namespace.
-        tag: one or several, all of which the model has, `variational` for example.
-        limit: the most that are returned.
-        token: with which one's own private models are found too.
-        timeout: seconds that may be spent on the Hub in total.
+        text: Text in the repo's name.
+        author: Namespace of the repos.
+        tag: One or several tags; a model must have all of them, `variational` for example.
+        limit: Largest number of models to return.
+        token: Token of the Hub's user, with which the user's private models are found too.
+        timeout: Seconds that may be spent on the Hub in total.
 
     Raises:
-        ArgumentError: an argument is of another type.
-        HubError: the Hub cannot be asked.
+        ArgumentError: An argument has a wrong type, or `limit` is less than 1.
+        HubError: The Hub cannot be asked.
     """
     tags = [tag] if isinstance(tag, str) or not isinstance(tag, Iterable) else list(tag)
     for name, value in (("text", text), ("author", author)):

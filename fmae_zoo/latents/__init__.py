@@ -1,6 +1,6 @@
-"""Latents: what lies between the encoder's features and the decoder's code.
+"""Latents: the parts that turn the encoder's features into the decoder's code.
 
-To add one: a file with a `LatentComponent`, whose docstring says what it must have.
+To add one, add a file with a subclass of `LatentComponent`; see its docstrings.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,7 +9,7 @@ from fmae_zoo.component import any_of
 from fmae_zoo.latents.base import Draw, LatentComponent
 
 Latent: TypeAlias = LatentComponent
-"""Any of them, chosen by its `type`."""
+"""Any latent, chosen by its `type`."""
 if not TYPE_CHECKING:
     Latent = any_of(__name__, LatentComponent)
 

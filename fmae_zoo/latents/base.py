@@ -1,4 +1,4 @@
-"""What latents have in common, and what of it most of them leave as it is."""
+"""The base class of all latents, with defaults that suit most of them."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,14 +13,15 @@ if TYPE_CHECKING:
 
 
 class Draw(NamedTuple):
-    """Codes of n images, K of each, and what an objective may ask of them.
+    """K codes for each of n images, with the quantities that objectives need.
 
     Attributes:
-        code: what the decoder reads, `(n, K, size)`.
+        code: Codes that the decoder reads, `(n, K, size)`.
         log_ratio: `log q(z|x) - log p(z)` of each code, in nats, `(n, K)`.
-        kl: divergence of the posterior from the prior, in nats, `(n,)`: exact where there is a
+        kl: KL divergence of the posterior from the prior, in nats, `(n,)`: exact if there is a
             closed form, else the mean of `log_ratio`.
-        extra: what else the latent gives, `(n, ...)`: `mean`, `log_variance`, `commitment`.
+        extra: Other outputs of the latent, `(n, ...)`, such as `mean`, `log_variance` or
+            `commitment`.
     """
 
     code: Tensor
@@ -30,78 +31,78 @@ class Draw(NamedTuple):
 
 
 class LatentComponent(Component):
-    """Base of all latents: how features become a code, and where codes without an image come from.
+    """Base of all latents: how features become a code, and how codes are drawn without an image.
 
-    A subclass has a `type` and a `size`, and overrides what differs. What it learns it creates in
-    `build`, on the `LatentLayer` that every method is given.
+    A subclass defines a `type` and overrides what differs from the defaults. It creates its weights
+    in `build`, on the `LatentLayer` that is passed to the methods.
 
     Attributes:
-        size: number of values in a code.
+        size: Number of values in a code.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean"})
-    """What an objective may need of it: keys of `Draw.extra`, `kl` or `log_ratio` where they are
-    not zero, `prior` where codes can be drawn, and `affine` where the code is an affine map of the
-    features by one dense layer."""
+    """Names of what the latent provides to objectives.
+
+    They are keys of `Draw.extra`, `kl` and `log_ratio` if they are not always zero, `prior` if
+    codes can be drawn without an image, and `affine` if the code is one dense layer of features."""
 
     fixed_layers: ClassVar[frozenset[str]] = frozenset()
-    """Names of layers of an encoder that no gradient may move, also where it is trained."""
+    """Names of encoder layers that stay fixed even when a `Classifier` trains the encoder."""
 
     type: str
     size: Width
 
     @property
     def noise_size(self) -> int:
-        """Standard normal numbers that the prior makes a code of; 0 where there is no prior."""
+        """Number of standard normal numbers that `prior` needs per code; 0 without a prior."""
         return 0
 
     @property
     def draw_noise_size(self) -> int:
-        """Standard normal numbers that `draw` makes a code of an image of."""
+        """Number of standard normal numbers that `draw` needs per code."""
         return self.size
 
     @property
     def has_prior(self) -> bool:
-        """Whether codes can be drawn without an image."""
+        """True if codes can be drawn without an image."""
         return self.noise_size > 0
 
     @property
     def kinds(self) -> int:
-        """Codes that a group of values may have, numbered by `index`; 0 where none is discrete."""
+        """Number of possible codes of a group of values, as in `index`; 0 if not discrete."""
         return 0
 
     def fits(self, features_size: int) -> bool:
-        """Whether it can read features of so many values."""
+        """Return whether the latent can read features with `features_size` values."""
         return True
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect a symbolic tensor of features, by Keras' layers, to tensors `(n, ...)` by name.
+        """Connect a symbolic tensor of features by Keras layers to tensors `(n, ...)` by name.
 
-        `mean` is among them. Layers are named, for their weights are saved under these names.
+        One of them is `mean`. Layers must be named, because weights are saved under these names.
         """
         raise NotImplementedError
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create what the latent learns besides, as layers or weights of a layer."""
+        """Create further weights of the latent, as sublayers or weights of `layer`."""
 
     def prepare(self, layer: "LatentLayer", images: np.ndarray, seed: int) -> None:
-        """Take what the latent needs of the training images, before the first step: nothing.
+        """Initialise weights from the training images before the first step: here nothing.
 
-        What it takes it keeps in weights of the layer that are not trained, so that it is saved
-        and resumed. `train` calls it; for a model that is trained by `fit`, call
-        `ae.latent.prepare`.
+        The result is kept in weights of the layer, so that it is saved and resumed. `train` calls
+        this method; before training a model by `fit`, call `ae.latent.prepare`.
 
         Args:
-            layer: which owns the weights.
-            images: float32 in [0, 1], or uint8 in 0..255, `(n, height, width, channels)`, or grey
-                ones `(n, height, width)`.
-            seed: of anything random.
+            layer: Layer that owns the weights.
+            images: Training images, float32 in [0, 1] or uint8 in 0..255, of shape
+                `(n, height, width, channels)` or, if grey, `(n, height, width)`.
+            seed: Seed of all random numbers.
         """
 
     def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
-        """Return the deterministic code `(n, size)`, by stock layers and `keras.ops` alone.
+        """Return the deterministic code `(n, size)`, by standard layers and `keras.ops` only.
 
-        It is what `encode` returns, and what plain Keras reads in a published encoder.
+        `encode` returns it, and a published encoder computes it in plain Keras.
         """
         return parameters["mean"]
 
@@ -113,15 +114,15 @@ class LatentComponent(Component):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return codes of images; the same one each time, if nothing else is said.
+        """Return codes of images; by default one code per image, without noise.
 
         Args:
-            parameters: as `parameters` names them, `(n, ...)`.
-            layer: which owns the weights, and the generator of noise.
-            samples: codes of each image.
-            training: whether noise is drawn also for a single code, and statistics are moved.
-            noise: standard normal numbers `(n, samples, draw_noise_size)` to take in the place of
-                drawn ones.
+            parameters: Tensors `(n, ...)` by name, as returned by `parameters`.
+            layer: Layer that owns the weights and the noise generator.
+            samples: Number of codes per image.
+            training: If True, noise is drawn also for a single code, and statistics are updated.
+            noise: Standard normal numbers `(n, samples, draw_noise_size)` to use instead of drawn
+                noise.
         """
         from keras import ops
 
@@ -132,16 +133,16 @@ class LatentComponent(Component):
         return Draw(codes, ratio, nothing, dict(parameters))
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
+        """Return codes `(n, size)` of the prior, computed from normal noise `(n, noise_size)`."""
         return noise
 
     def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the codes that the latent has nearest to any `(n, size)`: in most, they are."""
+        """Return the nearest valid codes `(n, size)`; in most latents every code is valid."""
         return codes
 
     def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
-        """Return the code, float32 `(n, size)`, of the `index` of each group, `(n, groups)`.
+        """Return the codes, float32 `(n, size)`, for the `index` of each group, `(n, groups)`.
 
-        Of other numbers of groups it is as much longer or shorter.
+        With another number of groups, the codes are longer or shorter in proportion.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""A posterior of categorical variables, relaxed in training."""
+"""A posterior of categorical variables, which are relaxed in training."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 
 class CategoricalLatent(LatentComponent):
-    """`size` values: independent variables of `categories` each, one hot; the prior is uniform.
+    """Independent one-hot variables of `categories` values each, with a uniform prior.
 
-    In training a draw is relaxed: the softmax of `(log-probabilities + Gumbel noise) /
-    temperature`, which is one hot where the temperature is near 0. Outside training a draw is
-    one hot, and the code that is drawn without noise is of the likeliest categories. The
-    gradient of that code is the probabilities'.
+    In training a draw is relaxed: it is the softmax of `(log-probabilities + Gumbel noise) /
+    temperature`, which becomes one hot as the temperature goes to 0. Outside training a draw is
+    one hot, and the code without noise has the most likely categories. The gradient of that code
+    is the gradient of the probabilities.
 
     Source: Jang et al. 2016, "Categorical Reparameterization with Gumbel-Softmax",
     arXiv 1611.01144; Maddison et al. 2016, "The Concrete Distribution", arXiv 1611.00712.
 
     Attributes:
-        categories: of a variable; `size` is a multiple of it.
-        temperature: of relaxed draws, at the beginning.
-        final_temperature: to which it falls exponentially; `temperature` by default.
-        temperature_steps: training steps in which it falls.
+        categories: Number of categories of a variable; `size` is a multiple of it.
+        temperature: Temperature of relaxed draws at the start of training.
+        final_temperature: Temperature at the end of the exponential fall; `temperature` by default.
+        temperature_steps: Number of training steps over which the temperature falls.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset(
@@ -57,16 +57,16 @@ class CategoricalLatent(LatentComponent):
 
     @property
     def noise_size(self) -> int:
-        """A normal number for each category."""
+        """One normal number for each category of each variable."""
         return self.size
 
     @property
     def kinds(self) -> int:
-        """A code of a variable for each category."""
+        """Number of possible codes of a variable, one for each category."""
         return self.categories
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to `log_probabilities` and `mean`, the probabilities: `(n, size)`."""
+        """Connect features to `mean`, the probabilities, and `log_probabilities`, `(n, size)`."""
         from keras import ops
 
         logits = self._by_variable(projected(features, self.size, "latent", seeds))
@@ -74,7 +74,7 @@ class CategoricalLatent(LatentComponent):
         return {"mean": ops.exp(log_probabilities), "log_probabilities": log_probabilities}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the count of training steps, where the temperature falls with it."""
+        """Create the layer that names the code, and a step counter if the temperature falls."""
         import keras
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
@@ -83,7 +83,7 @@ class CategoricalLatent(LatentComponent):
             layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
     def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
-        """Return the likeliest category of each variable, one hot: `(n, size)`."""
+        """Return the most likely category of each variable, one hot: `(n, size)`."""
         from keras import ops
 
         likeliest = self._one_hot(self._by_variable(parameters["log_probabilities"]))
@@ -98,12 +98,12 @@ class CategoricalLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return one code without noise, relaxed draws in training, or draws that are one hot.
+        """Return relaxed draws in training, else one-hot draws or one code without noise.
 
-        `kl` is exact, of the categories. `log_ratio` is of their probabilities; for a relaxed
-        draw it is of the densities of posterior and prior, both relaxed by the temperature, which
-        then cancels (Maddison et al. 2016). `index` are the likeliest categories,
-        `(n, variables)`.
+        `kl` is the exact KL of the categories. `log_ratio` compares probabilities; for a relaxed
+        draw it compares the densities of posterior and prior, both relaxed with the same
+        temperature, which cancels (Maddison et al. 2016). `index` holds the most likely
+        categories, `(n, variables)`.
         """
         from keras import ops
 
@@ -134,22 +134,22 @@ class CategoricalLatent(LatentComponent):
         return Draw(codes, log_ratio, kl, {**parameters, "index": index})
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return one-hot codes `(n, size)` of standard normal noise of the same shape.
+        """Return one-hot codes `(n, size)` for standard normal noise of the same shape.
 
-        The category of the greatest of independent numbers is uniform, by symmetry.
+        The position of the largest of independent standard normal numbers is uniform.
         """
         from keras import ops
 
         return ops.reshape(self._one_hot(self._by_variable(noise)), (-1, self.size))
 
     def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the category with the greatest value of each variable, one hot."""
+        """Return the category with the largest value of each variable, one hot."""
         from keras import ops
 
         return ops.reshape(self._one_hot(self._by_variable(codes)), (-1, self.size))
 
     def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
-        """Return indices `(n, variables)` one hot."""
+        """Return the one-hot codes of indices `(n, variables)`."""
         hot = index[..., None] == np.arange(self.categories)
         return hot.reshape(len(index), -1).astype(np.float32)
 
@@ -164,7 +164,7 @@ class CategoricalLatent(LatentComponent):
         return ops.one_hot(ops.argmax(scores, axis=-1), self.categories, dtype="float32")
 
     def _temperature(self, layer: "LatentLayer") -> Tensor:
-        """Return the temperature of this training step, and count it."""
+        """Return the temperature of this training step, and count the step."""
         from keras import ops
 
         if self.final_temperature is None:
@@ -176,9 +176,9 @@ class CategoricalLatent(LatentComponent):
 
 
 def gumbel_of(normal: Tensor) -> Tensor:
-    """Return standard Gumbel numbers of standard normal ones: by their quantiles."""
+    """Convert standard normal numbers to standard Gumbel numbers by their quantiles."""
     from keras import ops
 
-    # So far from 0 and 1 that float32 has two logarithms of it.
+    # Far enough from 0 and 1 that both logarithms are finite in float32.
     uniform = ops.clip(quantiles(normal), 2.0**-23, 1.0 - 2.0**-23)
     return -ops.log(-ops.log(uniform))

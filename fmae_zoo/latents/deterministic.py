@@ -23,7 +23,7 @@ class DeterministicLatent(LatentComponent):
 
 
 def flattened(features: Tensor) -> Tensor:
-    """Return features of any rank as `(n, values)`."""
+    """Return features of any rank flattened to `(n, values)`."""
     from keras import layers
 
     if len(features.shape) == 2:

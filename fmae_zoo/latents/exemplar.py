@@ -1,4 +1,4 @@
-"""A Gaussian posterior, and a prior around the codes of training images."""
+"""A Gaussian posterior, with a mixture prior around the codes of training images."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 class ExemplarLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k N(mean(x_k), variance)`.
 
-    The exemplars `x_k` are training images, drawn once before the first step; their means are the
-    encoder's at inference, their variance is one learned number. An exemplar is not left out of
-    its own prior, as it is in the paper, where all training images are exemplars and each step has
-    the prior of the nearest ones: a few hundred fixed ones of 50,000 are another prior than that.
-    They are weights: whoever gets the model gets these images.
+    The exemplars `x_k` are training images, drawn once before the first step. Their means come
+    from the encoder at inference, and their variance is one learned number. In the paper all
+    training images are exemplars, each step uses the nearest ones, and an image is left out of its
+    own prior. Here a few hundred exemplars are fixed and none is left out, so the prior differs.
+    Exemplars are weights: whoever has the model has these images.
 
     Source: Norouzi et al. 2020, Exemplar VAE: Linking Generative Models, Nearest Neighbor
     Retrieval, and Data Augmentation, arXiv 2004.04795.
 
     Attributes:
-        exemplars: number of training images; all of them pass the encoder at each step.
+        exemplars: Number of exemplars; all of them pass through the encoder in each step.
     """
 
     type: Literal["exemplar"]
     exemplars: int = Field(default=256, ge=1, le=65_536)
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the exemplars, black until `prepare`, and their log-variance."""
+        """Create the exemplars, which are black until `prepare`, and their log-variance."""
         layer.exemplars = layer.add_weight(
             shape=(self.exemplars, *layer.image_shape),
             initializer="zeros",
@@ -44,11 +44,11 @@ class ExemplarLatent(MixturePriorLatent):
         layer.spread = layer.add_weight(shape=(1,), initializer="zeros", name="spread")
 
     def prepare(self, layer: "LatentLayer", images: np.ndarray, seed: int) -> None:
-        """Draw the exemplars among the training images."""
+        """Draw the exemplars from the training images."""
         layer.exemplars.assign(some_of(images, self.exemplars, layer, seed))
 
     def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
-        """Return means and log-variances `(exemplars, size)`; the latter within +-10."""
+        """Return means and log-variances `(exemplars, size)`; log-variances are within +-10."""
         from keras import ops
 
         mean = layer.parameters_of(ops.convert_to_tensor(layer.exemplars))["mean"]

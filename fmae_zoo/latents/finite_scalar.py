@@ -1,4 +1,4 @@
-"""Codes whose values are rounded to a few levels each: a codebook that is not learned."""
+"""Codes whose values are each rounded to a few levels: a codebook that is not learned."""
 
 import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
 
 MARGIN = 1e-3
-"""Share by which the bound stays inside the outermost levels, so that it rounds to no other."""
+"""Share by which the bound is narrowed, so that values never round beyond the outermost levels."""
 
 MAX_CODES = 2**24
-"""Of a group: the most numbers that float32 tells apart."""
+"""Largest number of codes of a group: float32 represents integers exactly up to here."""
 
 
 class FiniteScalarLatent(LatentComponent):
     """`size` values in groups; value `i` of a group is rounded to one of `levels[i]` levels.
 
-    A value z is bounded by `tanh(z + shift) * half - offset`, which lies among the levels'
-    integers and is 0 at 0, then rounded, then divided so that it is in [-1, 1]. The offset is a
-    half for an even number of levels, which so has one level more below 0 than above. The
-    gradient passes the rounding as if it were none.
+    A value z is bounded to the range of the levels, which are integers, by
+    `tanh(z + shift) * half - offset`, which maps 0 to 0. It is then rounded and scaled to [-1, 1].
+    The offset is 0.5 for an even number of levels, which puts one level more below 0 than above,
+    else 0. The gradient ignores the rounding (straight-through).
 
     Source: Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple",
-    arXiv 2309.15505. The shift there is a tangent, to third order the same as the inverse
-    hyperbolic tangent here, by which 0 gives 0.
+    arXiv 2309.15505. The paper's shift is a tangent. Here it is an inverse hyperbolic tangent,
+    equal to third order, so that 0 is mapped exactly to 0.
 
     Attributes:
-        levels: of each value of a group; `size` is a multiple of their number.
+        levels: Number of levels of each value in a group; `size` is a multiple of their count.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "index"})
@@ -59,15 +59,15 @@ class FiniteScalarLatent(LatentComponent):
 
     @property
     def kinds(self) -> int:
-        """A code of a group for each choice of levels."""
+        """Number of possible codes of a group: the product of its levels."""
         return math.prod(self.levels)
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to `{"mean": (n, size)}`, before bound and rounding."""
+        """Connect features to `{"mean": (n, size)}`, the values before bounding and rounding."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the layer that names the code; there is nothing to learn."""
+        """Create the layer that names the code; the latent has no further weights."""
         import keras
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
@@ -92,7 +92,7 @@ class FiniteScalarLatent(LatentComponent):
     ) -> Draw:
         """Return the code, and `index`, the number of each group's code, `(n, groups)`.
 
-        The levels of a group are the digits of its number, the first value's the lowest.
+        The levels of a group are the digits of this number; the first value is the lowest digit.
         """
         from keras import ops
 
@@ -103,7 +103,7 @@ class FiniteScalarLatent(LatentComponent):
         return draw._replace(extra={**draw.extra, "index": index})
 
     def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the nearest levels, scaled to [-1, 1]."""
+        """Return the nearest levels, scaled to [-1, 1]: `(n, size)`."""
         from keras import ops
 
         middles, levels = self._middles("float32"), np.array(self.levels, dtype="float32")
@@ -112,18 +112,18 @@ class FiniteScalarLatent(LatentComponent):
         return ops.reshape(ops.divide(rounded, middles), (-1, self.size))
 
     def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
-        """Return the scaled levels of indices `(n, groups)`."""
+        """Return the levels for indices `(n, groups)`, scaled to [-1, 1]."""
         digits = index[..., None] // self._places % np.array(self.levels)
         middles = self._middles("float32")
         return np.reshape((digits - middles) / middles, (len(index), -1)).astype(np.float32)
 
     @property
     def _places(self) -> np.ndarray:
-        """Return what a step of each value of a group adds to the group's number."""
+        """Place value of each value of a group in the group's number."""
         return np.cumprod((1, *self.levels[:-1])).astype("int32")
 
     def _bounded(self, mean: Tensor) -> Tensor:
-        """Return values `(n, groups, levels)` that round to a level."""
+        """Return values `(n, groups, len(levels))`, bounded so that each rounds to a level."""
         from keras import ops
 
         levels = np.array(self.levels)
@@ -133,10 +133,10 @@ class FiniteScalarLatent(LatentComponent):
             each.astype("float32") for each in (np.arctanh(offset / half), half, offset)
         )
         groups = ops.reshape(mean, (-1, self.size // len(levels), len(levels)))
-        # By name, for an operator of a torch tensor and an array is NumPy's.
+        # Functions, not operators: for a torch tensor and an array NumPy's operator would be used.
         bounded = ops.tanh(ops.add(groups, shift))
         return ops.subtract(ops.multiply(bounded, half), offset)
 
     def _middles(self, dtype: str) -> np.ndarray:
-        """Return how many levels of each value of a group are below 0."""
+        """Return the number of levels below 0 for each value of a group."""
         return np.array(self.levels).astype(dtype) // 2

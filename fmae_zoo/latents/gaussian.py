@@ -23,7 +23,7 @@ class GaussianLatent(LatentComponent):
 
     @property
     def noise_size(self) -> int:
-        """The prior's codes are the noise itself."""
+        """Number of noise values per code: `size`, as the prior's codes are the noise itself."""
         return self.size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
@@ -38,7 +38,7 @@ class GaussianLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return `mean + exp(log_variance / 2) * noise`; the mean, where no noise is asked for."""
+        """Return `mean + exp(log_variance / 2) * noise`, or the mean if no noise is used."""
         from keras import ops
 
         mean, log_variance = parameters["mean"], parameters["log_variance"]
@@ -49,7 +49,7 @@ class GaussianLatent(LatentComponent):
             noise = layer.noise(shape) if random else ops.zeros(shape, "float32")
         spread = log_variance[:, None]
         code = mean[:, None] + ops.exp(0.5 * spread) * noise
-        # The halves of log(2 pi) of the two densities cancel.
+        # The terms log(2 pi) / 2 of the two densities cancel.
         log_ratio = 0.5 * ops.sum(ops.square(code) - ops.square(noise) - spread, axis=-1)
         return Draw(code, log_ratio, kl, dict(parameters))
 
@@ -67,8 +67,8 @@ def gaussian_parameters(features: Tensor, size: int, seeds: "Seeds") -> dict[str
 def bounded(log_variance: Tensor) -> Tensor:
     """Return log-variances within +-10: `x / (1 + |x| / 10)`.
 
-    No early step can then overflow a KL, and the slope, unlike that of a tanh, falls so slowly
-    that a variance which a KL of no weight let go returns when it has one.
+    The KL then cannot overflow in early steps. Unlike tanh, the slope falls slowly, so that a
+    variance that drifted away while the KL had weight 0 can return once the weight is positive.
     """
     from keras import ops
 

@@ -1,4 +1,4 @@
-"""Two layers of Gaussians, the lower one under the upper one."""
+"""Two layers of Gaussian variables, the lower one conditioned on the upper one."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class HierarchicalLatent(SampledLatent):
-    """A code is `(z1, z2)`: the prior is `p(z2) p(z1|z2)`, the posterior `q(z2|x) q(z1|x, z2)`.
+    """Codes `(z1, z2)` with prior `p(z2) p(z1|z2)` and posterior `q(z2|x) q(z1|x, z2)`.
 
-    `p(z2)` is standard normal, and a small network makes the Gaussian `p(z1|z2)`. The encoder's
-    Gaussian of z1 and that one, weighted by their precisions, make `q(z1|x, z2)`: where the image
-    says nothing, the posterior is the prior.
+    `p(z2)` is standard normal, and a small network computes the Gaussian `p(z1|z2)`. The posterior
+    `q(z1|x, z2)` combines the encoder's Gaussian of z1 with `p(z1|z2)`, weighted by their
+    precisions. If the image gives no information on z1, the posterior equals the prior.
 
-    Source: Sonderby et al. 2016, Ladder Variational Autoencoders, arXiv 1602.02282; the free bits
-    are Kingma et al. 2016, arXiv 1606.04934.
+    Source: Sonderby et al. 2016, Ladder Variational Autoencoders, arXiv 1602.02282; Kingma et al.
+    2016, arXiv 1606.04934, for the free bits.
 
     Attributes:
-        top: values of z2; z1 has the others of `size`.
-        units: width of the network's hidden layer.
-        free_bits: nats; in training the KL of a layer counts for no less than this, as a mean of
-            the batch, so that less of it is not rewarded. 0 is the bound itself.
+        top: Number of values of z2; z1 has the other `size - top`.
+        units: Width of the network's hidden layer.
+        free_bits: Lower limit, in nats, of each layer's mean KL over the batch in training; a
+            smaller KL is not rewarded. 0 gives the ELBO.
     """
 
     gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"kl_top", "kl_bottom"}
@@ -52,15 +52,15 @@ class HierarchicalLatent(SampledLatent):
 
     @property
     def noise_size(self) -> int:
-        """A number for each value."""
+        """Number of noise values per code: one for each value of the code."""
         return self.size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to `mean` and `log_variance`, `(n, size)`: z1 from below, then z2."""
+        """Connect features to `mean` and `log_variance`, `(n, size)`, first of z1, then of z2."""
         return gaussian_parameters(features, self.size, seeds)
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the network of `p(z1|z2)`, which begins close to a standard normal."""
+        """Create the network of `p(z1|z2)`, which is close to a standard normal at first."""
         from fmae_zoo.layers import family
 
         def dense(
@@ -78,7 +78,7 @@ class HierarchicalLatent(SampledLatent):
         layer.prior_spread = dense(*sizes, "prior_log_variance", "linear", seeds.normal())
 
     def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
-        """Return the means: of z2, and of z1 given that, `(n, size)`."""
+        """Return the mean of z1 given the mean of z2, then that mean of z2: `(n, size)`."""
         from keras import ops
 
         top = parameters["mean"][:, self.bottom :]
@@ -86,10 +86,10 @@ class HierarchicalLatent(SampledLatent):
         return ops.concatenate([posterior[0], top], axis=-1)
 
     def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
-        """Return z1 and z2, each its mean and its standard deviation times noise.
+        """Return z1 and z2, each its mean plus its standard deviation times noise.
 
-        The KL of z2 is exact, and so is that of z1 given z2. `kl_top` and `kl_bottom` are the two,
-        `(n,)`.
+        `kl_top`, the KL of z2, is exact. `kl_bottom` is the exact KL of z1 given z2, averaged over
+        the draws of z2. Both are `(n,)`.
         """
         from keras import ops
 
@@ -120,7 +120,7 @@ class HierarchicalLatent(SampledLatent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return codes as `LatentComponent.draw` says; in training, with the free bits."""
+        """Return codes as `LatentComponent.draw` does; in training `kl` includes free bits."""
         draw = super().draw(parameters, layer, samples, training, noise)
         if not training or not self.free_bits:
             return draw
@@ -128,7 +128,7 @@ class HierarchicalLatent(SampledLatent):
         return draw._replace(kl=sum(_at_least(self.free_bits, each) for each in layers))
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return z1 given z2: the last `top` numbers of noise are z2."""
+        """Return codes `(z1, z2)` of the prior; z2 is the last `top` numbers of the noise."""
         from keras import ops
 
         top = noise[:, self.bottom :]
@@ -137,14 +137,14 @@ class HierarchicalLatent(SampledLatent):
         return ops.concatenate([low, top], axis=-1)
 
     def _of_prior(self, top: Tensor, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of `p(z1|z2)`, of z2 `(..., top)`."""
+        """Return mean and log-variance of `p(z1|z2)` for z2 `(..., top)`."""
         hidden = layer.hidden(top)
         return layer.prior_mean(hidden), bounded(layer.prior_spread(hidden))
 
     def _below(
         self, parameters: dict[str, Tensor], top: Tensor, layer: "LatentLayer"
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Return mean and log-variance of `q(z1|x, z2)`, and of `p(z1|z2)`."""
+        """Return mean and log-variance of `q(z1|x, z2)`, then those of `p(z1|z2)`."""
         from keras import ops
 
         own_mean, own_spread = (
@@ -158,7 +158,7 @@ class HierarchicalLatent(SampledLatent):
 
 
 def _divergence(mean: Tensor, spread: Tensor, prior_mean: Tensor, prior_spread: Tensor) -> Tensor:
-    """Return the KL of diagonal Gaussians by their means and log-variances, in nats."""
+    """Return the KL in nats of diagonal Gaussians, given their means and log-variances."""
     from keras import ops
 
     squares = ops.square(mean - prior_mean) * ops.exp(-prior_spread)
@@ -167,7 +167,7 @@ def _divergence(mean: Tensor, spread: Tensor, prior_mean: Tensor, prior_spread: 
 
 
 def _at_least(least: float, values: Tensor) -> Tensor:
-    """Return values `(n,)`; in their place `least`, where their mean is below."""
+    """Return values `(n,)`, or `least` for each of them if their mean is below `least`."""
     from keras import ops
 
     return ops.where(ops.mean(values) < least, least * ops.ones_like(values), values)

@@ -1,4 +1,4 @@
-"""A Gaussian posterior that autoregressive networks transform."""
+"""A Gaussian posterior transformed by autoregressive networks."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
 
 OPEN_GATE = 2.0
-"""Added to each `s`, so that a step begins near the identity (Kingma et al. 2016, section 4)."""
+"""Number added to `s`, so that flows start near the identity (Kingma et al. 2016, section 4)."""
 
 
 class InverseAutoregressiveLatent(SampledLatent):
-    """`size` values of a Gaussian, changed by steps `z' = sigmoid(s) z + (1 - sigmoid(s)) m`.
+    """Gaussian values transformed by flows `z' = sigmoid(s) z + (1 - sigmoid(s)) m`.
 
-    `m` and `s` of a value depend on those before it, in an order that is reversed from step to
-    step, and on a context of the image: `log q` falls by the sum of `log sigmoid(s)`. The prior
-    is standard normal. The code of `encode` is what becomes of the Gaussian's mean.
+    `m` and `s` of a value depend on the values before it, in an order that each flow reverses, and
+    on a context computed from the image. A flow subtracts the sum of `log sigmoid(s)` from
+    `log q`. The prior is standard normal. `encode` returns the transformed mean of the Gaussian.
 
     Source: Kingma et al. 2016, Improving Variational Inference with Inverse Autoregressive Flow,
-    arXiv 1606.04934; the masks are those of Germain et al. 2015, MADE, arXiv 1502.03509.
+    arXiv 1606.04934; Germain et al. 2015, MADE, arXiv 1502.03509, for the masks.
 
     Attributes:
-        flows: steps.
-        units: width of the hidden layer of each step.
-        context: values that each step is told of the image.
+        flows: Number of flows.
+        units: Width of the hidden layer of each flow.
+        context: Number of context values that each flow reads.
     """
 
     type: Literal["inverse_autoregressive"]
@@ -42,20 +42,20 @@ class InverseAutoregressiveLatent(SampledLatent):
 
     @property
     def noise_size(self) -> int:
-        """The prior's codes are the noise itself."""
+        """Number of noise values per code: `size`, as the prior's codes are the noise itself."""
         return self.size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to the Gaussian's `mean` and `log_variance`, and the `context`."""
+        """Connect features to `mean` and `log_variance` of the Gaussian, and to the `context`."""
         features = flattened(features)
         context = projected(features, self.context, "latent_context", seeds, activation="relu")
         return {**gaussian_parameters(features, self.size, seeds), "context": context}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create for each step the kernels of its two layers, and what the context adds to them.
+        """Create the kernels of each flow's two layers, and the dense layers of the context.
 
-        The rows of a kernel are an `Embedding`'s, so that plain Keras has them as a part of the
-        encoder's graph, where they are multiplied by the masks.
+        A kernel is the table of an `Embedding`, so that plain Keras keeps it as a layer of the
+        encoder's graph, where it is multiplied by a mask.
         """
         from keras import layers
 
@@ -85,18 +85,18 @@ class InverseAutoregressiveLatent(SampledLatent):
         return [f"flow{number}" for number in range(1, self.flows + 1)]
 
     def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
-        """Return what the steps make of the Gaussian's mean, `(n, size)`."""
+        """Return the transformed mean of the Gaussian, `(n, size)`."""
         code, _ = self.transformed(parameters["mean"][:, None], parameters["context"], layer)
         return code[:, 0]
 
     def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
-        """Return what the steps make of `mean + exp(log_variance / 2) * noise`."""
+        """Return the transformed draws `mean + exp(log_variance / 2) * noise`."""
         from keras import ops
 
         mean, log_variance = parameters["mean"][:, None], parameters["log_variance"][:, None]
         start = mean + ops.exp(0.5 * log_variance) * noise
         code, log_determinant = self.transformed(start, parameters["context"], layer)
-        # The halves of log(2 pi) of the two densities cancel.
+        # The terms log(2 pi) / 2 of the two densities cancel.
         change = ops.square(code) - ops.square(noise) - log_variance
         log_ratio = 0.5 * ops.sum(change, axis=-1) - log_determinant
         extra = {"mean": parameters["mean"]}
@@ -105,12 +105,12 @@ class InverseAutoregressiveLatent(SampledLatent):
     def transformed(
         self, code: Tensor, context: Tensor, layer: "LatentLayer"
     ) -> tuple[Tensor, Tensor]:
-        """Return what the steps make of codes, and the log-determinant of the change.
+        """Return codes after all flows, and the log-determinant of the transformation.
 
         Args:
-            code: `(n, K, size)`.
-            context: `(n, context)`.
-            layer: which owns the networks.
+            code: Codes before the flows, `(n, K, size)`.
+            context: Context of each image, `(n, context)`.
+            layer: Layer that owns the networks.
 
         Returns:
             Codes `(n, K, size)`, and `log |det d code' / d code|` of each in nats, `(n, K)`.
@@ -128,7 +128,7 @@ class InverseAutoregressiveLatent(SampledLatent):
     def _step(
         self, flow: str, code: Tensor, context: Tensor, layer: "LatentLayer"
     ) -> tuple[Tensor, Tensor]:
-        """Return `m` and `s`, each `(n, K, size)`: of a value, by those before it."""
+        """Return `m` and `s`, each `(n, K, size)`; a value's depend on the values before it."""
         import numpy as np
         from keras import ops
 
@@ -138,7 +138,7 @@ class InverseAutoregressiveLatent(SampledLatent):
             return ops.matmul(inputs, kernel) + ops.expand_dims(of_context, 1)
 
         places = np.arange(1, self.size + 1, dtype="int32")
-        # How many of the values a hidden unit may read, the first ones.
+        # A hidden unit may read this many values, the first ones.
         reads = (np.arange(self.units) % max(1, self.size - 1) + 1).astype("int32")
         hidden = ops.relu(dense("hidden", code, places, reads))
         output = dense("output", hidden, reads + 1, np.tile(places, 2))
@@ -146,9 +146,9 @@ class InverseAutoregressiveLatent(SampledLatent):
 
 
 def _masked(rows: Tensor, code: Tensor, needs: Tensor, allows: Tensor) -> Tensor:
-    """Return a kernel: a row counts for the columns that allow at least what it needs.
+    """Return a kernel that is 0 where the column's `allows` is below the row's `needs`.
 
-    It is made of a tensor of the graph, so that the graph of an encoder has the layer as a part.
+    The rows are looked up by a tensor of the graph, so that the encoder's graph has the layer.
     """
     import numpy as np
     from keras import ops

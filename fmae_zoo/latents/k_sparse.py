@@ -1,4 +1,4 @@
-"""A bottleneck of which a few values stay."""
+"""A bottleneck that keeps only the largest values."""
 
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class KSparseLatent(LatentComponent):
-    """A linear bottleneck of `size` values; the `k` largest stay, the others are 0.
+    """A linear bottleneck of `size` values that keeps the `k` largest and sets the others to 0.
 
-    The gradient reaches those that stay. Values that equal the last one of them stay too. Where few
-    stay from the first step on, most values are never among them and learn nothing; so training
-    may begin with `first_k`, of which it loses the same number in each step.
+    Gradients reach only the kept values. Values equal to the smallest kept value are kept too. If
+    few values are kept from the first step on, most values are never kept and learn nothing.
+    Training can therefore start with `first_k` kept values, a number that falls linearly to `k`.
 
     Source: Makhzani and Frey 2013, "k-Sparse Autoencoders", arXiv 1312.5663.
 
     Attributes:
-        k: values that stay, at most `size`.
-        first_k: values that stay in the first training step; `k` by default.
-        k_steps: training steps in which they fall to `k`.
-        alpha: outside training `alpha * k` stay, rounded, and at most `size`.
+        k: Number of values kept, at most `size`.
+        first_k: Number of values kept in the first training step; `k` by default.
+        k_steps: Number of training steps over which it falls to `k`.
+        alpha: Factor outside training, where `alpha * k` values are kept, rounded, at most `size`.
     """
 
     type: Literal["k_sparse"]
@@ -48,15 +48,15 @@ class KSparseLatent(LatentComponent):
 
     @property
     def k_test(self) -> int:
-        """Values that stay outside training."""
+        """Number of values kept outside training."""
         return min(self.size, round(self.alpha * self.k))
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to `{"mean": (n, size)}`, of which all values are there."""
+        """Connect features to `{"mean": (n, size)}`, with all values kept."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the count of training steps, where fewer values stay with it."""
+        """Create the layer that names the code, and a step counter if there is a `first_k`."""
         import keras
 
         layer.named = keras.layers.Identity(name="code", dtype="float32")
@@ -65,7 +65,7 @@ class KSparseLatent(LatentComponent):
             layer.steps = layer.add_weight(shape=(), name="steps", **options)
 
     def code(self, parameters: dict[str, Tensor], layer: "LatentLayer") -> Tensor:
-        """Return the values of which `k_test` stay, `(n, size)`."""
+        """Return the values with the `k_test` largest kept, `(n, size)`."""
         return layer.named(largest(parameters["mean"], self.k_test))
 
     def draw(
@@ -76,7 +76,7 @@ class KSparseLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return the code; in training the one of which `k` values stay."""
+        """Return the code; in training with as many values kept as the current step allows."""
         from keras import ops
 
         draw = super().draw(parameters, layer, samples, training, noise)
@@ -86,7 +86,7 @@ class KSparseLatent(LatentComponent):
         return draw._replace(code=ops.repeat(code[:, None], samples, axis=1))
 
     def _k_now(self, layer: "LatentLayer") -> Tensor:
-        """Return how many values stay in this training step, and count it."""
+        """Return how many values are kept in this training step, and count the step."""
         from keras import ops
 
         if self.first_k is None:
@@ -97,7 +97,7 @@ class KSparseLatent(LatentComponent):
 
 
 def largest(values: Tensor, count: Tensor) -> Tensor:
-    """Return values `(n, size)` of which all but the `count` largest of each row are 0."""
+    """Return values `(n, size)` with all but the `count` largest in each row set to 0."""
     from keras import ops
 
     fixed = ops.stop_gradient(values)

@@ -1,4 +1,4 @@
-"""What latents have in common whose prior is a mixture around the codes of images."""
+"""The base class of latents whose prior is a mixture around the codes of images."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class MixturePriorLatent(SampledLatent):
-    """Base of latents of `size` independent Gaussians under an equal mixture of Gaussians.
+    """Base of latents with a diagonal Gaussian posterior and an equal Gaussian mixture as prior.
 
     A subclass overrides `components`.
     """
@@ -25,7 +25,7 @@ class MixturePriorLatent(SampledLatent):
 
     @property
     def noise_size(self) -> int:
-        """One number chooses the component, the others are the draw from it."""
+        """Number of noise values per code: `size` for the draw, and one for the component."""
         return self.size + 1
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
@@ -37,7 +37,7 @@ class MixturePriorLatent(SampledLatent):
         return gaussian_draw(parameters, noise, *self.components(layer))
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return draws of components that the last number of `noise` chooses."""
+        """Return draws from the components that the last column of `noise` chooses."""
         return mixture_draw(noise, *self.components(layer))
 
     def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ class MixturePriorLatent(SampledLatent):
 
 
 def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> np.ndarray:
-    """Return so many of the images at random, float32 in [0, 1]; some twice where there are few."""
+    """Return `count` random images, float32 in [0, 1]; with repeats if there are too few."""
     from fmae_zoo.images import as_images
 
     rng = np.random.default_rng(seed)
@@ -57,13 +57,13 @@ def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> 
 def gaussian_draw(
     parameters: dict[str, Tensor], noise: Tensor, mean: Tensor, log_variance: Tensor
 ) -> Draw:
-    """Return codes of Gaussian posteriors, whose prior is an equal mixture of Gaussians.
+    """Return codes of Gaussian posteriors whose prior is an equal mixture of Gaussians.
 
     Args:
-        parameters: `mean` and `log_variance` of the posteriors, `(n, size)`.
-        noise: standard normal numbers `(n, K, size)`.
-        mean: of the components, `(m, size)`.
-        log_variance: of the components, `(m, size)`.
+        parameters: Mean and log-variance of the posteriors: `mean` and `log_variance`, `(n, size)`.
+        noise: Standard normal numbers, `(n, K, size)`.
+        mean: Means of the components, `(m, size)`.
+        log_variance: Log-variances of the components, `(m, size)`.
     """
     from keras import ops
 
@@ -76,10 +76,10 @@ def gaussian_draw(
 
 
 def mixture_draw(noise: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return codes `(n, size)` of an equal mixture of Gaussians.
+    """Return codes `(n, size)` drawn from an equal mixture of Gaussians.
 
-    The quantile of the last number of `noise`, `(n, size + 1)`, chooses the component; the
-    others are the draw from it.
+    The quantile of the last number in each row of `noise`, `(n, size + 1)`, chooses the
+    component; the other numbers are the noise of the draw from it.
     """
     from keras import ops
 

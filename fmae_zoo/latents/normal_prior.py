@@ -1,4 +1,4 @@
-"""A bottleneck without noise whose codes an objective makes a standard normal of."""
+"""A bottleneck without noise, for objectives that make its codes standard normal."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class NormalPriorLatent(LatentComponent):
     """A linear bottleneck of `size` values with a standard normal prior.
 
-    The posterior is one point, so there is no divergence: an objective compares the codes of a
-    batch with draws of the prior, as adversarial autoencoders do (Makhzani et al. 2015,
+    The posterior is a single point, so there is no KL. Instead an objective compares the codes of
+    a batch with draws of the prior, as in adversarial autoencoders (Makhzani et al. 2015,
     arXiv 1511.05644).
     """
 
@@ -24,7 +24,7 @@ class NormalPriorLatent(LatentComponent):
 
     @property
     def noise_size(self) -> int:
-        """The prior's codes are the noise itself."""
+        """Number of noise values per code: `size`, as the prior's codes are the noise itself."""
         return self.size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:

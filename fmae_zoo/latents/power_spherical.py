@@ -1,4 +1,4 @@
-"""Codes on a sphere."""
+"""Codes on the unit sphere, with a power spherical posterior and a uniform prior."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class PowerSphericalLatent(LatentComponent):
-    """Directions: `q(z|x)` is in proportion to `(1 + mean . z)^concentration`, `p(z)` uniform.
+    """Directions, with `q(z|x)` proportional to `(1 + mean . z)^concentration` and p(z) uniform.
 
-    A code is a point of the unit sphere in `size` dimensions. Of `t = mean . z`, `(1 + t) / 2` is
-    `Beta(b + concentration, b)` with `b = (size - 1) / 2`, and exactly a function of noise: a
-    `Beta(a, 1)` is `exp(-E / a)` of an exponential E, a `Beta(a, 1/2)` comes of the polar form of
-    Student's t (Bailey 1994, Polar Generation of Random Variates with the t-Distribution), and
-    `Beta(a, b + c)` is `Beta(a, b)` times `Beta(a + b, c)`.
+    A code is a point on the unit sphere in `size` dimensions. With `t = mean . z`, `(1 + t) / 2`
+    has the distribution `Beta(b + concentration, b)`, where `b = (size - 1) / 2`. It is computed
+    exactly from noise: `exp(-E / a)` is `Beta(a, 1)` if E is exponential; a `Beta(a, 1/2)` follows
+    from the polar form of Student's t (Bailey 1994, Polar Generation of Random Variates with the
+    t-Distribution); and `Beta(a, b + c)` is `Beta(a, b)` times `Beta(a + b, c)`.
 
-    Source: De Cao and Aziz 2020, The Power Spherical Distribution, arXiv 2006.04437; autoencoders
-    with such codes are Davidson et al. 2018, Hyperspherical Variational Auto-Encoders,
-    arXiv 1804.00891, with concentrations of 1 and more.
+    Source: De Cao and Aziz 2020, The Power Spherical Distribution, arXiv 2006.04437; Davidson et
+    al. 2018, Hyperspherical Variational Auto-Encoders, arXiv 1804.00891, for autoencoders with
+    such codes and concentrations of 1 and more.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "kl", "log_ratio", "prior"})
@@ -35,18 +35,18 @@ class PowerSphericalLatent(LatentComponent):
 
     @property
     def noise_size(self) -> int:
-        """The prior's codes are the directions of the noise."""
+        """Number of noise values per code: `size`; the prior's codes are the noise's directions."""
         return self.size
 
     @property
     def draw_noise_size(self) -> int:
-        """One half is for the direction in which a code leaves the mean, the other for how far."""
+        """Number of noise values per draw: half for the direction from the mean, half for `t`."""
         return 2 * self.size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
         """Connect features to `{"mean": (n, size), "concentration": (n, 1)}`.
 
-        The mean is a unit vector; the concentration is a softplus, plus 1.
+        The mean is a unit vector; the concentration is a softplus plus 1.
         """
         from keras import layers
 
@@ -66,12 +66,12 @@ class PowerSphericalLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return points around the mean; the mean, where no noise is asked for."""
+        """Return points around the mean, or the mean itself if no noise is used."""
         from keras import ops
 
         mean, concentration = parameters["mean"], parameters["concentration"]
         log_gammas, digammas = self._gammas(0.5 * (self.size - 1) + concentration)
-        # Of the surface of the sphere and the distribution's constant, what no code changes.
+        # The part of log q(z|x) - log p(z) that depends on `size` only.
         constant = (2 - self.size) * math.log(2.0) + 0.5 * math.log(math.pi)
         constant -= math.lgamma(0.5 * self.size)
         normaliser = log_gammas + constant
@@ -87,15 +87,15 @@ class PowerSphericalLatent(LatentComponent):
         return Draw(code, log_ratio, kl[:, 0], dict(parameters))
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the directions of noise."""
+        """Return the unit vectors in the direction of the noise, `(n, size)`."""
         return _unit(noise)
 
     def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the directions of codes."""
+        """Return the unit vectors in the direction of the codes, `(n, size)`."""
         return _unit(codes)
 
     def _log_share(self, concentration: Tensor, noise: Tensor) -> Tensor:
-        """Return `log((1 + t) / 2)`, `(n, K)`, of noise `(n, K, size)`."""
+        """Return `log((1 + t) / 2)`, `(n, K)`, computed from noise `(n, K, size)`."""
         from keras import ops
 
         squares, whole = ops.square(noise), (self.size - 1) // 2
@@ -111,10 +111,11 @@ class PowerSphericalLatent(LatentComponent):
         return log_share
 
     def _gammas(self, first: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `log gamma(a + b) - log gamma(a)`, and the same of digamma, `b = (size - 1) / 2`.
+        """Return `log gamma(a + b) - log gamma(a)` and the same difference of digamma.
 
-        Whole steps are exact. A half one is the asymptotic series, four steps further on, where
-        its first term left out is below 1e-8.
+        `a` is `first` and `b = (size - 1) / 2`. The integer part of b is exact. A remaining half is
+        computed by the asymptotic series at an argument larger by four, where the first omitted
+        term is below 1e-8.
         """
         from keras import ops
 
@@ -137,21 +138,21 @@ class PowerSphericalLatent(LatentComponent):
 
 
 def _unit(vectors: Tensor) -> Tensor:
-    """Return vectors of length 1; zeros stay zeros, with a gradient that is finite."""
+    """Return vectors scaled to length 1; zero vectors stay zero, with finite gradients."""
     from keras import ops
 
     return vectors * ops.rsqrt(ops.sum(ops.square(vectors), axis=-1, keepdims=True) + 1e-8)
 
 
 def _around(mean: Tensor, log_share: Tensor, noise: Tensor) -> Tensor:
-    """Return points `(n, K, size)` of the sphere with `mean . z = 2 exp(log_share) - 1`.
+    """Return points `(n, K, size)` on the sphere with `mean . z = 2 exp(log_share) - 1`.
 
-    They leave the mean in the direction of the part of noise that is at right angles to it.
+    Their direction from the mean is the component of the noise orthogonal to the mean.
     """
     from keras import ops
 
     aside = noise
-    # Again, because of what rounding leaves where noise is nearly along the mean.
+    # Twice, because rounding errors remain if the noise is nearly parallel to the mean.
     for _ in range(2):
         aside = _unit(aside - ops.sum(aside * mean, axis=-1, keepdims=True) * mean)
     rest = -ops.expm1(log_share)[..., None]

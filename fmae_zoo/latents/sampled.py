@@ -1,4 +1,4 @@
-"""What latents have in common whose divergence from the prior is known by draws alone."""
+"""The base class of latents whose KL to the prior is estimated from draws."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 class SampledLatent(LatentComponent):
-    """Base of latents with a posterior of standard normal noise, and no closed form of the KL.
+    """Base of latents that compute codes from standard normal noise and have no closed-form KL.
 
-    A subclass overrides `at`. Where one code is drawn without noise, the KL is still that of a
-    code drawn with noise: at the mode of the posterior it would be too high.
+    A subclass overrides `at`. Even for a code without noise, the KL is estimated from a code with
+    noise: at the mode of the posterior the estimate would be too high.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "kl", "log_ratio", "prior"})
 
     def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
-        """Return the codes that noise `(n, samples, draw_noise_size)` stands for."""
+        """Return the codes for noise `(n, samples, draw_noise_size)`."""
         raise NotImplementedError
 
     def draw(
@@ -31,7 +31,7 @@ class SampledLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return codes as `LatentComponent.draw` says; outside training the KL is random."""
+        """Return codes as `LatentComponent.draw` does; the KL is random also outside training."""
         from keras import ops
 
         if noise is not None:
@@ -46,7 +46,7 @@ class SampledLatent(LatentComponent):
 
 
 def quantiles(normal: Tensor) -> Tensor:
-    """Return of standard normal numbers their quantiles, which are uniform in [0, 1]."""
+    """Return the quantiles of standard normal numbers, which are uniform in [0, 1]."""
     from keras import ops
 
     return 0.5 * (1.0 + ops.erf(normal / math.sqrt(2.0)))

@@ -1,4 +1,4 @@
-"""The encoder's feature map itself as the code."""
+"""The encoder's feature map, used as the code."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -16,11 +16,11 @@ class SpatialLatent(LatentComponent):
     type: Literal["spatial"]
 
     def fits(self, features_size: int) -> bool:
-        """Whether it can read features of so many values."""
+        """Return whether the features have `size` values."""
         return self.size == features_size
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features, whose values must be `size`, to `{"mean": (n, size)}`."""
+        """Connect features with `size` values to `{"mean": (n, size)}`."""
         from keras import layers
 
         flatten = layers.Flatten(data_format=LAYOUT, name="latent", dtype="float32")

@@ -1,4 +1,4 @@
-"""A Gaussian posterior, and a prior made of the posteriors of learned images."""
+"""A Gaussian posterior, with a prior that is the mixture of posteriors of learned images."""
 
 from typing import TYPE_CHECKING, Literal
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class VampLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k q(z | u_k)`.
 
-    The pseudo-inputs `u_k` are images, the sigmoid of what is learned, and begin as some of the
-    training images, or as grey noise where `prepare` is given none. The encoder reads them as at
-    inference, by BatchNorm's moving statistics: they are no images of the batch, and the prior of
-    training is the one of generation.
+    The pseudo-inputs `u_k` are images: the sigmoid of learned logits. They start as random training
+    images, or as grey noise if `prepare` is not called. The encoder reads them in inference mode,
+    with BatchNorm's moving statistics, because they are not part of the batch. The prior in
+    training is then the same as in generation.
 
     Source: Tomczak and Welling 2018, VAE with a VampPrior, arXiv 1705.07120.
 
     Attributes:
-        pseudo_inputs: number of learned images; all of them pass the encoder at each step.
+        pseudo_inputs: Number of learned images; all of them pass through the encoder in each step.
     """
 
     type: Literal["vamp"]
@@ -39,7 +39,7 @@ class VampLatent(MixturePriorLatent):
         )
 
     def prepare(self, layer: "LatentLayer", images: np.ndarray, seed: int) -> None:
-        """Let the pseudo-inputs begin as training images, black as 0.02 and white as 0.98."""
+        """Initialise the pseudo-inputs with training images, clipped to [0.02, 0.98]."""
         begun = np.clip(some_of(images, self.pseudo_inputs, layer, seed), 0.02, 0.98)
         layer.pseudo_inputs.assign(np.log(begun / (1.0 - begun)))
 

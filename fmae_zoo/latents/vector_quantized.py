@@ -1,4 +1,4 @@
-"""Codes that are made of the vectors of a learned codebook."""
+"""Codes composed of vectors from a learned codebook."""
 
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
 
 EPSILON = 1e-5
-"""Added to the use of each vector, so that none is divided by zero."""
+"""Number added to the use of each vector, to avoid division by zero."""
 
 
 class VectorQuantizedLatent(LatentComponent):
-    """`size` values in groups of `dimension`; each group is the nearest vector of a codebook.
+    """`size` values in groups of `dimension`; each group becomes the nearest codebook vector.
 
-    The gradient passes the choice as if it were none. The codebook follows moving averages of
-    what its vectors stand for; one that stands for less than `revive_below` groups a step is put
-    on a random group of the batch.
+    The gradient ignores this choice (straight-through). Each codebook vector is the moving average
+    of the groups assigned to it. A vector with fewer than `revive_below` groups per step is
+    replaced by a random group of the batch.
 
     Source: van den Oord et al. 2017, Neural Discrete Representation Learning, arXiv 1711.00937,
-    with the moving averages of its appendix; revived vectors are Dhariwal et al. 2020, Jukebox,
-    arXiv 2005.00341.
+    with the moving averages of its appendix; Dhariwal et al. 2020, Jukebox, arXiv 2005.00341, for
+    the replaced vectors.
 
     Attributes:
-        dimension: values of a vector; `size` is a multiple of it.
-        vectors: in the codebook.
-        decay: share of the moving averages that each step keeps.
-        revive_below: use, in groups a step, under which a vector is put elsewhere.
+        dimension: Number of values in a vector; `size` is a multiple of it.
+        vectors: Number of vectors in the codebook.
+        decay: Share of the moving averages that each step keeps.
+        revive_below: Use, in groups per step, below which a vector is replaced.
     """
 
     gives: ClassVar[frozenset[str]] = frozenset({"mean", "commitment", "index"})
@@ -54,15 +54,15 @@ class VectorQuantizedLatent(LatentComponent):
 
     @property
     def kinds(self) -> int:
-        """A code of a group for each vector."""
+        """Number of possible codes of a group, one for each vector."""
         return self.vectors
 
     def parameters(self, features: Tensor, seeds: "Seeds") -> dict[str, Tensor]:
-        """Connect features to `{"mean": (n, size)}`, before the choice of vectors."""
+        """Connect features to `{"mean": (n, size)}`, the values before quantisation."""
         return {"mean": projected(features, self.size, "latent", seeds)}
 
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
-        """Create the codebook `(vectors, dimension)`, and the moving averages behind it."""
+        """Create the codebook `(vectors, dimension)` and its moving averages."""
         import keras
 
         layer.codebook = keras.layers.Embedding(
@@ -98,10 +98,10 @@ class VectorQuantizedLatent(LatentComponent):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return the code; in training also move the codebook.
+        """Return the code; in training also update the codebook.
 
         `commitment` is the squared distance of an image's groups from their vectors, `(n,)`;
-        `index` are the vectors' numbers, `(n, size / dimension)`.
+        `index` holds the numbers of the vectors, `(n, size / dimension)`.
         """
         from keras import ops
 
@@ -118,11 +118,11 @@ class VectorQuantizedLatent(LatentComponent):
         return Draw(code, nothing, nothing[:, 0], extra)
 
     def nearest(self, codes: Tensor, layer: "LatentLayer") -> Tensor:
-        """Return the nearest vectors of the codebook."""
+        """Return the nearest vectors of the codebook, `(n, size)`."""
         return self.code({"mean": codes}, layer)
 
     def code_of(self, index: np.ndarray, layer: "LatentLayer") -> np.ndarray:
-        """Return the vectors of indices `(n, groups)`."""
+        """Return the codebook vectors for indices `(n, groups)`."""
         from keras import ops
 
         vectors = ops.convert_to_numpy(layer.codebook.embeddings)
@@ -137,7 +137,7 @@ class VectorQuantizedLatent(LatentComponent):
         """Return the number of the vector nearest to each group: `(n, groups)`."""
         from keras import ops
 
-        # The codebook by its layer, so that the graph of an encoder has it as a part.
+        # Read through its layer, so that the encoder's graph contains the codebook.
         numbers = ops.cast(ops.zeros_like(groups[:1, :1, 0]), "int32")
         vectors = layer.codebook(numbers + np.arange(self.vectors, dtype="int32"))
         squares = ops.sum(ops.square(vectors), axis=-1)

@@ -1,11 +1,11 @@
-"""Keras' layers, by the operations that suit each backend.
+"""Keras layers computed by the operations that are fastest on each backend.
 
-Each subclasses the layer of Keras of the same name, has its arguments, weights and results, and
-differs in how the backend is asked to compute them. A model that is built here has these layers;
-`stock` returns the same model with Keras' own, for what is published or read without fmae_zoo.
+Each layer subclasses the Keras layer of the same name and has the same arguments, weights and
+results; only the backend's operations differ. The zoo builds its models from these layers; `stock`
+returns the same model with Keras' own layers, to publish it or to read it without fmae_zoo.
 
-To add one: a file with a registered subclass whose `call` falls back to Keras' own for every
-setting that it does not know, and its name in `__all__`.
+To add a layer, write a file with a registered subclass whose `call` uses Keras' own `call` for
+every setting that it does not support, and add its name to `__all__`.
 """
 
 from types import ModuleType
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def family() -> ModuleType:
-    """Return the module that a network takes its layers from: this one, or `keras.layers`."""
+    """Return the module with the layers for networks: this one, or `keras.layers` if plain."""
     import fmae_zoo.layers
 
     return keras.layers if is_plain() else fmae_zoo.layers

@@ -1,4 +1,4 @@
-"""Batch normalisation by the frameworks' fused operations."""
+"""Batch normalisation with the fused operations of PyTorch and TensorFlow."""
 
 import keras
 from keras import ops
@@ -18,12 +18,13 @@ elif _BACKEND == "tensorflow":
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization` over the last axis of `(n, c)` or `(n, h, w, c)`.
 
-    Keras composes it of several operations. PyTorch and TensorFlow have one, which also gives the
-    mean and the variance of the batch; the moving statistics follow these by Keras' formula.
+    Keras computes it in several operations. PyTorch, and TensorFlow on a CPU, use one fused
+    operation, which also returns the mean and the variance of the batch; the moving statistics are
+    updated from these by Keras' formula. Every other case is left to Keras.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
-        """Return the normalised inputs; in training also move the statistics."""
+        """Return the normalised inputs; in training also update the moving statistics."""
         training = bool(training) and self.trainable
         if mask is not None or not self._is_fused(inputs, training):
             return super().call(inputs, training=training, mask=mask)
@@ -35,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             inputs, mean, variance, gamma, beta, self.epsilon, training
         )
         if training:
-            # Keras moves towards the variance divided by n, the operations give that by n - 1.
+            # The operations divide the variance by n - 1; Keras' moving variance divides by n.
             new_variance = unbiased * ((count - 1) / count)
             keep, move = self.momentum, 1.0 - self.momentum
             self.moving_mean.assign(mean * keep + new_mean * move)
@@ -46,14 +47,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
         rank = len(inputs.shape)
         plain = self.scale and self.center and not self.renorm and not self.synchronized
         types = self.variable_dtype == "float32" and self.compute_dtype != "float64"
-        # Integers, for example, which the operations do not take.
+        # The operations refuse other types of inputs, integers for example.
         types = types and keras.backend.standardize_dtype(inputs.dtype) == self.compute_dtype
         if not (plain and types and rank in (2, 4) and self.axis in (-1, rank - 1)):
             return False
         if _BACKEND == "torch":
-            # torch refuses a batch of one value a channel; Keras gives it a variance of zero.
+            # torch refuses a batch with one value per channel; Keras uses a variance of zero.
             return not training or inputs.numel() > inputs.shape[-1]
-        # On a GPU XLA fuses plain operations better.
+        # On a GPU, XLA fuses Keras' separate operations better.
         return _BACKEND == "tensorflow" and is_on_cpu()
 
 
@@ -67,7 +68,7 @@ def _torch(
     training: bool,
 ) -> Tensor:
     if training:
-        # With a momentum of 1 the "running" statistics become those of the batch.
+        # With a momentum of 1 the "running" statistics become the statistics of the batch.
         mean, variance = torch.zeros_like(mean), torch.zeros_like(variance)
     maps = inputs.permute(0, 3, 1, 2) if inputs.ndim == 4 else inputs
     outputs = functional.batch_norm(maps, mean, variance, gamma, beta, training, 1.0, epsilon)

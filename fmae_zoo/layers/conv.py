@@ -1,4 +1,4 @@
-"""Convolutions, and the upsampling before one."""
+"""Convolution, and upsampling followed by a convolution."""
 
 import functools
 from typing import Any
@@ -19,14 +19,14 @@ elif _BACKEND == "tensorflow":
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class Conv2D(WithKernel, keras.layers.Conv2D):
-    """`keras.layers.Conv2D`; its bias is added by the operation that fuses with the convolution.
+    """`keras.layers.Conv2D` with the bias added by the operation that fuses with the convolution.
 
-    On PyTorch a convolution that keeps the size of its map reads a permuted view, which is
-    torch's own channels-last layout: Keras copies each activation twice around it.
+    On PyTorch, a convolution that keeps the height and width reads a permuted view of its input,
+    which is torch's own channels-last layout; Keras copies each activation twice instead.
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return the map `(n, height, width, filters)` of a map `(n, height, width, channels)`."""
+        """Convolve `(n, height, width, channels)`; return `(n, new height, new width, filters)`."""
         if self.data_format != "channels_last":
             return super().call(inputs)
         kernel = ops.convert_to_tensor(self.kernel)
@@ -38,7 +38,7 @@ class Conv2D(WithKernel, keras.layers.Conv2D):
         return functional.relu_(outputs)
 
     def convolved(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-        """Return the convolution with a kernel, plus a bias where it is not None."""
+        """Return the convolution with a kernel, plus the bias unless it is None."""
         if _BACKEND == "torch" and self._keeps_size():
             padding = [size // 2 for size in self.kernel_size]
             return _channels_first(functional.conv2d, inputs, kernel, bias, padding=padding)
@@ -52,21 +52,22 @@ class Conv2D(WithKernel, keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class UpsampledConv2D(Conv2D):
-    """A 2x nearest-neighbour upsampling, then a 3x3 convolution with padding "same".
+    """A 2x nearest-neighbour upsampling followed by a 3x3 convolution with padding "same".
 
-    The upsampled map holds each value four times, so nine products of a kernel meet only four
-    different values: 4/9 of the products give the same sums. A transposed convolution of stride
-    2 whose kernel is the 3x3 one summed over 2x2 squares computes them (Odena et al. 2016,
-    Deconvolution and Checkerboard Artifacts, Distill; Shi et al. 2016, arXiv 1609.07009). JAX,
-    whose strided convolutions are slow on CPUs, computes each of the four phases of the output
-    by a 2x2 convolution.
+    The upsampled map holds each value four times, so the nine products of a kernel use only four
+    different values, and 4/9 of the products give the same sums. A transposed convolution of
+    stride 2, whose kernel is the 3x3 kernel summed over 2x2 squares, computes these sums (Odena et
+    al. 2016, Deconvolution and Checkerboard Artifacts, Distill; Shi et al. 2016, arXiv 1609.07009).
+    Strided convolutions are slow in JAX on CPUs, so on JAX each of the four phases of the output
+    is a 2x2 convolution.
 
-    Input `(n, height, width, channels)`, output `(n, 2 height, 2 width, filters)`; the weights
-    are those of `Conv2D`.
+    The input is `(n, height, width, channels)`, the output `(n, 2 height, 2 width, filters)`. The
+    weights are the same as in `Conv2D`.
 
     Args:
-        filters: channels of the output.
-        **kwargs: of `Conv2D`; kernel size, strides, padding and the like are fixed.
+        filters: Number of output channels.
+        **kwargs: Arguments of `Conv2D`. Kernel size, strides, padding, dilation, groups and data
+            format are fixed.
     """
 
     def __init__(self, filters: int, **kwargs: Any) -> None:
@@ -79,7 +80,7 @@ class UpsampledConv2D(Conv2D):
         super().__init__(filters, **{**kwargs, **fixed})
 
     def convolved(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-        """Return the convolution of the upsampled inputs, plus a bias where it is not None."""
+        """Return the convolution of the upsampled inputs, plus the bias unless it is None."""
         if _BACKEND == "jax":
             return _biased(_by_phases(inputs, kernel), bias)
         kernel = _transposed_kernel(kernel)
@@ -94,7 +95,7 @@ class UpsampledConv2D(Conv2D):
         return _biased(outputs, bias)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """Return the shape of the output."""
+        """Return the shape of the output, `(n, 2 height, 2 width, filters)`."""
         batch, height, width, _ = input_shape
         doubled = (None if extent is None else 2 * extent for extent in (height, width))
         return (batch, *doubled, self.filters)
@@ -108,10 +109,10 @@ def _channels_first(
     kernel_axes: tuple[int, ...] = (3, 2, 0, 1),
     **options: Any,
 ) -> Tensor:
-    """Return what a function of torch gives for channels-last tensors: views, without copies."""
+    """Apply a channels-first torch function to channels-last tensors, through views, not copies."""
     kernel = kernel.permute(*kernel_axes)
     if kernel.dtype in (torch.float16, torch.float64) or len(inputs) == 1:
-        # torch's slow convolution, which it may take for these, wants a kernel in order.
+        # torch may choose its slow convolution here, which needs a contiguous kernel.
         kernel = kernel.contiguous()
     outputs = function(inputs.permute(0, 3, 1, 2), kernel, bias, **options)
     return outputs.permute(0, 2, 3, 1)
@@ -120,7 +121,7 @@ def _channels_first(
 def _biased(outputs: Tensor, bias: Tensor) -> Tensor:
     if bias is None:
         return outputs
-    # This addition, and no other, TensorFlow computes in one with the convolution.
+    # bias_add is the only addition that TensorFlow fuses with the convolution.
     return tf.nn.bias_add(outputs, bias) if _BACKEND == "tensorflow" else outputs + bias
 
 
@@ -141,7 +142,7 @@ def _by_phases(inputs: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _phase_kernels(kernel: Tensor, axis: int) -> list[Tensor]:
-    """Return the 2 taps along an axis that outputs at even, and at odd, places see."""
+    """Return the kernels, 2 taps along an axis, of the outputs at even and at odd positions."""
     first, second, third = ops.split(kernel, 3, axis=axis)
     return [
         ops.concatenate([first, second + third], axis=axis),
@@ -150,7 +151,7 @@ def _phase_kernels(kernel: Tensor, axis: int) -> list[Tensor]:
 
 
 def _transposed_kernel(kernel: Tensor) -> Tensor:
-    """Return the kernel `(4, 4, ...)` of the transposed convolution of stride 2."""
+    """Return the kernel `(4, 4, ...)` of the equivalent transposed convolution of stride 2."""
     for axis in (0, 1):
         first, second, third = ops.split(kernel, 3, axis=axis)
         taps = [third, second + third, first + second, first]

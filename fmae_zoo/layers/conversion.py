@@ -1,4 +1,4 @@
-"""From the zoo's layers to Keras' own."""
+"""Conversion of the zoo's layers to Keras' own."""
 
 import keras
 
@@ -19,16 +19,16 @@ _STOCK = {
 
 
 def stock(model: Model) -> Model:
-    """Return a copy of a Functional or Sequential model that plain Keras reads: its own layers.
+    """Return a copy of a model with Keras' own layers, which Keras reads without fmae_zoo.
 
-    The weights are copied, in their order. An `UpsampledConv2D` becomes a `Sequential` of
+    The weights are copied in the same order. An `UpsampledConv2D` becomes a `Sequential` of
     Keras' upsampling and convolution.
 
     Args:
-        model: `ae.encoder`, for example.
+        model: A Functional or Sequential model, `ae.encoder` for example.
 
     Raises:
-        ArgumentError: it is another kind of model.
+        ArgumentError: The model is neither Functional nor Sequential.
     """
     try:
         copy = keras.models.clone_model(model, clone_function=_stock_layer, recursive=True)

@@ -15,7 +15,7 @@ if _BACKEND == "torch":
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class Dense(WithKernel, keras.layers.Dense):
-    """`keras.layers.Dense`, on PyTorch in one operation with its bias."""
+    """`keras.layers.Dense`; on PyTorch the product and the bias are one operation."""
 
     def call(self, inputs: Tensor, training: Any = None) -> Tensor:
         """Return `activation(inputs @ kernel + bias)`."""
@@ -24,17 +24,17 @@ class Dense(WithKernel, keras.layers.Dense):
         bias = None if self.bias is None else ops.convert_to_tensor(self.bias)
         kernel = ops.convert_to_tensor(self.kernel)
         if inputs.dtype != kernel.dtype:
-            # Integers, for example: torch mixes no types, Keras does.
+            # Keras accepts inputs of another type (integers, for example), torch does not.
             return super().call(inputs, training=training)
         return self.activation(self.multiplied(inputs, kernel, bias))
 
     def multiplied(self, inputs: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-        """Return the product with a kernel, plus a bias where it is not None."""
+        """Return the product with a kernel, plus the bias unless it is None."""
         if _BACKEND == "torch":
             return functional.linear(inputs, kernel.t(), bias)
         outputs = ops.matmul(inputs, kernel)
         return outputs if bias is None else ops.add(outputs, bias)
 
     def quantize(self, mode: Any = None, type_check: bool = True, **options: Any) -> None:
-        """Quantize the weights as Keras does, which of its own accord leaves subclasses out."""
+        """Quantise the weights as Keras does, without its type check, which rejects subclasses."""
         super().quantize(mode, type_check=False, **options)

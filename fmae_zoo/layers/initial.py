@@ -1,4 +1,4 @@
-"""The random weights that a model begins with, and how a model does without them."""
+"""Random initial weights of a model, and a way to skip drawing them."""
 
 import random
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ _blank: ContextVar[bool] = ContextVar("blank", default=False)
 
 @contextmanager
 def without_random_weights() -> Iterator[None]:
-    """Give the layers that are built inside the block zeros: for weights that a file will give.
+    """Initialise kernels of layers built inside the block with zeros, if a file has the weights.
 
-    To draw a million random numbers takes longer than to read them.
+    Drawing a million random numbers takes longer than reading them from a file.
     """
     token = _blank.set(True)
     try:
@@ -27,12 +27,12 @@ def without_random_weights() -> Iterator[None]:
 
 
 class WithKernel(keras.layers.Layer):
-    """Mixed into a layer with a random kernel, so that `without_random_weights` reaches it."""
+    """Mixin for a layer with a random kernel, which makes `without_random_weights` work on it."""
 
     kernel_initializer: Initializer
 
     def build(self, input_shape: Any) -> None:
-        """Create the weights; the initializer stays the layer's, whether it was used or not."""
+        """Create the weights; the layer keeps its own initializer even if zeros were used."""
         own = self.kernel_initializer
         if _blank.get():
             self.kernel_initializer = keras.initializers.Zeros()
@@ -41,17 +41,17 @@ class WithKernel(keras.layers.Layer):
 
 
 class Seeds:
-    """Initializers of kernels, each with a seed of its own that depends on one seed alone.
+    """Initializers of kernels, each with its own seed derived from the seed of the model.
 
     Args:
-        seed: of the model.
+        seed: Seed of the model.
     """
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
     def he_normal(self) -> Initializer:
-        """Return an initializer for kernels that a ReLU follows (He et al. 2015, 1502.01852)."""
+        """Return an initializer for kernels before a ReLU (He et al. 2015, arXiv 1502.01852)."""
         return keras.initializers.HeNormal(seed=self._next())
 
     def glorot_uniform(self) -> Initializer:
@@ -59,7 +59,7 @@ class Seeds:
         return keras.initializers.GlorotUniform(seed=self._next())
 
     def normal(self, stddev: float = 0.02) -> Initializer:
-        """Return an initializer of normal numbers; small, as for places (Dosovitskiy 2020)."""
+        """Return a normal initializer, for position embeddings (Dosovitskiy et al. 2020)."""
         return keras.initializers.RandomNormal(stddev=stddev, seed=self._next())
 
     def _next(self) -> int:

@@ -1,4 +1,4 @@
-"""The Keras layer that owns what a latent learns, and its noise."""
+"""The Keras layer that holds the weights of a latent and draws its noise."""
 
 import math
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from fmae_zoo.types import Tensor, Variable
 
 
 def spaced(seed: int) -> int:
-    """Return a seed far from those of neighbouring seeds: on torch, nearby ones overlap."""
+    """Spread a seed far from its neighbours: on torch, the noise of nearby seeds overlaps."""
     return (seed + 1) * 2_654_435_761 % 2**31
 
 
@@ -23,15 +23,15 @@ class LatentLayer(keras.layers.Layer):
     """A latent with its weights.
 
     Args:
-        latent: what it computes.
-        seed: of the noise. The same seed gives other numbers on another backend.
-        seeds: of the weights.
-        image_shape: height, width and channels.
+        latent: The latent component, which defines the computation.
+        seed: Seed of the noise. The same seed gives different numbers on different backends.
+        seeds: Initializers of the weights.
+        image_shape: Height, width and channels of an image.
 
     Attributes:
-        parameters_of: from images to the latent's parameters, for a prior that asks the encoder
-            (Tomczak and Welling 2018, arXiv 1705.07120).
-        always_draws: whether a model draws codes outside training too, as in a run's validation.
+        parameters_of: Function from images to the parameters of the latent, for a prior that uses
+            the encoder (Tomczak and Welling 2018, arXiv 1705.07120).
+        always_draws: True if a model draws codes outside training too, as in a run's validation.
     """
 
     parameters_of: Callable[..., dict[str, Any]]
@@ -51,11 +51,11 @@ class LatentLayer(keras.layers.Layer):
         self.built = True
 
     def add_weight(self, *args: Any, **options: Any) -> Variable:
-        """Create a weight as Keras does; read as float32 by a model of mixed precision too."""
+        """Create a weight as Keras does, but never cast it in a model of mixed precision."""
         return super().add_weight(*args, **{"autocast": False, **options})
 
     def prepare(self, images: np.ndarray, seed: int = 0) -> None:
-        """Take what the latent needs of the training images, as `LatentComponent.prepare` says."""
+        """Set up the latent from the training images; see `LatentComponent.prepare`."""
         self.latent.prepare(self, images, seed)
 
     def code(self, parameters: dict[str, Tensor]) -> Tensor:
@@ -69,47 +69,47 @@ class LatentLayer(keras.layers.Layer):
         training: bool = False,
         noise: Tensor = None,
     ) -> Draw:
-        """Return codes of images as `LatentComponent.draw` says."""
+        """Return codes of images; see `LatentComponent.draw`."""
         tensors = {name: ops.convert_to_tensor(value) for name, value in parameters.items()}
         noise = None if noise is None else ops.convert_to_tensor(noise, "float32")
         return self.latent.draw(tensors, self, samples, training, noise)
 
     def prior(self, noise: Tensor) -> Tensor:
-        """Return the codes `(n, size)` of standard normal noise `(n, noise_size)`."""
+        """Return the prior's codes `(n, size)` for standard normal noise `(n, noise_size)`."""
         return self.latent.prior(ops.convert_to_tensor(noise, "float32"), self)
 
     def nearest(self, codes: Tensor) -> Tensor:
-        """Return the codes that the latent has nearest to any `(n, size)`."""
+        """Return the nearest valid code of the latent for each code `(n, size)`."""
         return self.latent.nearest(ops.convert_to_tensor(codes, "float32"), self)
 
     @property
     def kinds(self) -> int:
-        """Codes that a group of values may have; 0 where none is discrete."""
+        """Number of codes that a group of values can take; 0 if the latent is not discrete."""
         return self.latent.kinds
 
     def code_of(self, index: np.ndarray) -> np.ndarray:
-        """Return the code of indices as `LatentComponent.code_of` says."""
+        """Return the code for indices; see `LatentComponent.code_of`."""
         return self.latent.code_of(index, self)
 
     def noise(self, shape: Any) -> Tensor:
-        """Return the next standard normal numbers of a shape."""
+        """Return an array of the given shape with the generator's next standard normal numbers."""
         if keras.backend.backend() == "tensorflow":
             return _tensorflow_normal(shape, self.seed_generator.next())
         return keras.random.normal(shape, seed=self.seed_generator)
 
 
 def _tensorflow_normal(shape: Any, seed: Any) -> Tensor:
-    """Return what `keras.random.normal` does, also where XLA compiles it.
+    """Return the same numbers as `keras.random.normal`, also in a step compiled by XLA.
 
-    TensorFlow and XLA make other numbers of the same random bits, so that a compiled step would
-    have other noise than a plain one. Here the bits become numbers as TensorFlow does it:
+    TensorFlow and XLA turn the same random bits into different normal numbers, so a compiled step
+    would draw other noise than a plain one. This function converts the bits as TensorFlow does:
     Box and Muller 1958, in tensorflow/core/lib/random/random_distributions.h.
     """
     import tensorflow as tf
 
     seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
     count = tf.reduce_prod(shape)
-    # Left to choose an algorithm, XLA chooses this one, in a loop in more time than a step.
+    # XLA chooses philox by itself too, but then runs a loop that takes longer than a step.
     bits = tf.random.stateless_uniform(
         (count // 2 + count % 2, 2), seed, None, None, tf.int32, alg="philox"
     )

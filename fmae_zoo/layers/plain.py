@@ -1,4 +1,4 @@
-"""The switch between the zoo's ways of computing, and Keras' own."""
+"""The switch between the zoo's computations and plain Keras."""
 
 import os
 from collections.abc import Iterator
@@ -7,12 +7,12 @@ from contextvars import ContextVar
 
 _plain: ContextVar[bool] = ContextVar("plain", default=False)
 PLAIN_VARIABLE = "FMAE_PLAIN_KERAS"
-"""Environment variable: 1 builds and runs models by nothing but Keras' own."""
+"""Environment variable; the value 1 makes Keras alone build and run models."""
 
 
 @contextmanager
 def plain_keras() -> Iterator[None]:
-    """Leave everything to Keras that is built, trained or evaluated inside the block."""
+    """Let Keras alone build, train and evaluate models inside the block."""
     token = _plain.set(True)
     try:
         yield
@@ -21,5 +21,5 @@ def plain_keras() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Whether Keras alone builds and runs the models."""
+    """Return whether Keras alone builds and runs the models."""
     return _plain.get() or os.environ.get(PLAIN_VARIABLE) == "1"

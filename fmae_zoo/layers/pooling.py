@@ -1,4 +1,4 @@
-"""Pools of squares that do not overlap."""
+"""Max and average pooling over windows that do not overlap."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ if _BACKEND == "torch":
 
 
 class _Whole(keras.layers.Layer):
-    """What both pools ask before they leave Keras' way."""
+    """Mixin that checks whether a pooling layer can use the faster operation."""
 
     def _is_whole(self: Any) -> bool:
         plain = self.padding == "valid" and tuple(self.strides) == tuple(self.pool_size)
@@ -21,10 +21,10 @@ class _Whole(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class MaxPooling2D(_Whole, keras.layers.MaxPooling2D):
-    """`keras.layers.MaxPooling2D`, on PyTorch of a permuted view, without copies."""
+    """`keras.layers.MaxPooling2D`; on PyTorch it reads a permuted view and copies nothing."""
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return the maximum of each square."""
+        """Return the maximum of each window."""
         if _BACKEND != "torch" or not self._is_whole():
             return super().call(inputs)
         outputs = functional.max_pool2d(inputs.permute(0, 3, 1, 2), self.pool_size)
@@ -33,13 +33,13 @@ class MaxPooling2D(_Whole, keras.layers.MaxPooling2D):
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class AveragePooling2D(_Whole, keras.layers.AveragePooling2D):
-    """`keras.layers.AveragePooling2D`, on PyTorch of a permuted view, on JAX a mean over axes.
+    """`keras.layers.AveragePooling2D`; a permuted view on PyTorch, a mean over axes on JAX.
 
-    XLA compiles a mean to faster code for CPUs than a window that moves.
+    On CPUs, XLA compiles a mean to faster code than a moving window.
     """
 
     def call(self, inputs: Tensor) -> Tensor:
-        """Return the mean of each square."""
+        """Return the mean of each window."""
         if _BACKEND == "tensorflow" or not self._is_whole():
             return super().call(inputs)
         if _BACKEND == "torch":

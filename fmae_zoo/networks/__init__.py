@@ -1,6 +1,7 @@
-"""Networks: how an image becomes features, and a code becomes an image again.
+"""Networks, which encode an image into features and decode a code into an image.
 
-To add one: a file with a `NetworkComponent`, whose docstring says what it must have.
+To add a network, write a file with a subclass of `NetworkComponent`; its docstring says what the
+subclass must have.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,7 +10,7 @@ from fmae_zoo.component import any_of
 from fmae_zoo.networks.base import NetworkComponent
 
 Network: TypeAlias = NetworkComponent
-"""Any of them, chosen by its `type`."""
+"""Any of the networks, chosen by its `type`."""
 if not TYPE_CHECKING:
     Network = any_of(__name__, NetworkComponent)
 

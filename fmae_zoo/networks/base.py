@@ -1,4 +1,4 @@
-"""What networks have in common."""
+"""The base class of all networks."""
 
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -10,51 +10,54 @@ if TYPE_CHECKING:
 
 
 class NetworkComponent(Component):
-    """Base of all networks: from images to features, and from codes to images.
+    """Base of all networks, which map images to features and codes to images.
 
-    A subclass has a `type`, and overrides what differs. Its layers come from `layers.family()`,
-    have names, and are float32 where they give a code or logits.
+    A subclass sets `type` and overrides the methods that differ. Its layers come from
+    `layers.family()` and have names; a layer that outputs a code or logits is float32.
     """
 
     suits_xla: ClassVar[bool] = False
-    """Whether TensorFlow on a CPU trains it faster when XLA compiles the step."""
+    """True if TensorFlow on a CPU trains the network faster with a step compiled by XLA."""
 
     hidden: ClassVar[float] = 0.0
-    """What a pixel that is hidden by a mask is at the input."""
+    """Input value of a pixel that a mask hides."""
 
     type: str
 
     @property
     def affine(self) -> Affine | None:
-        """What is an affine map of the code, where features are the pixels; None of most."""
+        """The decoder output that is an affine map of the code; None for most networks.
+
+        Only networks whose features are the pixels have one.
+        """
         return None
 
     @property
     def hidden_patch(self) -> int:
-        """Height and width, in pixels, of what is hidden as a whole; 1 where pixels are."""
+        """Side in pixels of the smallest patch that can be hidden; 1 for single pixels."""
         return 1
 
     def check(self, shape: Shape) -> None:
-        """Refuse images of a shape that the network cannot take.
+        """Check that the network can take images of a shape.
 
         Raises:
-            ValueError: it cannot; the message says which it can.
+            ValueError: The network cannot take the shape; the message says which shapes it can.
         """
 
     def for_shape(self, shape: Shape) -> Self:
-        """Return the network for images of another shape: the same, where nothing depends on it."""
+        """Return the network adapted to another image shape; itself if nothing depends on it."""
         return self
 
     def features_size(self, shape: Shape) -> int:
-        """Return the number of values in the features of an image."""
+        """Return the number of values in the features of one image."""
         raise NotImplementedError
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels, both of the latent's sides included."""
+        """Return the number of weights in all kernels, including those around the latent."""
         raise NotImplementedError
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
-        """Connect an image tensor `(n, height, width, channels)` to a layer `features`."""
+        """Connect an image `(n, height, width, channels)` to a layer named `features`."""
         raise NotImplementedError
 
     def decode(self, code: Tensor, shape: Shape, seeds: "Seeds") -> Tensor:

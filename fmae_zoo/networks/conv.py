@@ -1,4 +1,4 @@
-"""Convolutional encoder with BatchNorm, and a decoder that upsamples."""
+"""Convolutional network with BatchNorm; the encoder pools and the decoder upsamples."""
 
 import math
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 class EncoderStage(Component):
-    """3x3 convolutions of the given widths, each with BatchNorm and ReLU, then a 2x2 pool or none.
+    """3x3 convolutions with the given `filters`, BatchNorm and ReLU, then an optional 2x2 pooling.
 
-    A maximum forgets where in the 2x2 square it was; an average of enough channels does not.
+    Max pooling loses the position within the 2x2 square; average pooling with enough channels does
+    not.
     """
 
     filters: tuple[Width, ...] = Field(min_length=1, max_length=16)
@@ -26,25 +27,28 @@ class EncoderStage(Component):
 
 
 class DecoderStage(Component):
-    """A 2x nearest-neighbour upsampling where asked for, then convolutions as in the encoder."""
+    """An optional 2x nearest-neighbour upsampling, then convolutions as in `EncoderStage`."""
 
     filters: tuple[Width, ...] = Field(max_length=16)
     upsample: bool = False
 
 
 class ConvNetwork(NetworkComponent):
-    """Stages of convolution, BatchNorm and ReLU; pooling down, upsampling back.
+    """Stages of convolution, BatchNorm and ReLU, with pooling in the encoder and upsampling back.
 
-    The order convolution, BatchNorm, ReLU lets BatchNorm be folded into the
-    convolution for inference. Down-sampling is by pooling and up-sampling by
-    repetition because strided convolutions train ten times slower on JAX's CPU
-    backend.
+    In this order BatchNorm can be folded into the convolution for inference. The network uses
+    pooling and nearest-neighbour upsampling because strided convolutions train ten times slower on
+    JAX's CPU backend.
 
-    `base` is the shape (height, width, channels) that the decoder starts from; a code
-    of any other size is first projected to it by a dense layer. By default it is the
-    image's, halved as often as the decoder doubles it, with the channels of the encoder's
-    last convolution. With `shortcut` a linear readout of the code, as PCA decodes, is added
-    to the logits: the convolutions then learn what it leaves, which takes fewer steps.
+    Attributes:
+        encoder: Stages of the encoder.
+        decoder: Stages of the decoder.
+        base: Height, width and channels of the map that the decoder starts from. A code of any
+            other size is first projected to it by a dense layer. By default it has the image's
+            height and width, halved once for each upsampling of the decoder, and the channels of
+            the encoder's last convolution.
+        shortcut: Whether a linear readout of the code, as PCA decodes, is added to the logits. The
+            convolutions then learn only the residual, which takes fewer steps.
     """
 
     type: Literal["conv"]
@@ -54,10 +58,11 @@ class ConvNetwork(NetworkComponent):
     shortcut: bool = False
 
     def check(self, shape: Shape) -> None:
-        """Refuse images that the encoder cannot halve, or that the decoder does not make.
+        """Check that the encoder can pool images of a shape and the decoder produces that shape.
 
         Raises:
-            ValueError: it says which sizes fit, or what does not.
+            ValueError: The shape does not fit, or a map has more values than `MAX_MAP`; the message
+                names the sizes that fit, or the setting that does not.
         """
         step, least = self._scale, max(self._scale, 2**self._pools)
         for name, side in zip(("height", "width"), shape):
@@ -84,7 +89,7 @@ class ConvNetwork(NetworkComponent):
             )
 
     def for_shape(self, shape: Shape) -> Self:
-        """Return the network for images of another shape: with another base, if it has one."""
+        """Return the network for images of another shape; `base`, if it is set, is adapted."""
         return self if self.base is None else self.model_copy(update={"base": self._base(shape)})
 
     @property
@@ -100,12 +105,12 @@ class ConvNetwork(NetworkComponent):
         return int(2**self._doublings)
 
     def _base(self, shape: Shape) -> Shape:
-        """Return the shape that the decoder must start from to make images of a shape."""
+        """Return the shape that the decoder must start from to produce images of a shape."""
         channels = self.encoder[-1].filters[-1] if self.base is None else self.base[2]
         return shape[0] // self._scale, shape[1] // self._scale, channels
 
     def _maps(self, shape: Shape) -> Iterator[int]:
-        """Give the number of values in the widest map of each stage."""
+        """Yield the number of values in the largest map of each stage."""
         height, width, _ = shape
         for stage in self.encoder:
             yield height * width * max(stage.filters)
@@ -120,12 +125,12 @@ class ConvNetwork(NetworkComponent):
             channels = step.filters[-1] if step.filters else channels
 
     def features_size(self, shape: Shape) -> int:
-        """Return the number of values in the features of an image."""
+        """Return the number of values in the features of one image."""
         height, width = (side >> self._pools for side in shape[:2])
         return height * width * self.encoder[-1].filters[-1]
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels, both of the latent's sides included."""
+        """Return the number of weights in all kernels, including those around the latent."""
         base, features = self._base(shape), self.features_size(shape)
         down = [shape[2], *(width for stage in self.encoder for width in stage.filters)]
         up = [base[2], *(width for stage in self.decoder for width in stage.filters), shape[2]]
@@ -135,7 +140,7 @@ class ConvNetwork(NetworkComponent):
         return kernels + latent_size * sum(sizes)
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
-        """Connect an image tensor `(n, height, width, channels)` to features, a smaller map."""
+        """Connect an image `(n, height, width, channels)` to features, a smaller map."""
         from keras import layers
 
         from fmae_zoo.layers import family

@@ -1,4 +1,4 @@
-"""Fully connected encoder and its mirror image."""
+"""Fully connected network, whose decoder mirrors the encoder."""
 
 import math
 from itertools import pairwise
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class DenseNetwork(NetworkComponent):
-    """All pixels through dense layers of `units`, and back through the same widths reversed.
+    """Dense layers on all pixels; the decoder has the same widths in reverse order.
 
-    Each hidden layer is dense, BatchNorm where `batch_norm` says so, and ReLU. Gated ones are
-    the product of a dense layer and the sigmoid of another (Dauphin et al. 2017, "Language
-    Modeling with Gated Convolutional Networks", arXiv 1612.08083). The features that the latent
-    reads are the last hidden layer's.
+    The features are the output of the encoder's last hidden layer.
+
+    Attributes:
+        units: Widths of the encoder's hidden layers.
+        batch_norm: Whether BatchNorm stands between each hidden dense layer and its ReLU.
+        gated: Whether each hidden layer is instead the product of a dense layer and the sigmoid of
+            another (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks",
+            arXiv 1612.08083).
     """
 
     suits_xla: ClassVar[bool] = True
@@ -37,18 +41,18 @@ class DenseNetwork(NetworkComponent):
         return self
 
     def features_size(self, shape: Shape) -> int:
-        """Return the number of values in the features of an image."""
+        """Return the number of values in the features of one image."""
         return self.units[-1]
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels, both of the latent's sides included."""
+        """Return the number of weights in all kernels, including those around the latent."""
         gates = 2 if self.gated else 1
         inner = sum(one * other for one, other in pairwise(self.units))
         outer = math.prod(shape) * self.units[0] + self.units[-1] * latent_size
         return 2 * gates * inner + (1 + gates) * outer
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
-        """Connect an image tensor `(n, height, width, channels)` to features `(n, units[-1])`."""
+        """Connect an image `(n, height, width, channels)` to features `(n, units[-1])`."""
         from keras import layers
 
         x = layers.Flatten(data_format=LAYOUT, name="pixels")(image)

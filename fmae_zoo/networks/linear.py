@@ -1,4 +1,4 @@
-"""No hidden layer: a code is an affine map of the pixels, an image one of the code."""
+"""Network without hidden layers, for codes that are affine in the pixels and back."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -11,20 +11,21 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
 
 LEAST = 1e-4
-"""Decoded pixels are cut off so far from 0 and 1, where the logit has no value."""
+"""Decoded pixels are clipped to [LEAST, 1 - LEAST], because the logit of 0 and 1 is infinite."""
 
 
 class LinearNetwork(NetworkComponent):
-    """The features are the pixels, which the latent's own dense layer reads; one decodes.
+    """Network whose features are the pixels and whose decoder is one dense layer.
 
-    It is the network of the classical baselines: principal components are its least squares
-    (Baldi and Hornik 1989, "Neural Networks and Principal Component Analysis: Learning from
-    Examples Without Local Minima", Neural Networks 2), and a mixture of Bernoullis has it where
-    the code is categorical.
+    The latent's own dense layer maps the pixels to a code. This is the network of two classical
+    baselines: principal components are its least-squares solution (Baldi and Hornik 1989, "Neural
+    Networks and Principal Component Analysis: Learning from Examples Without Local Minima", Neural
+    Networks 2), and with a categorical code it is a mixture of Bernoullis.
 
     Attributes:
-        output: what the decoder's dense layer gives: `logits`, or `pixels`, which are cut off at
-            1e-4 and 1 - 1e-4 and then made logits, so that their sigmoid is the affine image.
+        output: Output of the decoder's dense layer: `logits`, or `pixels`. Pixels are clipped to
+            [1e-4, 1 - 1e-4] and converted to logits, so that the sigmoid of the logits is the
+            affine image.
     """
 
     suits_xla: ClassVar[bool] = True
@@ -34,19 +35,19 @@ class LinearNetwork(NetworkComponent):
 
     @property
     def affine(self) -> Affine:
-        """What is an affine map of the code."""
+        """The decoder output that is an affine map of the code, `logits` or `pixels`."""
         return self.output
 
     def features_size(self, shape: Shape) -> int:
-        """Return the number of values in the features of an image."""
+        """Return the number of values in the features of one image."""
         return math.prod(shape)
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels, both of the latent's sides included."""
+        """Return the number of weights in all kernels, including those around the latent."""
         return 2 * math.prod(shape) * latent_size
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
-        """Connect an image tensor `(n, height, width, channels)` to features, its pixels."""
+        """Connect an image `(n, height, width, channels)` to features, its flattened pixels."""
         from keras import layers
 
         return layers.Flatten(data_format=LAYOUT, dtype="float32", name="features")(image)
@@ -61,7 +62,7 @@ class LinearNetwork(NetworkComponent):
         x = family().Dense(
             math.prod(shape),
             kernel_initializer=seeds.glorot_uniform(),
-            # A grey image: where pixels are cut off, no gradient passes.
+            # Start from a grey image, because no gradient passes through clipped pixels.
             bias_initializer=_constant(0.5 if pixels else 0.0),
             name=f"{self.output}_dense",
             dtype="float32",

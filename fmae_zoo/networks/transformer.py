@@ -1,4 +1,4 @@
-"""A small vision transformer, which leaves out the patches that are hidden from it."""
+"""A small vision transformer, whose encoder ignores hidden patches."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
 
 FAINT = -3e4
-"""What is added to the attention that nobody may pay: its softmax is 0, also in float16."""
+"""Added to the attention scores of hidden patches, so that their softmax is 0, also in float16."""
 
 
 class Blocks(Component):
-    """Transformer blocks, one after another: each attention, then two dense layers.
+    """A sequence of transformer blocks, each with attention followed by two dense layers.
 
     Attributes:
-        width: values of a token.
-        depth: number of blocks.
-        heads: of an attention; they share the width evenly.
+        width: Number of values in a token.
+        depth: Number of blocks.
+        heads: Number of attention heads, which must divide the width.
     """
 
     width: Width
@@ -40,24 +40,24 @@ class Blocks(Component):
 
 
 class TransformerNetwork(NetworkComponent):
-    """Patches become tokens, and of each token a few values are the code.
+    """Transformer on image patches, with a code of a few values for each patch.
 
-    The encoder looks at what is visible alone: nothing attends to a hidden patch, whose code is
-    zeros. The decoder has a token that it learns in the place of such codes, and makes all
-    patches. A patch is hidden where a pixel of it is below zero, which no image has.
+    A patch is hidden if one of its pixels is below zero, which no image has. In the encoder no
+    token attends to a hidden patch, and the code of a hidden patch is zeros. The decoder replaces
+    these codes by a learned mask token and predicts all patches.
 
-    That is so with a `spatial` latent and no classes. Any other code is first projected to tokens,
-    none of which is missing then.
+    This holds for a `spatial` latent without classes. Any other code is first projected to tokens,
+    and then no token is missing.
 
     Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377,
-    with blocks as in Dosovitskiy et al. 2020, arXiv 2010.11929. There hidden tokens are taken out
-    of the sequence, which gives the others the same values in less time.
+    with blocks as in Dosovitskiy et al. 2020, arXiv 2010.11929. He et al. remove hidden tokens from
+    the sequence, which gives the same values for the visible ones in less time.
 
     Attributes:
-        patch: height and width of a patch in pixels.
-        channels: values of the code of a patch.
-        encoder: blocks of it.
-        decoder: blocks of it.
+        patch: Height and width of a patch in pixels.
+        channels: Number of values in the code of a patch.
+        encoder: Transformer blocks of the encoder.
+        decoder: Transformer blocks of the decoder.
     """
 
     hidden: ClassVar[float] = -1.0
@@ -70,14 +70,14 @@ class TransformerNetwork(NetworkComponent):
 
     @property
     def hidden_patch(self) -> int:
-        """A patch of which a pixel is hidden is hidden."""
+        """Side of a patch in pixels; a patch with one hidden pixel is hidden as a whole."""
         return self.patch
 
     def check(self, shape: Shape) -> None:
-        """Refuse images that patches do not cover.
+        """Check that height and width are multiples of the patch size.
 
         Raises:
-            ValueError: it says which sizes they do.
+            ValueError: One of them is not; the message names the nearest sizes that fit.
         """
         for name, side in zip(("height", "width"), shape):
             below = side - side % self.patch
@@ -92,11 +92,11 @@ class TransformerNetwork(NetworkComponent):
         return shape[0] // self.patch, shape[1] // self.patch
 
     def features_size(self, shape: Shape) -> int:
-        """Return the number of values in the features of an image."""
+        """Return the number of values in the features of one image."""
         return math.prod(self._grid(shape)) * self.channels
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels, both of the latent's sides included."""
+        """Return the number of weights in all kernels and positions, the latent's included."""
         tokens, pixels = math.prod(self._grid(shape)), self.patch**2 * shape[2]
         blocks = sum(12 * each.depth * each.width**2 for each in (self.encoder, self.decoder))
         ends = (pixels + self.channels) * (self.encoder.width + self.decoder.width)
@@ -106,7 +106,7 @@ class TransformerNetwork(NetworkComponent):
         return blocks + ends + positions + latent
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
-        """Connect an image tensor to features `(n, patches, channels)`, zeros where hidden."""
+        """Connect an image to features `(n, patches, channels)`; hidden patches get zeros."""
         from keras import layers, ops
 
         from fmae_zoo.layers import family
@@ -159,7 +159,7 @@ class TransformerNetwork(NetworkComponent):
 
 
 def _placed(tokens: Tensor, width: int, name: str, seeds: "Seeds") -> Tensor:
-    """Return tokens projected to a width, each with a learned vector of its place."""
+    """Return tokens projected to a width, each with a learned embedding of its position added."""
     from keras import layers
 
     return layers.EinsumDense(
@@ -175,7 +175,7 @@ def _placed(tokens: Tensor, width: int, name: str, seeds: "Seeds") -> Tensor:
 def _blocks(
     x: Tensor, blocks: Blocks, name: str, seeds: "Seeds", attention: Tensor = None
 ) -> Tensor:
-    """Return tokens `(n, t, width)` after blocks; `attention` is added to what softmax reads."""
+    """Apply blocks to tokens `(n, t, width)`; `attention` is added to the attention scores."""
     from keras import layers, ops
 
     from fmae_zoo.layers import family
@@ -197,7 +197,7 @@ def _blocks(
             )
             for what in ("query", "key", "value")
         )
-        # By hand, for JAX's own attention knows no float16 on a CPU.
+        # Written out because JAX's own attention does not support float16 on a CPU.
         scores = ops.einsum("nthd,nshd->nhts", asked, keys) / math.sqrt(heads[1])
         if attention is not None:
             scores = scores + ops.cast(attention, scores.dtype)

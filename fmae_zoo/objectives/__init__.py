@@ -1,6 +1,6 @@
-"""Objectives: named terms in, one scalar out.
+"""Objectives: weighted sums of named loss terms.
 
-To add one: a file with an `ObjectiveComponent`, whose docstring says what it must have.
+To add one, add a file with a subclass of `ObjectiveComponent`; see its docstrings.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,7 +9,7 @@ from fmae_zoo.component import any_of
 from fmae_zoo.objectives.base import ObjectiveComponent
 
 Objective: TypeAlias = ObjectiveComponent
-"""Any of them, chosen by its `type`."""
+"""Any objective, chosen by its `type`."""
 if not TYPE_CHECKING:
     Objective = any_of(__name__, ObjectiveComponent)
 

@@ -1,4 +1,4 @@
-"""Squared error, and a critic that tells codes from draws of the prior."""
+"""Squared error plus a critic that distinguishes codes from draws of the prior."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 class Adversarial(ObjectiveComponent):
-    """Squared error, plus the cross-entropy of a critic that takes codes for the prior's.
+    """Squared error, plus the loss of an encoder whose codes should look like draws of the prior.
 
-    The critic learns in the same step to tell them apart. Each side sees the other one's weights
-    as constants: `critic` moves the critic alone, `adversary` the encoder alone.
+    A critic learns in the same step to distinguish codes from draws of the prior. The `critic`
+    term changes only the critic's weights, the `adversary` term only the encoder's.
 
     Source: Makhzani et al. 2015, Adversarial Autoencoders, arXiv 1511.05644; the encoder's loss
     is the non-saturating one of Goodfellow et al. 2014, arXiv 1406.2661.
 
     Attributes:
-        adversary_weight: of the cross-entropy, in nats, beside the squared error summed over
-            pixels.
-        units: widths of the critic's hidden layers.
+        adversary_weight: Weight of the encoder's cross-entropy in nats; the squared error, summed
+            over pixels, has weight 1.
+        units: Widths of the critic's hidden layers.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"prior"})
@@ -42,13 +42,13 @@ class Adversarial(ObjectiveComponent):
     units: tuple[Width, ...] = Field(default=(128, 128), min_length=1, max_length=16)
 
     def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
-        """Return the critic: codes `(n, size)` to logits `(n, 1)`, high for the prior's."""
+        """Return the critic, from codes `(n, size)` to logits `(n, 1)`, high for prior draws."""
         return dense_critic(spec.latent.size, self.units, seeds)
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the three terms of each image, `(n,)`: the last two in nats."""
+        """Return the three terms of each image, `(n,)`; the last two are in nats."""
         from keras import ops
 
         critic, code = model.critic, draw.code[:, 0]

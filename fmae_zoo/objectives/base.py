@@ -1,4 +1,4 @@
-"""What objectives have in common, and what of it most of them leave as it is."""
+"""The base class of all objectives, with defaults that suit most of them."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -15,125 +15,128 @@ if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
 
 Annotations: TypeAlias = dict[str, np.ndarray]
-"""Arrays `(n, ...)` by name: what is known of each of n images."""
+"""Arrays `(n, ...)` by name: data about each of n images."""
 
 Batch: TypeAlias = dict[str, Any]
-"""Tensors `(n, ...)` by name: the `image` that is read, the `target`, and annotations.
+"""Tensors `(n, ...)` by name: the encoder's input `image`, the `target`, and annotations.
 
-In training, and there alone, also `step`: a float, the number of steps before this one."""
+Only in training it also has `step`, a float: the number of training steps before this one."""
 
 
 class ObjectiveComponent(Component):
-    """Base of all objectives: the terms of a loss, and their weights.
+    """Base of all objectives: the terms of a loss and their weights.
 
-    A subclass has a `type`, and overrides what differs.
+    A subclass defines a `type` and overrides what differs from the defaults.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What the latent must give: names in `LatentComponent.gives`."""
+    """What the latent must provide: names in `LatentComponent.gives`."""
 
     type: str
 
     @property
     def codes(self) -> int:
-        """Number of codes that are drawn of each image."""
+        """Number of codes drawn per image."""
         return 1
 
     figures: ClassVar[frozenset[str]] = frozenset()
-    """The evaluations that apply to it alone."""
+    """Names of the evaluations that need this kind of objective."""
 
     solves: ClassVar[Affine | None] = None
-    """What the decoder must make by one affine map of the code for `solve` to find the weights
-    without gradient steps; None where it does not. The recipe's optimizer is then `none`."""
+    """Decoder output that must be an affine map of the code, `pixels` or `logits`, or None.
+
+    With such a decoder `solve` finds the weights without gradient steps, and the recipe's optimizer
+    must be `none`. If it is None, the objective is trained by gradient steps."""
 
     of_batches: ClassVar[bool] = False
-    """Whether a term is a statistic of a batch: validation has batches as large as training."""
+    """Whether a term is a statistic of a batch. Validation then uses the training batch size."""
 
     reads_mask: ClassVar[bool] = False
-    """Whether a term asks for `mask` in the batch, uint8 `(n, height, width)`: 1 where the recipe
-    hid a pixel. Validation images are then masked too."""
+    """Whether a term reads the `mask` of the batch. Validation images are then masked too.
+
+    The mask is uint8 `(n, height, width)`, 1 for each pixel that the recipe hid."""
 
     term_names: ClassVar[tuple[str, ...]] = ("reconstruction",)
-    """Names of the terms, in the order they are reported."""
+    """Names of the terms, in the order in which they are reported."""
 
     loss_label: ClassVar[str] = "squared error, summed over pixels"
-    """What the loss is, and its unit."""
+    """A short text that says what the loss is, with its unit."""
 
     @property
     def least_latent_size(self) -> int:
-        """Values that a code must have at least."""
+        """Smallest number of values that a code may have."""
         return 1
 
     def check(self, spec: "ModelSpec") -> None:
-        """Refuse a spec whose other parts do not suit it.
+        """Raise an error if other parts of the spec do not suit the objective.
 
         Raises:
-            ValueError: they do not; the message says which would.
+            ValueError: A part does not suit it; the message says what is expected.
         """
 
     def solve(self, model: "Autoencoder", images: np.ndarray, rng: np.random.Generator) -> None:
-        """Give a model the weights that minimise the loss, where the objective `solves`.
+        """Set the weights of a model to those that minimise the loss, if the objective `solves`.
 
-        `train` calls it once an epoch, instead of gradient steps. For a model without `train`,
-        call it as it is; `ae.fit` takes gradient steps on the terms, as for every objective.
+        `train` calls it once per epoch, instead of gradient steps. Without `train`, call it
+        directly: `ae.fit` takes gradient steps on the terms, as for every objective.
 
         Args:
-            model: whose weights it sets.
-            images: what an epoch trains on, mirrored and binarised where the recipe says so:
-                float32 in [0, 1], `(n, height, width, channels)`.
-            rng: of anything random.
+            model: Model whose weights are set.
+            images: Images of an epoch, mirrored and binarised if the recipe says so: float32 in
+                [0, 1], `(n, height, width, channels)`.
+            rng: Generator of all random numbers.
 
         Raises:
-            DataError: there are too few images.
+            DataError: There are too few images.
         """
         raise NotImplementedError
 
     def annotations(
         self, training: Annotations, validation: Annotations, seed: int
     ) -> tuple[Annotations, Annotations]:
-        """Return what the terms need of each image besides the image itself: nothing.
+        """Return the data that the terms need of each image, besides the image: here none.
 
-        It is asked for once, before training, and given to `terms` in the batch.
+        It is called once, before training; `terms` receives the result in the batch.
 
         Args:
-            training: what is known of the images that the model is trained on: `image`, uint8
-                `(n, height, width)`, or in colour `(n, height, width, 3)`; and `label`, integers
-                `(n,)`, where the data have labels.
-            validation: the same of those that it is validated on.
-            seed: of anything random.
+            training: Data of the training images: `image`, uint8 `(n, height, width)`, or
+                `(n, height, width, 3)` in colour; and `label`, integers `(n,)`, if the data have
+                labels.
+            validation: The same for the validation images.
+            seed: Seed of all random numbers.
 
         Returns:
-            Annotations of the training images, and of the validation images.
+            Annotations of the training images and of the validation images.
 
         Raises:
-            DataError: the data lack what the objective needs.
+            DataError: The data lack something that the objective needs.
         """
         return {}, {}
 
     def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
-        """Return a built Keras model of what the objective itself learns, or None.
+        """Return a built Keras model that the objective itself trains, or None.
 
-        A critic, for example. It is `model.critic`, saved and checkpointed with the model.
+        A critic, for example. It becomes `model.critic` and is saved with the model.
         """
         return None
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return each term by its name: of each image `(n,)`, or of the batch, a scalar.
+        """Return each term by its name: `(n,)`, one value per image, or a scalar for the batch.
 
         Args:
-            batch: the images, and what is known of them.
-            draw: the codes.
-            logits: of the images decoded from them, `(n, samples, height, width, channels)`.
-            model: whose `critic` and `latent` the terms may ask.
+            batch: Images and their annotations.
+            draw: Codes of the images.
+            logits: Logits decoded from the codes, `(n, samples, height, width, channels)`.
+            model: Model whose parts, such as `critic` and `latent`, the terms may use.
         """
         raise NotImplementedError
 
     def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
-        Without a step, as in validation, the final ones.
+        Without a step, as in validation, return the final weights.
         """
         return dict.fromkeys(self.term_names, 1.0)
 
@@ -141,7 +144,7 @@ class ObjectiveComponent(Component):
 def flat(images: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return images and logits `(n, height, width, channels)` as rows `(n, values)`.
 
-    XLA sums rows faster. How many values there are, the logits always know.
+    XLA sums rows faster. The number of values is taken from the logits, whose shape is static.
     """
     from keras import ops
 

@@ -1,4 +1,4 @@
-"""The KL in three parts, of which the total correlation has a weight of its own."""
+"""The KL split into three weighted parts, one of them the total correlation."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,35 +15,35 @@ if TYPE_CHECKING:
 
 
 class BetaTC(LikelihoodObjective):
-    """Negative ELBO whose KL is split in three, each part with a weight.
+    """Negative ELBO with the KL split into three parts, each with its own weight.
 
-    Where q(z) is the mean of the posteriors of all images:
+    With q(z) the mean of the posteriors of all images, the parts are:
 
     - mutual information of image and code: `log q(z|x) - log q(z)`;
     - total correlation of the code's values: `log q(z) - sum_j log q(z_j)`;
     - KL of each value to the prior: `sum_j log q(z_j) - log p(z)`.
 
     At a code they sum to `log q(z|x) - log p(z)`; with all weights 1 the loss is the negative
-    ELBO. The closed KL is reported as `kl`, with weight 0. By `evaluate` the parts are those at
-    the means, for there the code is the mean.
+    ELBO. The KL in closed form is reported as `kl`, with weight 0. `ae.evaluate` computes the
+    parts at the posterior means.
 
-    q(z) and q(z_j) are estimated from the other images of the batch. `weighted` is the paper's
-    estimate: the mean of the batch's posteriors, divided by the number of images in the data. That
-    number moves the parts by constants, log(images) of each density, and no gradient. `stratified`
-    gives the image's own posterior the weight 1 / images, which it has in q(z), and shares the
-    rest among the others of the batch: the density is then right in the mean, and so is the size
-    of the parts, where the batch is large. It is the mean of the paper's minibatch stratified
-    sampling (appendix C) over which of the others gets the odd weight.
+    q(z) and q(z_j) are estimated from the batch. `weighted` is the paper's estimate: the mean of
+    the batch's posteriors divided by the number of training images. This division shifts each
+    log-density by the constant -log(images) and changes no gradient. `stratified` gives the
+    image's own posterior its weight in q(z), 1 / images, and shares the rest equally among the
+    others in the batch. The density is then unbiased, and in large batches the parts have the
+    right size. It is the paper's minibatch stratified sampling (appendix C), averaged over the
+    choice of the image with the odd weight.
 
     Source: Chen et al. 2018, Isolating Sources of Disentanglement in Variational Autoencoders,
     arXiv 1802.04942.
 
     Attributes:
-        alpha: weight of the mutual information.
-        beta: weight of the total correlation.
-        gamma: weight of the values' KL.
-        sampling: how densities are estimated from a batch.
-        images: that the model is trained on.
+        alpha: Weight of the mutual information.
+        beta: Weight of the total correlation.
+        gamma: Weight of the KL of the values.
+        sampling: How densities are estimated from a batch: `weighted` or `stratified`.
+        images: Number of training images.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl", "log_ratio", "log_variance"})
@@ -73,7 +73,7 @@ class BetaTC(LikelihoodObjective):
         code = draw.code[:, 0]
         mean, log_variance = draw.extra["mean"], draw.extra["log_variance"]
         of_own = ops.sum(_log_density(code, mean, log_variance), axis=-1)
-        # Of code i by the posterior of image j: (n, n, size).
+        # Log-density of code i under the posterior of image j: (n, n, size).
         pairs = _log_density(code[:, None], mean[None], log_variance[None])
         weights = self._log_weights(code)
         of_all = ops.logsumexp(ops.sum(pairs, axis=-1) + weights, axis=1)
@@ -88,7 +88,7 @@ class BetaTC(LikelihoodObjective):
         }
 
     def _log_weights(self, code: Tensor) -> Tensor:
-        """Return the logarithm of what posterior j counts in the density at code i: `(n, n)`."""
+        """Return the log-weight of posterior j in the density at code i: `(n, n)`."""
         from keras import ops
 
         own = ops.eye(ops.shape(code)[0], dtype="float32")
@@ -104,7 +104,7 @@ class BetaTC(LikelihoodObjective):
 
 
 def _log_density(code: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Return the log-density of each value by a Gaussian, in nats."""
+    """Return the log-density of each value under a Gaussian, in nats."""
     from keras import ops
 
     squares = ops.square(code - mean) * ops.exp(-log_variance)

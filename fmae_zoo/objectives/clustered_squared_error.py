@@ -1,4 +1,4 @@
-"""Squared error, and a code that tells the clusters of the images apart."""
+"""Squared error, plus a code from which the cluster of an image can be read."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,32 +16,31 @@ if TYPE_CHECKING:
     from fmae_zoo.latents import Draw
 
 CELLS = 7
-"""Of gradient histograms, along each side of an image at most."""
+"""Largest number of cells of the gradient histograms along each side of an image."""
 
 PRINCIPAL_COMPONENTS = 64
-"""Of the gradient histograms, that are clustered."""
+"""Number of principal components of the gradient histograms that are clustered."""
 
 
 class ClusteredSquaredError(ObjectiveComponent):
     """Squared error, plus the cross-entropy of each image's cluster.
 
-    Before training, k-means divides the training images by their histograms of oriented
+    Before training, k-means clusters the training images by their histograms of oriented
     gradients; no label is used. The first `clusters` values of a code are then trained to be
-    the logits of the image's cluster. A decoder alone is content with a code in which classes
-    lie apart along curved borders; this term makes borders straight, so that a linear
-    classifier finds them.
+    the logits of the image's cluster. With the squared error alone, the borders between classes
+    in the code may be curved; this term straightens them for a linear classifier.
 
-    Source: clusters as labels are Caron et al. 2018, Deep Clustering for Unsupervised Learning
-    of Visual Features, arXiv 1807.05520, here of a fixed descriptor: Dalal and Triggs 2005,
-    Histograms of Oriented Gradients for Human Detection.
+    Source: Caron et al. 2018, Deep Clustering for Unsupervised Learning of Visual Features,
+    arXiv 1807.05520, for clusters as labels; Dalal and Triggs 2005, Histograms of Oriented
+    Gradients for Human Detection, for the descriptor, which is fixed here.
 
     Attributes:
-        clusters: number of clusters; at most the values of the code.
-        cluster_weight: of the cross-entropy, in nats, beside the squared error summed over
-            pixels.
-        final_weight: the weight after `final_after_steps` training steps, and in validation;
-            `cluster_weight` by default. A lower one polishes the reconstruction.
-        final_after_steps: training steps with `cluster_weight`.
+        clusters: Number of clusters, at most the number of values of a code.
+        cluster_weight: Weight of the cross-entropy in nats; the squared error, summed over
+            pixels, has weight 1.
+        final_weight: Weight of the cross-entropy after `final_after_steps` training steps and in
+            validation; `cluster_weight` by default. A lower one improves the reconstruction.
+        final_after_steps: Number of training steps with `cluster_weight`.
     """
 
     term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "clusters")
@@ -55,16 +54,16 @@ class ClusteredSquaredError(ObjectiveComponent):
 
     @property
     def least_latent_size(self) -> int:
-        """Values that a code must have at least."""
+        """Smallest number of values that a code may have."""
         return self.clusters
 
     def annotations(
         self, training: Annotations, validation: Annotations, seed: int
     ) -> tuple[Annotations, Annotations]:
-        """Return the `cluster` of each image, int32 `(n,)`, by k-means of the training images.
+        """Return the `cluster` of each image, int32 `(n,)`, by k-means on the training images.
 
         Raises:
-            DataError: there are fewer training images than clusters.
+            DataError: There are fewer training images than clusters.
         """
         images = training["image"]
         if len(images) < self.clusters:
@@ -83,7 +82,7 @@ class ClusteredSquaredError(ObjectiveComponent):
             PCA(size, svd_solver="covariance_eigh"),
             KMeans(self.clusters, n_init=1, max_iter=100, random_state=seed),
         )
-        # With several threads the sums, and so the clusters, depend on which is first.
+        # With several threads the order of sums, and so the clusters, would vary between runs.
         with threadpool_limits(1):
             found = model.fit_predict(histograms)
             others = model.predict(gradient_histograms(validation["image"]))
@@ -94,7 +93,7 @@ class ClusteredSquaredError(ObjectiveComponent):
     ) -> dict[str, Tensor]:
         """Return the reconstruction and the clusters term of each image, `(n,)`.
 
-        Without a `cluster` in the batch there is no such term, and it is 0.
+        If the batch has no `cluster`, that term is 0.
         """
         from keras import ops
 
@@ -109,7 +108,7 @@ class ClusteredSquaredError(ObjectiveComponent):
     def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
-        Without a step, as in validation, the final ones.
+        Without a step, as in validation, return the final weights.
         """
         from keras import ops
 
@@ -122,9 +121,9 @@ class ClusteredSquaredError(ObjectiveComponent):
 def gradient_histograms(images: np.ndarray) -> np.ndarray:
     """Return the histograms of oriented gradients of images: float32 `(n, size)`.
 
-    Eight orientations, of the square root of the intensity, in up to 7x7 cells, which are 4x4
-    pixels of 28x28; normalised over blocks of 3x3 cells. In colour each pixel counts with the
-    channel of its steepest gradient.
+    They have eight orientations of the gradient of the square root of the intensity, in up to 7x7
+    cells (of 4x4 pixels for 28x28 images), normalised over blocks of up to 3x3 cells. In colour,
+    each pixel uses the channel with the steepest gradient.
     """
     from skimage.feature import hog
 

@@ -1,4 +1,4 @@
-"""Squared error, and how far an encoder is from the codebook that it chooses from."""
+"""Squared error, plus the distance of the encoder's output from the chosen codebook vectors."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 class CommittedSquaredError(ObjectiveComponent):
-    """Squared error, plus the commitment of the encoder to the vectors that it chose.
+    """Squared error, plus the commitment of the encoder to the chosen codebook vectors.
 
     Source: van den Oord et al. 2017, Neural Discrete Representation Learning, arXiv 1711.00937.
 
     Attributes:
-        commitment_weight: of the squared distance, summed over the code.
+        commitment_weight: Weight of the squared distance, summed over the code.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"commitment"})

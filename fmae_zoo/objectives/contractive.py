@@ -1,4 +1,4 @@
-"""Squared error, and how much a code moves with its image."""
+"""Squared error, plus a penalty on how strongly the code changes with the image."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 
 class Contractive(ObjectiveComponent):
-    """Squared error, plus the squared Frobenius norm of the derivative of the code by the image.
+    """Squared error, plus the squared Frobenius norm of the Jacobian of the encoder.
 
-    The code then follows only what the reconstruction needs of the image. The norm is estimated
-    by a finite difference along one random direction, in the encoder as it is in training; its
-    moving statistics stay untouched.
+    The code then varies only with what the reconstruction needs. The norm is estimated by a finite
+    difference along one random direction, with the encoder in training mode; its moving
+    statistics do not change.
 
-    The paper ties the decoder's weights to the encoder's. Here they are free, and a part of the
-    contraction is no more than a smaller scale of the code.
+    The paper ties the decoder's weights to the encoder's. Here they are free, so a part of the
+    contraction is only a smaller scale of the code.
 
     Source: Rifai et al. 2011, Contractive Auto-Encoders: Explicit Invariance During Feature
     Extraction, ICML.
 
     Attributes:
-        contraction_weight: of the squared norm.
-        step: of the finite difference in each value of the image, in units of intensity.
+        contraction_weight: Weight of the squared norm.
+        step: Step of the finite difference, as root mean square per pixel, in units of intensity.
     """
 
     term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "contraction")

@@ -1,4 +1,4 @@
-"""Critics: what objectives learn to tell codes apart by."""
+"""Critics: networks that learn to distinguish two kinds of codes."""
 
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,10 @@ def dense_critic(
     """Return a Keras model of dense layers, from codes `(n, size)` to logits `(n, 1)`.
 
     Args:
-        size: values of a code.
-        units: widths of the hidden layers.
-        seeds: of the weights.
-        activation: of the hidden layers.
+        size: Number of values in a code.
+        units: Widths of the hidden layers.
+        seeds: Seeds of the weights.
+        activation: Activation of the hidden layers.
     """
     import keras
 

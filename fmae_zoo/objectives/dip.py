@@ -1,4 +1,4 @@
-"""The ELBO, and a covariance of the codes that is the identity."""
+"""The ELBO, plus a penalty that draws the covariance of the codes to the identity."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 class DIP(LikelihoodObjective):
     """Negative ELBO, plus the squared distance of the codes' covariance from the identity.
 
-    The covariance is that of the posteriors' means in variant `i`; in `ii` it is that of the
-    codes: the covariance of the means plus the mean of the posteriors' covariances. It is that of
-    the batch, whose squares are summed: `off_diagonal` of the covariances, `diagonal` of the
-    variances minus 1.
+    In variant `i` the covariance is that of the posterior means. In variant `ii` it is that of the
+    codes: the covariance of the means plus the mean of the posterior covariances. It is computed
+    over the batch. `off_diagonal` is the sum of the squared covariances, `diagonal` the sum of
+    the squared differences of the variances from 1.
 
-    A posterior begins with variances of up to e^10, whose squares variant `ii` has in the loss:
-    it is for a recipe with a `clip_norm`.
+    Posterior variances can be up to e^10 at the start of training, and variant `ii` squares them:
+    use it with a recipe that has a `clip_norm`.
 
     Source: Kumar et al. 2018, Variational Inference of Disentangled Latent Concepts from
     Unlabeled Observations, arXiv 1711.00848.
 
     Attributes:
-        variant: which covariance.
-        lambda_od: weight of the off-diagonal part.
-        lambda_d: weight of the diagonal part; the paper has 10 times `lambda_od` for variant
-            `i`, and as much for `ii`.
+        variant: Which covariance is used, `i` or `ii`.
+        lambda_od: Weight of the off-diagonal part.
+        lambda_d: Weight of the diagonal part. The paper uses 10 times `lambda_od` for variant
+            `i`, and the same value as `lambda_od` for `ii`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl", "log_variance"})
@@ -47,7 +47,7 @@ class DIP(LikelihoodObjective):
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return reconstruction and KL of each image, `(n,)`, in nats, and two scalars."""
+        """Return reconstruction and KL of each image, `(n,)`, in nats, and two scalar penalties."""
         from keras import ops
 
         mean = draw.extra["mean"]

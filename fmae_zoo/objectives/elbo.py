@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 class ELBO(LikelihoodObjective):
     """Negative ELBO: expected negative log-likelihood plus the KL to the prior.
 
-    With a capacity C the KL term is `beta * |KL - C|`, where the KL is the mean of the batch, as
-    in the expectation over the data of Burgess et al.: images may differ in what they take of it.
-    The term is then called `capacity_gap`, and `kl` is reported beside it with weight 0.
+    With a capacity C the KL term is `beta * |KL - C|`. Its KL is the mean over the batch, as
+    Burgess et al. take the expectation over the data, so single images may have more or less. The
+    term is then called `capacity_gap`, and `kl` is reported as well, with weight 0.
 
-    Source: Kingma and Welling 2013, arXiv 1312.6114; the KL warm-up is Sonderby et al.
-    2016, arXiv 1602.02282; a fixed Gaussian likelihood is discussed in Rybkin et al.
-    2021, arXiv 2006.13202; another beta than 1 is Higgins et al. 2017, "beta-VAE: Learning Basic
-    Visual Concepts with a Constrained Variational Framework", ICLR; the capacity is Burgess et
-    al. 2018, "Understanding disentangling in beta-VAE", arXiv 1804.03599.
+    Source: Kingma and Welling 2013, arXiv 1312.6114; Sonderby et al. 2016, arXiv 1602.02282, for
+    the KL warm-up; Rybkin et al. 2021, arXiv 2006.13202, for a fixed Gaussian likelihood; Higgins
+    et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained Variational
+    Framework", ICLR, for a beta other than 1; Burgess et al. 2018, "Understanding disentangling in
+    beta-VAE", arXiv 1804.03599, for the capacity.
 
     Attributes:
-        beta: weight of the KL term; 1 is the ELBO.
-        kl_warmup_steps: training steps over which the weight of the KL rises linearly from zero.
-        capacity: nats that the KL is drawn to; with 0 it is drawn to the prior.
-        capacity_steps: training steps over which the capacity rises linearly from zero; in
-            validation it has risen.
+        beta: Weight of the KL term; 1 gives the ELBO.
+        kl_warmup_steps: Training steps over which the weight of the KL rises linearly from zero.
+        capacity: Target of the mean KL in nats; 0 minimises the KL.
+        capacity_steps: Training steps over which the capacity rises linearly from zero.
+            Validation uses the full capacity.
     """
 
     loss_label: ClassVar[str] = "negative ELBO, nats"
@@ -44,13 +44,13 @@ class ELBO(LikelihoodObjective):
 
     @property
     def term_names(self) -> tuple[str, ...]:  # type: ignore[override]  # by its fields
-        """Names of the terms, in the order they are reported."""
+        """Names of the terms, in the order in which they are reported."""
         names = ("reconstruction", "kl")
         return (*names, "capacity_gap") if self.capacity else names
 
     @property
     def of_batches(self) -> bool:  # type: ignore[override]  # by its fields
-        """Whether a term is a statistic of a batch: the distance of a mean KL is."""
+        """Whether a term is a statistic of a batch; `capacity_gap` is one."""
         return self.capacity > 0 or super().of_batches
 
     def terms(
@@ -58,7 +58,7 @@ class ELBO(LikelihoodObjective):
     ) -> dict[str, Tensor]:
         """Return the reconstruction and the KL of each image, `(n,)`, in nats.
 
-        With a capacity also `capacity_gap`, how far the mean KL is from it, a scalar.
+        With a capacity, also return the scalar `capacity_gap`, the distance of the mean KL from it.
         """
         from keras import ops
 
@@ -78,7 +78,7 @@ class ELBO(LikelihoodObjective):
     def weights(self, step: Tensor = None) -> dict[str, Any]:
         """Return the weight of each term after `step` (a float tensor) training steps.
 
-        Without a step, as in validation, those of the objective itself: no warm-up.
+        Without a step, as in validation, return the weights without warm-up.
         """
         weight = self.beta * _risen(step, self.kl_warmup_steps)
         if self.capacity:
@@ -87,7 +87,7 @@ class ELBO(LikelihoodObjective):
 
 
 def _risen(step: Tensor, steps: int) -> Tensor:
-    """Return the share, in [0, 1], to which something has risen that takes so many steps."""
+    """Return the progress of a linear rise over `steps` steps, in [0, 1]; 1 without a step."""
     from keras import ops
 
     return 1.0 if step is None or not steps else ops.minimum(step / steps, 1.0)

@@ -1,4 +1,4 @@
-"""The likelihood of a mixture, raised by expectation maximisation."""
+"""The likelihood of a mixture, maximised by expectation maximisation."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -16,28 +16,29 @@ if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
 
 BATCH = 5_000
-"""Images in one product of matrices."""
+"""Number of images in one matrix product."""
 
 
 class ExpectationMaximisation(ObjectiveComponent):
-    """Negative ELBO of a mixture of Bernoullis, which is minus the log-likelihood itself.
+    """Negative ELBO of a mixture of Bernoullis, equal to the negative log-likelihood.
 
-    `log p(x) = log sum_k p(x|k) / K`: the code is the component k, one hot, each of weight `1/K`
-    as the latent's prior has it; the decoder's logits are those of its pixels. Then `log p(x|k)`
-    is an affine map of the pixels, and so the encoder gives the exact posterior. The terms are
-    expectations over all components, not draws: `reconstruction` is `sum_k p(k|x) (-log p(x|k))`.
+    `log p(x) = log sum_k p(x|k) / K`: the code is the component k, one hot, and each component has
+    the weight `1/K`, as in the latent's prior. The decoder maps k to the logits of its pixels.
+    `log p(x|k)` is then an affine map of the pixels, so the encoder computes the exact posterior.
+    The terms are expectations over all components, not samples: `reconstruction` is
+    `sum_k p(k|x) (-log p(x|k))`.
 
-    `smoothing` is added to the counts of both values of each pixel in each component; it is the
-    mode under a prior Beta(1 + smoothing, 1 + smoothing) of each probability.
+    `smoothing` is added to the counts of both values of each pixel in each component. Each
+    probability is then its posterior mode under the prior Beta(1 + smoothing, 1 + smoothing).
 
     Source: Bishop 2006, "Pattern Recognition and Machine Learning", section 9.3.3; Juan and Vidal
     2004, "Bernoulli Mixture Models for Binary Images", ICPR.
 
     Attributes:
-        likelihood: of binarised images; of grey ones the terms are a cross-entropy.
-        smoothing: images, of each value, that are added to those of a component.
-        iterations: at most.
-        tolerance: nats an image; an iteration that gains less is the last.
+        likelihood: Likelihood of binarised images; for grey images the terms are a cross-entropy.
+        smoothing: Number of images that is added to each count.
+        iterations: Largest number of iterations.
+        tolerance: Gain in nats per image; the iterations end once one gains less.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"log_probabilities", "kl"})
@@ -53,10 +54,10 @@ class ExpectationMaximisation(ObjectiveComponent):
     tolerance: float = Field(default=1e-3, ge=0.0, le=1e6)
 
     def check(self, spec: "ModelSpec") -> None:
-        """Refuse codes of several categorical variables.
+        """Raise an error if a code has several categorical variables.
 
         Raises:
-            ValueError: there are several.
+            ValueError: A code has several.
         """
         latent: Any = spec.latent
         if latent.categories != latent.size:
@@ -66,7 +67,7 @@ class ExpectationMaximisation(ObjectiveComponent):
             )
 
     def solve(self, model: "Autoencoder", images: np.ndarray, rng: np.random.Generator) -> None:
-        """Give a model the mixture of images, with all the images in each iteration."""
+        """Set the weights of a model to the mixture fitted to all images in each iteration."""
         logits, _ = expectation_maximisation(
             images.reshape(len(images), -1),
             model.spec.latent.size,
@@ -94,10 +95,10 @@ class ExpectationMaximisation(ObjectiveComponent):
 
 
 def log_likelihood_of(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return kernel `(pixels, K)` and bias `(K,)` that make `log p(x|k)` of binary images x.
+    """Return kernel `(pixels, K)` and bias `(K,)` of the affine map from binary x to `log p(x|k)`.
 
     Args:
-        logits: of the pixels of each component, `(K, pixels)`.
+        logits: Logits of the pixels of each component, `(K, pixels)`.
     """
     return logits.T, -np.logaddexp(0.0, logits).sum(axis=1)
 
@@ -110,27 +111,27 @@ def expectation_maximisation(
     iterations: int = 50,
     tolerance: float = 1e-3,
 ) -> tuple[np.ndarray, list[float]]:
-    """Return the logits of a mixture of Bernoullis with equal weights, and what each step gained.
+    """Return the logits of a mixture of Bernoullis with equal weights, and the course of the fit.
 
-    It begins with random images, with probabilities between 1/4 and 3/4.
+    The components start as random images, with pixel values scaled to between 1/4 and 3/4.
 
     Args:
-        images: float32 in [0, 1], `(n, pixels)`.
-        count: of components.
-        rng: numpy's.
-        smoothing, iterations, tolerance: as of the objective.
+        images: Images, float32 in [0, 1], `(n, pixels)`.
+        count: Number of components.
+        rng: NumPy generator that chooses the first images.
+        smoothing, iterations, tolerance: As in `ExpectationMaximisation`.
 
     Returns:
-        The logits, float64 `(count, pixels)`; and the mean of `log p(x)` over images, plus the
-        n-th part of the logarithm of the prior but for its constant, before each iteration. It
-        never falls.
+        The logits, float64 `(count, pixels)`; and the objective before each iteration, which never
+        decreases: the mean of `log p(x)` over images, plus 1/n of the log-prior without its
+        constant.
     """
     from threadpoolctl import threadpool_limits
 
     chosen = rng.choice(len(images), count, replace=len(images) < count)
     logits = np.log(3.0) * (2.0 * images[chosen].astype(np.float64) - 1.0)
     bounds: list[float] = []
-    # With several threads the last digits depend on which is first.
+    # With several threads the order of sums, and so the last digits, would vary between runs.
     with threadpool_limits(1):
         for _ in range(iterations):
             kernel, bias = log_likelihood_of(logits)

@@ -1,4 +1,4 @@
-"""The ELBO, and a critic that tells codes from codes of independent values."""
+"""The ELBO, plus a critic that distinguishes codes from codes with independent values."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 
 
 class Factor(LikelihoodObjective):
-    """Negative ELBO, plus the total correlation of the codes as a critic estimates it.
+    """Negative ELBO, plus the total correlation of the codes as estimated by a critic.
 
-    The critic tells the codes of a batch from the same codes after each of their values was
-    permuted among the images, which makes values independent of one another. Its logit is then
-    `log q(z) - sum_j log q(z_j)`, whose mean is the total correlation. It learns in the same
-    step: `critic` moves the critic alone, `total_correlation` the encoder alone. The share of
-    codes that it tells right is reported as `accuracy`, with weight 0; at 0.5 it finds nothing. By
-    `evaluate` it is of posterior means, where the critic has learned draws.
+    The critic distinguishes the codes of a batch from the same codes with each value permuted
+    among the images, which makes the values independent. Its logit then estimates
+    `log q(z) - sum_j log q(z_j)`, whose mean is the total correlation. The critic learns in the
+    same step: the `critic` term changes only the critic, `total_correlation` only the encoder.
+    `accuracy`, with weight 0, is the share of codes that the critic classifies correctly; 0.5 is
+    chance. In `ae.evaluate` it refers to posterior means, but the critic is trained on draws.
 
     Kim and Mnih permute the codes of a second batch; here the same batch serves for both.
 
     Source: Kim and Mnih 2018, Disentangling by Factorising, arXiv 1802.05983.
 
     Attributes:
-        gamma: weight of the total correlation.
-        units: widths of the critic's hidden layers; the paper has six of 1000.
+        gamma: Weight of the total correlation.
+        units: Widths of the critic's hidden layers; the paper has six of 1000.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl", "log_variance"})
@@ -53,15 +53,15 @@ class Factor(LikelihoodObjective):
     units: tuple[Width, ...] = Field(default=(256, 256, 256), min_length=1, max_length=16)
 
     def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
-        """Return the critic: codes `(n, size)` to logits `(n, 1)`, low for permuted ones."""
+        """Return the critic, from codes `(n, size)` to logits `(n, 1)`, low for permuted codes."""
         return dense_critic(spec.latent.size, self.units, seeds, activation="leaky_relu")
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the five terms of each image, `(n,)`: all but `accuracy` in nats.
+        """Return the five terms of each image, `(n,)`; all but `accuracy` are in nats.
 
-        `critic` is the cross-entropy of the critic: log 2 where it finds nothing.
+        `critic` is the cross-entropy of the critic; log 2 is chance.
         """
         from keras import ops
 
@@ -84,7 +84,7 @@ class Factor(LikelihoodObjective):
 
 
 def permuted(code: Tensor, noise: Tensor) -> Tensor:
-    """Return codes `(n, size)`, each column in the order of that of the noise, `(n, size)`."""
+    """Return codes `(n, size)`, each column permuted by the sort order of its noise column."""
     from keras import ops
 
     return ops.take_along_axis(code, ops.argsort(noise, axis=0), axis=0)

@@ -1,4 +1,4 @@
-"""The importance-weighted bound of several codes an image."""
+"""The importance-weighted bound with several codes per image."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 class IWAE(LikelihoodObjective):
     """Negative importance-weighted bound: `-log mean_k w_k`, `w = p(x|z) p(z) / q(z|x)`.
 
-    The more codes, the closer it is to the likelihood; one code gives the ELBO, with the KL as it
-    is at the code. Reconstruction and KL are means over the codes, for reading, of weight 0. Of
-    one code, `evaluate` takes the posterior's mean, and its number is no bound.
+    With more codes the bound is closer to the likelihood. One code gives the ELBO, with the KL
+    estimated at that code. The mean reconstruction and the KL are reported with weight 0. If
+    `codes` is 1, `ae.evaluate` uses the posterior mean as the code, and the result is not a bound.
 
-    The tighter the bound, the more of the encoder's gradient is noise. Two variants trade the one
-    for the other: with several groups the bound is the mean of theirs (MIWAE); with a share of the
-    ELBO it is `share * mean_k log w_k + (1 - share) * log mean_k w_k` (CIWAE).
+    A tighter bound makes the encoder's gradient noisier. Two variants balance the two: with
+    several groups of codes the bound is the mean of the groups' bounds (MIWAE); with a share of
+    the ELBO it is `share * mean_k log w_k + (1 - share) * log mean_k w_k` (CIWAE).
 
-    Source: Burda et al. 2015, Importance Weighted Autoencoders, arXiv 1509.00519; the variants are
-    Rainforth et al. 2018, Tighter Variational Bounds are Not Necessarily Better, arXiv 1802.04537.
+    Source: Burda et al. 2015, Importance Weighted Autoencoders, arXiv 1509.00519; Rainforth et al.
+    2018, Tighter Variational Bounds are Not Necessarily Better, arXiv 1802.04537, for the variants.
 
     Attributes:
-        samples: codes of a group, also in validation.
-        groups: of codes of each image.
-        elbo_share: what the ELBO counts in the bound, in [0, 1].
+        samples: Number of codes in a group, also in validation.
+        groups: Number of groups of codes per image.
+        elbo_share: Share of the ELBO in the bound, in [0, 1].
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl", "log_ratio"})
@@ -45,19 +45,19 @@ class IWAE(LikelihoodObjective):
 
     @property
     def codes(self) -> int:
-        """Number of codes that are drawn of each image."""
+        """Number of codes drawn per image."""
         return self.samples * self.groups
 
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the bound, the mean reconstruction and the KL of each image, in nats.
+        """Return the negative bound, mean reconstruction and KL of each image, `(n,)`, in nats.
 
-        Of other numbers of codes than `codes`, the bound is that of one group.
+        If the number of codes is not `codes`, they form one group.
         """
         from keras import ops
 
-        # All codes at once, so that an optimal sigma is one for all.
+        # All codes in one call, so that an optimal sigma is the same for all of them.
         count = logits.shape[1]
         groups = self.groups if count == self.codes else 1
         target = ops.repeat(batch["target"], count, axis=0)
@@ -71,5 +71,5 @@ class IWAE(LikelihoodObjective):
         return {"bound": -bound, "reconstruction": ops.mean(reconstruction, axis=1), "kl": draw.kl}
 
     def weights(self, step: Tensor = None) -> dict[str, Any]:
-        """Return the weight of each term: the bound alone is trained."""
+        """Return the weight of each term; only the bound is trained."""
         return {"bound": 1.0, "reconstruction": 0.0, "kl": 0.0}

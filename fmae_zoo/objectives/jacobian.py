@@ -1,4 +1,4 @@
-"""The size of a network's Jacobian, by finite differences."""
+"""The norm of a network's Jacobian, estimated by finite differences."""
 
 import math
 from collections.abc import Callable
@@ -11,20 +11,20 @@ def squared_jacobian(
 ) -> Tensor:
     """Return an estimate of the squared Frobenius norm of the Jacobian at each point: `(n,)`.
 
-    Along a random direction v of length sqrt(size), the mean of `|J v|^2` is `|J|^2`, for the mean
-    of `v v'` is the identity (Hutchinson 1990, A Stochastic Estimator of the Trace of the Influence
-    Matrix). `J v` is `(f(x + step v) - f(x - step v)) / (2 step)`: Keras has no gradient of a
-    gradient that every backend knows, and a difference needs none.
+    For a random direction v of length sqrt(size), the mean of `|J v|^2` is `|J|^2`, because the
+    mean of `v v'` is the identity (Hutchinson 1990, A Stochastic Estimator of the Trace of the
+    Influence Matrix). `J v` is `(f(x + step v) - f(x - step v)) / (2 step)`. A finite difference is
+    used because Keras has no second derivative that works on every backend.
 
-    Both points of a pair are in one call, so that a BatchNorm in training normalises them by the
-    same statistics. What is random in the function, dropout for example, would be taken for slope.
+    Both points of a pair go through one call, so that a BatchNorm in training normalises them by
+    the same statistics. Randomness in the function, such as dropout, would be taken for slope.
 
     Args:
-        function: of points `(2 n, ...)`.
-        points: `(n, ...)`.
-        noise: standard normal numbers of the points' shape.
-        step: root mean square of the difference in each of a point's values. Where the function
-            computes in bfloat16, which has 8 bits, it must be large enough to be seen: 0.1.
+        function: Function of points `(2 n, ...)`; it returns a tensor `(2 n, ...)`.
+        points: Points at which the Jacobian is taken, `(n, ...)`.
+        noise: Standard normal numbers of the points' shape.
+        step: Root mean square of the step over a point's values. If the function computes in
+            bfloat16, with 8 significant bits, it must be large enough, such as 0.1.
     """
     from keras import ops
 

@@ -1,4 +1,4 @@
-"""How likely an image is given a reconstruction, for the objectives that need it."""
+"""The likelihood of an image given its reconstruction, for the objectives that need it."""
 
 import math
 from typing import Annotated, ClassVar, Literal
@@ -9,20 +9,20 @@ from fmae_zoo.objectives.base import ObjectiveComponent, flat
 from fmae_zoo.types import Tensor
 
 LEAST_SIGMA = 1e-3
-"""In units of pixel intensity: below it, what is left of an error is rounding."""
+"""Smallest sigma, in units of pixel intensity. Smaller errors are mostly rounding."""
 
 
 class LikelihoodObjective(ObjectiveComponent):
     """Base of the objectives that bound the likelihood of images.
 
     Attributes:
-        likelihood: `bernoulli` (cross-entropy of each pixel) or `gaussian` (density of a
-            Gaussian of standard deviation `sigma` around the reconstruction).
-        sigma: standard deviation of the Gaussian likelihood, in units of pixel intensity;
-            `optimal` is the one under which the images of a batch are the likeliest, the root of
-            their mean squared error (Rybkin et al. 2021, Simple and Effective VAE Training with
-            Calibrated Decoders, arXiv 2006.13202). The gradient takes it for a constant. Where an
-            image has several codes, the error is of all of them.
+        likelihood: Likelihood of an image: `bernoulli` (cross-entropy of each pixel) or `gaussian`
+            (density of a Gaussian with standard deviation `sigma` around the reconstruction).
+        sigma: Standard deviation of the Gaussian likelihood, in units of pixel intensity.
+            `optimal` is the value that maximises the likelihood of the batch: the root of its mean
+            squared error, over all codes if an image has several (Rybkin et al. 2021, Simple and
+            Effective VAE Training with Calibrated Decoders, arXiv 2006.13202). Gradients treat it
+            as a constant.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl"})
@@ -33,7 +33,7 @@ class LikelihoodObjective(ObjectiveComponent):
 
     @property
     def of_batches(self) -> bool:  # type: ignore[override]  # by its fields
-        """Whether a term is a statistic of a batch: the optimal sigma is."""
+        """Whether a term is a statistic of a batch; an optimal sigma is one."""
         return self.likelihood == "gaussian" and self.sigma == "optimal"
 
     def negative_log_likelihood(self, images: Tensor, logits: Tensor) -> Tensor:

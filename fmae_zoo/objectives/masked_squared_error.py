@@ -1,4 +1,4 @@
-"""Squared error of what was hidden."""
+"""Squared error of the hidden pixels of masked images."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class MaskedSquaredError(ObjectiveComponent):
-    """The mean squared error of the hidden pixels, times the pixels of an image.
+    """Mean squared error of the hidden pixels, times the number of pixels of an image.
 
-    So a number is comparable with the squared error of the whole image. Where nothing is hidden
-    it is 0.
+    It is therefore comparable with the squared error of a whole image. It is 0 if no pixel is
+    hidden.
 
     Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv 2111.06377.
     """

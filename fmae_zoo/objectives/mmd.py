@@ -1,4 +1,4 @@
-"""Squared error, and the maximum mean discrepancy between codes and draws of the prior."""
+"""Squared error, plus the maximum mean discrepancy between codes and draws of the prior."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fmae_zoo.latents import Draw
 
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Of the kernels that are summed, in units of the squared distance of two standard normal draws."""
+"""Scales of the kernels, in units of the mean squared distance of two standard normal draws."""
 
 Kernel = Literal["imq", "rbf"]
 
@@ -21,19 +21,19 @@ Kernel = Literal["imq", "rbf"]
 class MMD(ObjectiveComponent):
     """Squared error, plus the squared maximum mean discrepancy (MMD) of codes and prior.
 
-    The MMD is of the codes of a batch and as many draws of the prior. With a deterministic latent
-    it is the WAE-MMD; with a Gaussian one, and a KL beside it, the InfoVAE. The squared error is
-    the negative log-likelihood of a Gaussian times `2 sigma^2`: InfoVAE's weights `1 - alpha` of
-    the KL and `alpha + lambda - 1` of the MMD are to be multiplied by it too.
+    The MMD compares the codes of a batch with as many draws of the prior. With a deterministic
+    latent this is the WAE-MMD; with a Gaussian latent and a KL term, the InfoVAE. Up to a constant
+    the squared error is `2 sigma^2` times a Gaussian negative log-likelihood, so multiply InfoVAE's
+    weights, `1 - alpha` of the KL and `alpha + lambda - 1` of the MMD, by `2 sigma^2` too.
 
     Source: Tolstikhin et al. 2017, Wasserstein Auto-Encoders, arXiv 1711.01558, with the kernels
     of its code; Zhao et al. 2017, InfoVAE, arXiv 1706.02262.
 
     Attributes:
-        mmd_weight: of the squared MMD, beside the squared error summed over pixels.
-        kl_weight: of the KL to the prior, in nats; it is 0 where the latent is deterministic.
-        kernel: `imq`, the inverse multiquadratic `C / (C + |x - y|^2)`, or `rbf`,
-            `exp(-|x - y|^2 / C)`; summed over the seven scales of `C`.
+        mmd_weight: Weight of the squared MMD; the squared error, summed over pixels, has weight 1.
+        kl_weight: Weight of the KL to the prior, in nats; that KL is 0 for a deterministic latent.
+        kernel: Kernel, summed over seven scales of `C`: `imq`, the inverse multiquadratic
+            `C / (C + |x - y|^2)`, or `rbf`, `exp(-|x - y|^2 / C)`.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"prior"})
@@ -68,10 +68,10 @@ class MMD(ObjectiveComponent):
 def squared_mmd(codes: Tensor, others: Tensor, kernel: Kernel = "imq") -> Tensor:
     """Return the unbiased estimate of the squared MMD of two samples `(n, size)`, a scalar.
 
-    The mean kernel of two codes, plus that of two others, less twice that of one of each; no code
-    is paired with itself (Gretton et al. 2012, A Kernel Two-Sample Test, lemma 6). For equal
-    distributions it is zero in the mean, and so sometimes below. Of a sample of one there are no
-    pairs, and it is `-2 k(x, y)`.
+    It is the mean kernel within the first sample, plus that within the second, minus twice the
+    mean kernel between them; no code is paired with itself (Gretton et al. 2012, A Kernel
+    Two-Sample Test, lemma 6). For equal distributions its mean is zero, so it can be negative. For
+    n = 1 there are no pairs within a sample, and it is `-2 k(x, y)`.
     """
     from keras import ops
 
@@ -84,7 +84,7 @@ def squared_mmd(codes: Tensor, others: Tensor, kernel: Kernel = "imq") -> Tensor
 
 
 def _kernel(one: Tensor, other: Tensor, kernel: Kernel) -> Tensor:
-    """Return the kernel of each of n codes and each of m, `(n, m)`."""
+    """Return the kernel between each of n codes and each of m codes, `(n, m)`."""
     from keras import ops
 
     squares = ops.sum(ops.square(one), axis=1)[:, None] + ops.sum(ops.square(other), axis=1)

@@ -1,4 +1,4 @@
-"""Squared error, minimised by principal components."""
+"""Squared error, minimised in closed form by principal components."""
 
 import math
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
 
 MAX_EXACT = 1024
-"""Values of an image up to which components are exact: the time grows with their cube."""
+"""Most values of an image for which components are exact; the time grows with their cube."""
 
 
 class PrincipalComponents(SquaredError):
-    """Squared error on [0, 1] images, summed over pixels, at its least among affine maps.
+    """Squared error on [0, 1] images, summed over pixels and minimised over affine maps.
 
-    The code is `(x - m) W` and the image `m + z W'`, with m the mean of the training images, and
-    the columns of W the eigenvectors of their covariance with the greatest eigenvalues. Pixels
-    that the network cuts off at 0 and 1 are a little nearer than those.
+    The code is `z = (x - m) W` and the reconstruction `m + z W'`, where m is the mean of the
+    training images and the columns of W are the eigenvectors of their covariance with the largest
+    eigenvalues. The network clips pixels to [0, 1], which lowers the error slightly.
 
     Source: Hotelling 1933, "Analysis of a Complex of Statistical Variables into Principal
     Components", Journal of Educational Psychology 24; Jolliffe 2002, "Principal Component
@@ -36,10 +36,10 @@ class PrincipalComponents(SquaredError):
     type: Literal["principal_components"]  # type: ignore[assignment]  # another name
 
     def check(self, spec: "ModelSpec") -> None:
-        """Refuse more components than an image has values.
+        """Raise an error if there are more components than values in an image.
 
         Raises:
-            ValueError: there are.
+            ValueError: There are more components.
         """
         values = math.prod(spec.shape)
         if spec.latent.size > values:
@@ -49,10 +49,10 @@ class PrincipalComponents(SquaredError):
             )
 
     def solve(self, model: "Autoencoder", images: np.ndarray, rng: np.random.Generator) -> None:
-        """Give a model the principal components of images.
+        """Set the weights of a model to the principal components of images.
 
         Raises:
-            DataError: there are fewer images than components.
+            DataError: There are fewer images than components.
         """
         size = model.spec.latent.size
         if len(images) < size:
@@ -67,14 +67,14 @@ class PrincipalComponents(SquaredError):
 
 
 def principal_components(rows: np.ndarray, size: int) -> Tensor:
-    """Return scikit-learn's `PCA` of rows `(n, values)`, with `size` components.
+    """Return scikit-learn's `PCA`, with `size` components, fitted to rows `(n, values)`.
 
-    Signs are such that the greatest weight of a component is positive.
+    The weight of largest absolute value in each component is positive.
     """
     from sklearn.decomposition import PCA
     from threadpoolctl import threadpool_limits
 
     solver = "covariance_eigh" if rows.shape[1] <= MAX_EXACT else "randomized"
-    # With several threads the last digits depend on which is first.
+    # With several threads the order of sums, and so the last digits, would vary between runs.
     with threadpool_limits(1):
         return PCA(size, svd_solver=solver, random_state=0).fit(rows)

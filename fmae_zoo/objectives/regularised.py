@@ -1,4 +1,4 @@
-"""Squared error, short codes, and a smooth decoder."""
+"""Squared error, plus penalties for long codes and for a decoder that is not smooth."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,24 +16,24 @@ if TYPE_CHECKING:
 
 
 class Regularised(ObjectiveComponent):
-    """Squared error, plus half the squared length of the code, plus a penalty of the decoder.
+    """Squared error, plus half the squared length of the code, plus a penalty on the decoder.
 
-    What noise does in a variational autoencoder, to keep codes near the origin and the decoder
-    smooth, is done here without any. To generate, a density is fitted to the codes afterwards.
+    The penalties replace the noise of a variational autoencoder: they keep codes near the origin
+    and the decoder smooth. To generate images, a density is fitted to the codes afterwards.
 
-    `gradient` penalises the squared Frobenius norm of the derivative of the decoded image by the
-    code. It is estimated by a finite difference along one random direction, in the decoder as it
-    is in training; its moving statistics stay untouched. `l2` penalises the squared length of the
-    decoder's kernels. A BatchNorm after a kernel takes back what that does to its scale, so that
-    with such networks `gradient` says more.
+    `gradient` penalises the squared Frobenius norm of the Jacobian of the decoded image with
+    respect to the code. It is estimated by a finite difference along one random direction, with
+    the decoder in training mode; its moving statistics do not change. `l2` penalises the squared
+    length of the decoder's kernels. A BatchNorm after a kernel cancels its scale, so `gradient`
+    suits networks with BatchNorm better.
 
     Source: Ghosh et al. 2019, From Variational to Deterministic Autoencoders, arXiv 1903.12436.
 
     Attributes:
-        code_weight: of half the squared length of the code.
-        decoder: which penalty.
-        decoder_weight: of that penalty.
-        step: of the finite difference in each value of the code.
+        code_weight: Weight of half the squared length of the code.
+        decoder: Penalty on the decoder, `gradient` or `l2`.
+        decoder_weight: Weight of that penalty.
+        step: Step of the finite difference, as root mean square per value of the code.
     """
 
     term_names: ClassVar[tuple[str, ...]] = ("reconstruction", "code", "decoder")
@@ -50,7 +50,7 @@ class Regularised(ObjectiveComponent):
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the terms of each image, `(n,)`; of kernels, a scalar."""
+        """Return the terms of each image, `(n,)`; the `l2` penalty is a scalar."""
         from keras import ops
 
         code = draw.code[:, 0]

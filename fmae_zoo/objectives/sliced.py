@@ -1,4 +1,4 @@
-"""Squared error, and the sliced Wasserstein distance between codes and draws of the prior."""
+"""Squared error, plus the sliced Wasserstein distance between codes and draws of the prior."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 class Sliced(ObjectiveComponent):
-    """Squared error, plus the squared sliced Wasserstein-2 distance of codes and prior.
+    """Squared error, plus the squared sliced Wasserstein-2 distance between codes and prior.
 
-    Along a line, the Wasserstein distance of two samples is that of their values in order. It is
-    taken along random directions, new ones in each step, and averaged.
+    Along a line, the Wasserstein distance of two samples is the distance of their sorted values.
+    It is averaged over random directions, which are new in each step.
 
     Source: Kolouri et al. 2018, Sliced-Wasserstein Autoencoder, arXiv 1804.01947.
 
     Attributes:
-        sliced_weight: of the squared distance, beside the squared error summed over pixels.
-        projections: random directions in a step.
+        sliced_weight: Weight of the squared distance; the squared error, summed over pixels, has
+            weight 1.
+        projections: Number of random directions per step.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"prior"})
@@ -38,7 +39,7 @@ class Sliced(ObjectiveComponent):
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the reconstruction of each image, `(n,)`, and the distance of the batch."""
+        """Return the reconstruction of each image, `(n,)`, and the scalar distance."""
         from keras import ops
 
         code, size = draw.code[:, 0], model.spec.latent.size
@@ -55,12 +56,12 @@ class Sliced(ObjectiveComponent):
 
 
 def sliced_distance(codes: Tensor, others: Tensor, directions: Tensor) -> Tensor:
-    """Return the squared sliced Wasserstein-2 distance of two samples of n codes, a scalar.
+    """Return the squared sliced Wasserstein-2 distance between two samples of n codes, a scalar.
 
     Args:
-        codes: `(n, size)`.
-        others: `(n, size)`.
-        directions: of any length but zero, `(size, directions)`.
+        codes: First sample, `(n, size)`.
+        others: Second sample, `(n, size)`.
+        directions: Directions of any nonzero length, `(size, directions)`.
     """
     from keras import ops
 

@@ -1,4 +1,4 @@
-"""Squared error, and a penalty on codes that are not sparse."""
+"""Squared error, plus a penalty on codes that are not sparse."""
 
 import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -14,32 +14,32 @@ if TYPE_CHECKING:
     from fmae_zoo.latents import Draw
 
 TINY = 1e-4
-"""Added to the variance of a value, which may be 0."""
+"""Number added to the variance of a value, which may be 0."""
 
 
 class Sparse(ObjectiveComponent):
-    """Squared error, plus a penalty that keeps most values of a code near nothing.
+    """Squared error, plus a penalty that keeps most values of a code near zero.
 
-    `l1` is the sum of the absolute values of an image's code, each in units of its standard
-    deviation in the batch: a code is not less for being smaller as a whole, which a decoder of
-    larger weights makes up for. Olshausen and Field hold each value's variance at a level for this.
+    `l1` is the sum of the absolute values of a code, each divided by its standard deviation in the
+    batch. Without the division a smaller scale of the code, with larger weights in the decoder,
+    would lower the penalty; Olshausen and Field fix the variance of each value for this reason.
 
-    `kl` takes the sigmoid of each value for its activity, and is the sum over values of
+    `kl` takes the sigmoid of each value as its activity. It is the sum over values of
     `rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r))`, with r the mean activity of the value
-    in the batch and rho the target. The decoder reads the code as it is, before the sigmoid.
+    in the batch and rho the target. The decoder reads the code before the sigmoid.
 
-    `activity` is for reading, of weight 0: for `l1` the mean over values of what it sums, which
-    is 0.8 of normal numbers around 0, and about the square root of the share of values that are not
-    0 where these are few and of one size; for `kl` the mean of the sigmoid.
+    `activity` is reported with weight 0. For `l1` it is the mean over the values of a code of what
+    the penalty sums: 0.8 for normal values with mean 0, and about the square root of the share of
+    nonzero values if these are few and of equal size. For `kl` it is the mean sigmoid.
 
     Source: Olshausen and Field 1996, "Emergence of simple-cell receptive field properties by
     learning a sparse code for natural images", for `l1`; Ng 2011, "Sparse autoencoder", CS294A
     lecture notes, for `kl`.
 
     Attributes:
-        penalty: `l1` or `kl`.
-        sparsity_weight: of the penalty, beside the squared error summed over pixels.
-        target_activity: of each value, for `kl`.
+        penalty: Penalty on the code, `l1` or `kl`.
+        sparsity_weight: Weight of the penalty; the squared error, summed over pixels, has weight 1.
+        target_activity: Target of the mean activity of each value, for `kl`.
     """
 
     of_batches: ClassVar[bool] = True
@@ -56,7 +56,7 @@ class Sparse(ObjectiveComponent):
     ) -> dict[str, Tensor]:
         """Return reconstruction and activity of each image, `(n,)`, and the sparsity.
 
-        It is of each image for `l1`, and of the batch, in nats, for `kl`.
+        The sparsity is `(n,)` for `l1`, and a scalar in nats for `kl`.
         """
         from keras import ops
 
@@ -77,7 +77,7 @@ class Sparse(ObjectiveComponent):
         from keras import ops
 
         rho = self.target_activity
-        # The logarithms of means of sigmoids, finite however far the codes are from 0.
+        # Log-means of sigmoids, in a form that is finite for codes of any size.
         log_count = ops.log(ops.cast(ops.shape(code)[0], "float32"))
         log_on = ops.logsumexp(-ops.softplus(-code), axis=0) - log_count
         log_off = ops.logsumexp(-ops.softplus(code), axis=0) - log_count

@@ -1,4 +1,4 @@
-"""Calls of a model's parts, inside a loss, that leave alone what they must not move."""
+"""Calls of a model's parts inside a loss, without side effects on weights or statistics."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,24 +10,24 @@ if TYPE_CHECKING:
 
 
 def constants(variables: Any) -> list[Tensor]:
-    """Return the values of variables, through which no gradient passes."""
+    """Return the values of variables as tensors that pass no gradient."""
     from keras import ops
 
     return [ops.stop_gradient(ops.convert_to_tensor(each)) for each in variables]
 
 
 def call_fixed(part: Model, inputs: Tensor) -> Tensor:
-    """Return what a Keras model gives in inference; the gradient reaches the inputs alone."""
+    """Return the outputs of a Keras model in inference; gradients reach only the inputs."""
     weights = (constants(part.trainable_variables), constants(part.non_trainable_variables))
     outputs, _ = part.stateless_call(*weights, inputs, training=False)
     return outputs
 
 
 def call_again(part: Model, inputs: Tensor) -> Tensor:
-    """Return what a Keras model gives in training, without moving its statistics.
+    """Return the outputs of a Keras model in training, without changing its statistics.
 
-    BatchNorm normalises by the batch that is given; the moving statistics stay as the model's own
-    call in the same step left them. The gradient reaches weights and inputs.
+    BatchNorm normalises by the given batch; the moving statistics stay as the model's own call in
+    the same step left them. Gradients reach the weights and the inputs.
     """
     from keras import ops
 
@@ -38,14 +38,12 @@ def call_again(part: Model, inputs: Tensor) -> Tensor:
 
 
 def decode_again(model: "Autoencoder", codes: Tensor, batch: Batch) -> Tensor:
-    """Return the images of codes, by `call_again`, in [0, 1].
-
-    They are float32 `(2 n, height, width, channels)`.
+    """Return images decoded by `call_again`: float32 in [0, 1], `(2 n, height, width, channels)`.
 
     Args:
-        model: whose decoder is called.
-        codes: `(2 n, size)`, two for each image of the batch: all first ones, then all second ones.
-        batch: of n images, whose labels the decoder is told if it is told any.
+        model: Model whose decoder is called.
+        codes: Two codes per image of the batch, `(2 n, size)`: all first codes, then all second.
+        batch: Batch of n images; its labels are passed to the decoder if the spec has classes.
     """
     from keras import ops
 

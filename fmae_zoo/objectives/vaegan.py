@@ -1,4 +1,4 @@
-"""A variational autoencoder whose images a critic compares, and tells from real ones."""
+"""A VAE trained with a critic that compares images and distinguishes decoded from real ones."""
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,25 +17,24 @@ if TYPE_CHECKING:
 
 
 class VAEGAN(ObjectiveComponent):
-    """KL, squared error in the features of a critic of images, and being taken for real by it.
+    """KL, squared error in the features of a critic, and the adversarial losses of that critic.
 
-    The critic tells images from reconstructions and from images decoded from the prior. One
-    optimizer steps all, and each term moves its own side alone: `features` the encoder and the
-    decoder, `kl` the encoder, `adversary` the decoder, `critic` the critic. The paper weighs the
-    decoder's features by gamma; here its adversary is weighed by `1 / gamma`, which for the decoder
-    is the same direction, and what optimizers that scale each gradient make the same step of.
+    The critic distinguishes images from reconstructions and from images decoded from prior draws.
+    One optimizer trains all parts, but each term changes only some of them: `features` the encoder
+    and decoder, `kl` the encoder, `adversary` the decoder, `critic` the critic. The paper weights
+    the decoder's feature term by gamma. Here its adversary term is weighted by `1 / gamma`: the
+    gradient has the same direction, and optimizers that normalise gradients take the same step.
 
     Source: Larsen et al. 2015, Autoencoding beyond Pixels Using a Learned Similarity Metric,
     arXiv 1512.09300; the decoder's loss is the non-saturating one of Goodfellow et al. 2014,
     arXiv 1406.2661.
 
     Attributes:
-        kl_weight: of the KL to the prior, in nats.
-        adversary_weight: of the cross-entropies of reconstructions and of the prior's images that
-            are to be taken for real, in nats, beside half the squared distance of the features,
-            summed over them.
-        filters: of the critic's 3x3 convolutions; the map is halved between them, and the features
-            are the map of the last.
+        kl_weight: Weight of the KL to the prior, in nats.
+        adversary_weight: Weight of the decoder's cross-entropies, in nats, for reconstructions and
+            for images from the prior; half the summed squared distance of features has weight 1.
+        filters: Numbers of filters of the critic's 3x3 convolutions. The map is halved between
+            them, and the last map is the features.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset({"kl", "prior"})
@@ -49,10 +48,10 @@ class VAEGAN(ObjectiveComponent):
     filters: tuple[Width, ...] = Field(default=(32, 64, 64), min_length=1, max_length=8)
 
     def module(self, spec: "ModelSpec", seeds: "Seeds") -> Model:
-        """Return the critic: images to `features` `(n, values)` and `logits` `(n, 1)`.
+        """Return the critic, from images to `features` `(n, values)` and `logits` `(n, 1)`.
 
-        The logits are high for what it takes for real. It has no BatchNorm, so that what it says
-        of an image depends on no other.
+        The logits are high for real images. There is no BatchNorm, so the outputs for an image
+        do not depend on other images.
         """
         import keras
         from keras import layers
@@ -84,13 +83,13 @@ class VAEGAN(ObjectiveComponent):
     def terms(
         self, batch: Batch, draw: "Draw", logits: Tensor, model: "Autoencoder"
     ) -> dict[str, Tensor]:
-        """Return the four terms of each image, `(n,)`: the last three in nats."""
+        """Return the four terms of each image, `(n,)`; the last three are in nats."""
         from keras import ops
 
         real = ops.reshape(batch["target"], (-1, *model.spec.shape))
         code = ops.stop_gradient(draw.code[:, 0])
         noise = model.latent.noise((ops.shape(code)[0], model.spec.latent.noise_size))
-        # The decoder once more, of codes that no encoder is behind.
+        # A second call of the decoder, so that the adversary sends no gradient to the encoder.
         codes = ops.concatenate([code, ops.stop_gradient(model.latent.prior(noise))], axis=0)
         made = decode_again(model, codes, batch)
 

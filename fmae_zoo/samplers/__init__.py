@@ -1,7 +1,7 @@
-"""Samplers: where new codes come from, beside a latent's own prior.
+"""Samplers, which draw new codes as an alternative to a latent's own prior.
 
-To add one: a file with a `Sampler`, whose docstring says what it must have, and its line in
-`SAMPLERS`.
+To add one, write a subclass of `Sampler`, whose docstring says what a subclass must have, in a file
+of its own, and add it to `SAMPLERS`.
 """
 
 from collections.abc import Mapping
@@ -16,16 +16,16 @@ from fmae_zoo.samplers.mixture import Mixture
 from fmae_zoo.samplers.two_stage import TwoStage
 
 PRIOR = "prior"
-"""The name of the latent's own prior among samplers."""
+"""Sampler name that stands for the latent's own prior."""
 
 SAMPLERS: dict[str, type[Sampler]] = {
     each.name: each for each in (Mixture, TwoStage, Autoregressive)
 }
-"""Every sampler that is fitted after the training, by name."""
+"""All samplers that are fitted after training, by name."""
 
 
 def tensors_of(samplers: Mapping[str, Sampler]) -> dict[str, np.ndarray]:
-    """Return the tensors of samplers by name, `gmm.means` for example."""
+    """Return the tensors of all samplers by name, for example `gmm.means`."""
     return {
         f"{name}.{key}": tensor
         for name, sampler in samplers.items()
@@ -34,10 +34,10 @@ def tensors_of(samplers: Mapping[str, Sampler]) -> dict[str, np.ndarray]:
 
 
 def samplers_of(tensors: dict[str, np.ndarray], size: int) -> dict[str, Sampler]:
-    """Return the samplers of codes of `size` values whose tensors `tensors_of` returned.
+    """Return samplers for codes of `size` values from the tensors that `tensors_of` returned.
 
     Raises:
-        WeightsError: they are of something else.
+        WeightsError: If the tensors are not those of known samplers for such codes.
     """
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, tensor in tensors.items():
@@ -56,10 +56,10 @@ def samplers_of(tensors: dict[str, np.ndarray], size: int) -> dict[str, Sampler]
 
 
 def read_samplers(path: Path, digest: str | None, size: int) -> dict[str, Sampler]:
-    """Read samplers of codes of `size` values from a file.
+    """Read samplers for codes of `size` values from a safetensors file.
 
     Raises:
-        WeightsError: it is damaged, has another digest, or holds something else.
+        WeightsError: If the file is missing, damaged, has another digest or other content.
     """
     from fmae_zoo.weights import read_tensors
 

@@ -1,4 +1,4 @@
-"""A density of discrete codes: the index of each group, given those of the groups before."""
+"""A density of discrete codes: the index of each group, given those of earlier groups."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -12,48 +12,49 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
 
 EMBEDDING = 16
-"""Values of the embedding of an index."""
+"""Number of values in the embedding of an index."""
 
 UNITS = 256
-"""Of a hidden layer, shared out among the groups, each of which has 64 at most."""
+"""Units of a hidden layer, divided among the groups; a group gets at most 64."""
 
 EPOCHS = 40
 PATIENCE = 3
-"""Epochs without a gain on held-out codes before the training ends."""
+"""Epochs without improvement on held-out codes before training stops."""
 
 BATCH = 500
 RATE = 2e-3
 HELD_OUT = 0.1
-"""Share of the codes that the training is stopped by."""
+"""Fraction of the codes held out for early stopping."""
 
 NETWORK = ("embedding", "kernel_1", "bias_1", "kernel_2", "bias_2", "kernel_3", "bias_3")
-"""The arrays of the network, in the order of its layers."""
+"""Names of the network's arrays, in the order of its layers."""
 
 MAX_KINDS, MAX_GROUPS = 1024, 64
-"""Of a latent that it suits."""
+"""Maximum number of codes per group, and of groups, that the sampler can model."""
 
 
 @dataclass(frozen=True)
 class Autoregressive(Sampler):
     """A masked network: `p(i) = product of p(i_g | i_1 ... i_(g-1))` over the groups of a code.
 
-    Embeddings of the indices go through two hidden layers, whose units belong to a group each and
-    read nothing of it or of later ones; a softmax of a group's units is the next index. It is
-    trained by cross-entropy until that of held-out codes no longer falls. Draws are of group after
-    group. Its kernels are rounded to float16 when they are trained, and stored so: half a file.
+    Embeddings of the indices pass through two hidden layers. Each hidden unit belongs to one group
+    and depends only on the indices of earlier groups; a softmax layer predicts a group's index from
+    its units. Training minimises the cross-entropy, and stops when that of held-out codes no longer
+    falls. Groups are drawn one after the other. After training, the embedding, the kernels and
+    `bias_3` are rounded to float16, and stored as float16 to halve the file.
 
     Source: Germain et al. 2015, MADE: Masked Autoencoder for Distribution Estimation,
-    arXiv 1502.03509; as a prior of discrete codes van den Oord et al. 2017, arXiv 1711.00937.
+    arXiv 1502.03509; as a prior of discrete codes, van den Oord et al. 2017, arXiv 1711.00937.
 
     Attributes:
-        alphabet: the values of a group by its index, `(kinds, size / groups)`.
-        embedding: of an index, `(kinds, values)`.
-        kernel_1: from the embeddings of all groups to hidden units, group by group.
-        bias_1: of the first hidden layer.
-        kernel_2: between hidden layers.
-        bias_2: of the second hidden layer.
-        kernel_3: from a group's units to the logits of its index, `(groups, units, kinds)`.
-        bias_3: of the logits, `(groups, kinds)`.
+        alphabet: Values of a group for each index, `(kinds, size / groups)`.
+        embedding: Embedding of each index, `(kinds, values)`.
+        kernel_1: Kernel from the embeddings of all groups to the hidden units, group by group.
+        bias_1: Bias of the first hidden layer.
+        kernel_2: Kernel between the hidden layers.
+        bias_2: Bias of the second hidden layer.
+        kernel_3: Kernel from a group's units to the logits of its index, `(groups, units, kinds)`.
+        bias_3: Bias of the logits, `(groups, kinds)`.
     """
 
     name: ClassVar[str] = "autoregressive"
@@ -75,9 +76,9 @@ class Autoregressive(Sampler):
         seed: int = 0,
         labels: np.ndarray | None = None,
     ) -> Self | None:
-        """Train it on codes of a discrete latent; None where the latent is another.
+        """Train the network on codes of a discrete latent; return None for other latents.
 
-        Nor does one suit of more than 64 groups, or of more than 1,024 codes of a group.
+        Also return None for more than 64 groups, or more than 1,024 possible codes of a group.
         """
         from sklearn.metrics import pairwise_distances_argmin
 
@@ -93,18 +94,18 @@ class Autoregressive(Sampler):
         return cls.of({"alphabet": alphabet, **halved(network)}, codes.shape[1])
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all that the draws depend on, by name, the network's kernels in float16."""
+        """Return all arrays by name; the network's embedding, kernels and `bias_3` are float16."""
         return {**halved(super().tensors()), "alphabet": self.alphabet}
 
     def codes(
         self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return draws: float32 `(count, size)`."""
+        """Draw codes: float32 `(count, size)`; `labels` are ignored."""
         codes: np.ndarray = self.alphabet[self.indices(count, rng)].reshape(count, -1)
         return codes
 
     def indices(self, count: int, rng: np.random.Generator) -> np.ndarray:
-        """Return draws of the indices of all groups: integers `(count, groups)`."""
+        """Draw the indices of all groups: integers `(count, groups)`."""
         groups, units, kinds = self.kernel_3.shape
         wide = self.embedding.shape[1]
         index = np.zeros((count, groups), dtype=np.int64)
@@ -123,7 +124,7 @@ class Autoregressive(Sampler):
         return index
 
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of all, by the sizes of alphabet, embedding and hidden layers."""
+        """Return the expected shapes, given the sizes of alphabet, embedding and hidden layers."""
         kinds, wide = (*self.embedding.shape, 0, 0)[:2]
         values = self.alphabet.size // max(kinds, 1)
         groups = size // max(values, 1)
@@ -142,7 +143,7 @@ class Autoregressive(Sampler):
 
     @classmethod
     def of(cls, tensors: dict[str, np.ndarray], size: int) -> Self:
-        """Return the sampler of `tensors`."""
+        """Return the sampler made from `tensors`, as `Sampler.of`."""
         made = super().of(tensors, size)
         if size % made.alphabet.shape[1]:
             raise ValueError(f"groups of {made.alphabet.shape[1]} values in a code of {size}")
@@ -150,7 +151,7 @@ class Autoregressive(Sampler):
 
 
 def _trained(index: np.ndarray, kinds: int, seed: int) -> list[np.ndarray]:
-    """Train on indices `(n, groups)`; return the embedding, then kernels and biases."""
+    """Train on indices `(n, groups)`; return the arrays in the order of `NETWORK`."""
     import keras
     from keras import layers, ops
 
@@ -190,7 +191,7 @@ def _trained(index: np.ndarray, kinds: int, seed: int) -> list[np.ndarray]:
     hidden = made[2](made[1](embedded))
     logits = made[3](layers.Reshape((groups, units), dtype="float32")(hidden))
     for layer in made[1:3]:
-        # From then on each step does it.
+        # Keras applies the constraint only after a step, so the first step needs it here.
         layer.kernel.assign(layer.kernel_constraint(layer.kernel))
     model = keras.Model(given, logits)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

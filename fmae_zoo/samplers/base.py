@@ -1,4 +1,4 @@
-"""What samplers have in common."""
+"""The base class of all samplers."""
 
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampler:
-    """Base of all samplers: a density of codes, fitted after the training, and draws from it.
+    """Base of all samplers: a density of codes, fitted after training, that codes are drawn from.
 
-    A subclass is a frozen dataclass of float32 arrays, on which the draws depend; it has a `name`,
-    and a line in `SAMPLERS`. It may be fitted by Keras; it draws by NumPy, so that its draws are
-    the same on every backend.
+    A subclass is a frozen dataclass of the float32 arrays that its draws depend on. It has a
+    `name`, and an entry in `SAMPLERS`. It may be fitted with Keras, but it draws with NumPy, so
+    that the draws are the same on every backend.
     """
 
     name: ClassVar[str]
@@ -28,46 +28,46 @@ class Sampler:
         seed: int = 0,
         labels: np.ndarray | None = None,
     ) -> Self | None:
-        """Return a sampler fitted to codes `(n, size)`; None where it does not suit them.
+        """Return a sampler fitted to codes `(n, size)`, or None if it does not suit them.
 
         Args:
-            codes: of training images, as `encode` returns them, without noise.
-            latent: that they are of; it says whether they are discrete (`kinds`).
-            seed: of anything random.
-            labels: where the decoder is told the class, which is each code's: `(n, classes)`, True
-                or False. A sampler need not heed them.
+            codes: Codes of training images, as `encode` returns them, without noise.
+            latent: Latent of the codes; its `kinds` says whether they are discrete.
+            seed: Seed of everything random.
+            labels: One-hot classes of the codes as booleans `(n, classes)` if the decoder is told
+                the class, else None. A sampler may ignore them.
         """
         raise NotImplementedError
 
     def codes(
         self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return draws, float32 `(count, size)`; of the classes `(count,)` where there are some."""
+        """Draw codes: float32 `(count, size)`; `labels` are their classes `(count,)`, if any."""
         raise NotImplementedError
 
     @property
     def classes(self) -> int | None:
-        """Number of classes that it draws codes of; None where it is of all images alike."""
+        """Number of classes that it draws codes for; None if it does not distinguish classes."""
         return None
 
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes that its arrays must have, for codes of `size` values, by name."""
+        """Return by name the shapes that its arrays must have for codes of `size` values."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, np.ndarray]:
-        """Return all that the draws depend on, by name: what a file holds."""
+        """Return by name all arrays that the draws depend on, as a file stores them."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
     def of(cls, tensors: dict[str, np.ndarray], size: int) -> Self:
-        """Return the sampler of `tensors`.
+        """Return the sampler made from `tensors`.
 
         Args:
-            tensors: by name, float32 or float16.
-            size: of a code.
+            tensors: Arrays by name, float32 or float16.
+            size: Number of values in a code.
 
         Raises:
-            ValueError: they are others, of other shapes, or no finite numbers.
+            ValueError: If names, shapes or dtypes are wrong, or values are not finite.
         """
         names = {each.name for each in fields(cls)}
         if set(tensors) != names:

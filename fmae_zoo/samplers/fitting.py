@@ -1,4 +1,4 @@
-"""Samplers of a trained model, fitted to its codes, and the best of them."""
+"""Fitting of samplers to the codes of a trained model, and the choice of the best one."""
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
 
 CANDIDATES = 10_000
-"""Images that each sampler draws to be chosen among, at most."""
+"""Maximum number of images that each sampler draws for the choice of the default."""
 
 
 def fit_samplers(
@@ -25,31 +25,31 @@ def fit_samplers(
 ) -> dict[str, float]:
     """Fit every sampler that suits a model to the codes of training images; choose its default.
 
-    Samplers that the model has already stay, unless they are fitted again.
-
-    The mixture takes seconds, the two-stage sampler of 50,000 codes up to a minute and the
-    autoregressive one, which is for discrete codes alone, a few minutes, on two cores.
-
     The model then has them as `fitted`, `generate` takes them by name, and `save` and `push` keep
-    them. The default is the one whose draws have the least Frechet distance to the validation
-    images, in the features that the figure `generation` has. Of other data than Fashion-MNIST,
-    for which there are no such features, it is the latent's prior, or the first that was fitted.
+    them. Samplers that the model already has stay, unless they are fitted again.
+
+    On two cores the mixture takes seconds, the two-stage sampler up to a minute for 50,000 codes,
+    and the autoregressive one, which is only for discrete codes, a few minutes.
+
+    The default is the sampler whose images have the smallest Frechet distance to the validation
+    images, in the features of the figure `generation`. These features exist for Fashion-MNIST
+    only; for other data the default is the latent's prior, or else the first fitted sampler.
 
     Args:
-        model: an autoencoder.
-        data: what the model's spec names by default.
-        seed: of the fits and the draws.
-        names: of the samplers to fit; all by default.
+        model: Autoencoder to fit samplers to.
+        data: Data set; by default the one that the model's spec names.
+        seed: Seed of the fits and the draws.
+        names: Names of the samplers to fit; all by default.
 
     Returns:
-        The distance of each sampler; nothing where none was measured.
+        The Frechet distance of each sampler, by name; empty if none was measured.
 
     Raises:
-        DataError: there are fewer than two images to fit to, beside those of validation.
-        ArgumentError: the model is no `Autoencoder`, the seed out of range, data no `Dataset`, or
-            a name that of no sampler; the codes of the images are no finite numbers; or none of
-            the samplers suits the codes, which for most means that they are too wide, though some
-            were named, or there is no prior either.
+        DataError: If there are fewer than two images to fit to, besides the validation images; or
+            the model has classes and the data have no labels.
+        ArgumentError: If an argument has a wrong type or value, or codes are not finite; or if none
+            of the samplers suits the codes (most often because they are too wide), and only some
+            samplers were named or the latent has no prior.
     """
     from fmae_zoo.autoencoder import Autoencoder
     from fmae_zoo.evaluation.generation import features_of, frechet, is_measured_on

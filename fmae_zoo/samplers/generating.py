@@ -1,4 +1,4 @@
-"""New images from an autoencoder: codes of a sampler, decoded."""
+"""Generation of new images: a sampler draws codes, and the decoder decodes them."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,7 +19,7 @@ _Mixin: Any = object
 
 
 class Generating(_Mixin):
-    """Mixed into an autoencoder: its samplers, and the images that they give."""
+    """A mixin for autoencoders: their samplers, and the generation of images."""
 
     spec: "ModelSpec"
     latent: "LatentLayer"
@@ -28,7 +28,7 @@ class Generating(_Mixin):
 
     @property
     def fitted(self) -> Mapping[str, Sampler]:
-        """Samplers that were fitted to the codes after the training, by name."""
+        """Samplers that were fitted to the codes after training, by name."""
         return self._fitted
 
     @fitted.setter
@@ -39,22 +39,22 @@ class Generating(_Mixin):
                     f"{self.spec.name}: the sampler {name} is of {each.classes} classes; expected "
                     f"{self.spec.classes or 'none'}"
                 )
-        # No dictionary, for TensorFlow makes one of its own of each.
+        # Not a plain dictionary, because TensorFlow replaces dictionaries by its own type.
         self._fitted = MappingProxyType(dict(samplers))
 
     def forget_samplers(self) -> None:
-        """Drop what was fitted to the codes: a training changes these."""
+        """Drop the fitted samplers, because training changes the codes."""
         if self.fitted:
             self.fitted, self.sampler = {}, None
 
     @property
     def samplers(self) -> tuple[str, ...]:
-        """Names of the samplers: `prior` where the latent has one, and those that were fitted."""
+        """Names of the samplers: `prior` if the latent has one, then the fitted ones."""
         return (*((PRIOR,) if self.spec.latent.has_prior else ()), *self.fitted)
 
     @property
     def sampler(self) -> str | None:
-        """The name of the sampler that `generate` takes by default: its first, if none is set."""
+        """Name of the sampler that `generate` uses by default; the first one if none is set."""
         return self._sampler or next(iter(self.samplers), None)
 
     @sampler.setter
@@ -77,22 +77,23 @@ class Generating(_Mixin):
     ) -> np.ndarray:
         """Return images decoded from codes that a sampler draws.
 
-        They are float32 `(count, height, width, channels)` in [0, 1]. The draws are numpy's, so
-        the same seed gives the same codes on every backend.
+        Images are float32 `(count, height, width, channels)` in [0, 1]. NumPy draws the random
+        numbers, so the same seed gives the same codes on every backend.
 
         Args:
-            count: of images.
-            seed: of the draws.
-            batch_size: images in one call of the network.
-            sampler: one of `samplers`; by default the model's own `sampler`, which for a published
+            count: Number of images.
+            seed: Seed of the draws.
+            batch_size: Number of images in one call of the network.
+            sampler: One of `samplers`; by default the model's own `sampler`, which for a published
                 model is the one that its manifest names.
-            label: where the spec has classes, that of all images, or of each: integers
-                `(count,)`; drawn evenly by default.
+            label: If the spec has classes, the class of all images, or of each: integers
+                `(count,)`; drawn uniformly by default.
 
         Raises:
-            FmaeError: there is no sampler: the latent has no prior, and none was fitted.
-            ArgumentError: there is none of that name; count or seed is no integer of 0 or more; or
-                as `decode`.
+            FmaeError: If no sampler was fitted and the latent has no prior, or `sampler` is `prior`
+                and the latent has none.
+            ArgumentError: If there is no sampler of that name, `count` or `seed` is not an integer
+                of 0 or more, or `decode` refuses the label.
         """
         check_integer("count", count, 0)
         check_integer("seed", seed, 0)
@@ -122,7 +123,7 @@ class Generating(_Mixin):
         return images
 
     def save_own_variables(self, store: Any) -> None:
-        """Write the counters and the samplers into a file of Keras."""
+        """Write the counters and the samplers into a Keras file."""
         super().save_own_variables(store)
         for name, tensor in tensors_of(self.fitted).items():
             store[f"samplers.{name}"] = tensor

@@ -1,4 +1,4 @@
-"""A Gaussian mixture of the codes."""
+"""A Gaussian mixture fitted to the codes."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -12,30 +12,31 @@ if TYPE_CHECKING:
 
 COMPONENTS = 40
 MAX_CODES = 50_000
-"""Codes that the mixture is fitted to, at most."""
+"""Maximum number of codes that the mixture is fitted to."""
 
 MAX_NUMBERS = 2**18
-"""In all covariances together: mixtures of wider codes have fewer components."""
+"""Maximum number of values in all covariances; mixtures of wider codes have fewer components."""
 
 MAX_WIDTH = 256
-"""Wider codes have covariances of too many values for so many codes."""
+"""Maximum number of values in a code; wider covariances are too large for so few codes."""
 
 FLOOR = 1e-4
-"""Added to each variance, as a share of the mean variance of the codes."""
+"""Added to each variance, as a fraction of the mean variance of the codes."""
 
 
 @dataclass(frozen=True)
 class Mixture(Sampler):
-    """A mixture of Gaussians with full covariances, by expectation maximisation.
+    """A mixture of Gaussians with full covariances, fitted by expectation maximisation.
+
+    If the decoder is told the class, each class has its own components.
 
     Source: Ghosh et al. 2020, From Variational to Deterministic Autoencoders, arXiv 1903.12436.
 
-    Where the decoder is told the class, each class has components of its own.
-
     Attributes:
-        weights: of the components `(k,)`; they sum to one. For classes `(classes, k)`: a row each.
-        means: `(k, size)`.
-        factors: Cholesky factors of the covariances `(k, size, size)`.
+        weights: Weights of the components, `(k,)`, or with classes a row for each, `(classes, k)`;
+            they sum to one.
+        means: Means of the components, `(k, size)`.
+        factors: Cholesky factors of the covariances, `(k, size, size)`.
     """
 
     name: ClassVar[str] = "gmm"
@@ -52,10 +53,11 @@ class Mixture(Sampler):
         seed: int = 0,
         labels: np.ndarray | None = None,
     ) -> Self | None:
-        """Fit a mixture of 40 components, or fewer, to the first 50,000 codes.
+        """Fit a mixture of at most 40 components to the first 50,000 codes.
 
-        None where they are wider than 256 values; or discrete, for draws would lie between codes,
-        where no decoder was trained, and moved to the nearest codes they are no density of these.
+        Return None if codes have more than 256 values, or are discrete: draws would lie between
+        codes, where the decoder was not trained, and draws moved to the nearest codes would not
+        follow their distribution.
         """
         from scipy.linalg import block_diag
 
@@ -67,7 +69,7 @@ class Mixture(Sampler):
             return cls(*_fitted(codes, most, seed))
         most = max(most // labels.shape[1], 1)
         own = [codes[of_class] for of_class in labels[:MAX_CODES].T]
-        # A class of one code, or of none, gets those of all.
+        # A class with fewer than two codes gets the mixture of all codes.
         parts = [_fitted(each if len(each) > 1 else codes, most, seed) for each in own]
         weights, means, factors = zip(*parts)
         return cls(block_diag(*weights), np.concatenate(means), np.concatenate(factors))
@@ -75,8 +77,8 @@ class Mixture(Sampler):
     def codes(
         self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return draws, float32 `(count, size)`; of the classes `(count,)` where there are some."""
-        # The component is that at which the sum of the weights passes a number between 0 and 1.
+        """Draw codes: float32 `(count, size)`; `labels` are their classes `(count,)`, if any."""
+        # The first component whose cumulative weight exceeds a uniform random number.
         bounds = np.cumsum(self.weights, axis=-1, dtype=np.float64)
         bounds = bounds if self.classes is None else bounds[labels]
         chosen = np.sum(rng.random((count, 1)) * bounds[..., -1:] >= bounds, axis=-1)
@@ -88,11 +90,11 @@ class Mixture(Sampler):
 
     @property
     def classes(self) -> int | None:
-        """Rows of the weights, where they are of classes."""
+        """Number of classes; None if the mixture does not distinguish classes."""
         return len(self.weights) if self.weights.ndim > 1 else None
 
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of weights, means and factors."""
+        """Return the expected shapes of weights, means and factors."""
         count = len(self.means)
         return {
             "weights": (*self.weights.shape[:-1], count),
@@ -102,7 +104,7 @@ class Mixture(Sampler):
 
     @classmethod
     def of(cls, tensors: dict[str, np.ndarray], size: int) -> Self:
-        """Return the mixture of `tensors`."""
+        """Return the mixture made from `tensors`, as `Sampler.of`."""
         mixture = super().of(tensors, size)
         if mixture.weights.min() < 0.0 or not np.allclose(mixture.weights.sum(axis=-1), 1.0):
             raise ValueError("expected weights that sum to one")
@@ -110,7 +112,7 @@ class Mixture(Sampler):
 
 
 def _fitted(codes: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
-    """Return weights, means and factors of a mixture of at most so many components."""
+    """Return weights, means and factors of a mixture with at most `most` components."""
     from sklearn.mixture import GaussianMixture
 
     distinct = len(np.unique(codes[: 100 * most], axis=0))
@@ -120,5 +122,5 @@ def _fitted(codes: np.ndarray, most: int, seed: int) -> list[np.ndarray]:
         random_state=seed,
     ).fit(codes)
     factors = np.linalg.cholesky(mixture.covariances_)
-    # As they are kept, so that a mixture that was kept draws the same.
+    # float32 as in the file, so that a saved mixture draws the same codes.
     return [each.astype(np.float32) for each in (mixture.weights_, mixture.means_, factors)]

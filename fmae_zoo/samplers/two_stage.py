@@ -1,4 +1,4 @@
-"""A second variational autoencoder: of the codes."""
+"""A second variational autoencoder, trained on the codes."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,48 +16,48 @@ WIDTH = 256
 
 EPOCHS = 50
 BATCH = 1000
-"""Codes in a step, at most; of fewer than 50,000 codes a fiftieth, but no less than 100."""
+"""Maximum batch; with fewer than 50,000 codes a fiftieth of them, but at least 100."""
 
 RATE = 2e-3
-"""Of Adam at first; it falls to 0 along a cosine."""
+"""Initial learning rate of Adam; it decays to 0 along a cosine."""
 
 START = 6.0
-"""What is taken from the log-variances of posteriors, so that they are about -4 at first."""
+"""Subtracted from the log-variances of posteriors, so that they start at about -4."""
 
 MAX_WIDTH = 1024
-"""Values of a code, at most."""
+"""Maximum number of values in a code."""
 
 FLOOR = 1e-3
-"""The least variance that noise is taken to have, as a share of that of the codes."""
+"""Added to the noise variance in the loss, as a fraction of the variance of the codes."""
 
 
 @dataclass(frozen=True)
 class TwoStage(Sampler):
     """A variational autoencoder of the codes, with as many latent values as a code has.
 
-    The prior of the first model is not how its codes lie; the second one has the codes alone to
-    learn, and no more dimensions than they have. It is of standardised codes y: `p(u)` is standard
-    normal, and `p(y|u)` normal around a decoder of u, with one variance that is learned. A draw is
-    a code from u, with that noise.
+    The codes of the first model do not follow its prior; the second model only has to learn their
+    distribution. It models standardised codes y: `p(u)` is standard normal, and `p(y|u)` is normal
+    around the decoder's output for u, with one learned variance. A draw decodes a random u and adds
+    noise of that variance.
 
-    The posterior means of a first model that is variational are taken for its codes, where the
-    paper draws from the posterior: they are what `encode` returns and what is reconstructed best.
-    The variance in the loss is the one that is best for a batch, its mean squared error (Rybkin et
-    al. 2021, Simple and Effective VAE Training with Calibrated Decoders, arXiv 2006.13202).
+    If the first model is variational, its posterior means are used as codes, because `encode`
+    returns them and they are reconstructed best; the paper draws from the posterior instead. The
+    variance in the loss is the optimal one for each batch, its mean squared error (Rybkin et al.
+    2021, Simple and Effective VAE Training with Calibrated Decoders, arXiv 2006.13202).
 
     Source: Dai and Wipf 2019, Diagnosing and Enhancing VAE Models, arXiv 1903.05789; as there, the
     last layer also reads u itself.
 
     Attributes:
-        mean: of the codes, `(size,)`.
-        scale: their standard deviations, `(size,)`.
-        noise: the standard deviation of standardised codes around the decoder's, `(1,)`.
-        kernel_1: of the decoder, from `size` values to hidden units.
-        bias_1: of the first hidden layer.
-        kernel_2: between hidden layers.
-        bias_2: of the second hidden layer.
-        kernel_3: from hidden units and u to `size` values.
-        bias_3: of the output.
+        mean: Mean of the codes, `(size,)`.
+        scale: Standard deviations of the codes, `(size,)`.
+        noise: Standard deviation of standardised codes around the decoder's output, `(1,)`.
+        kernel_1: Kernel of the decoder from `size` values to hidden units.
+        bias_1: Bias of the first hidden layer.
+        kernel_2: Kernel between the hidden layers.
+        bias_2: Bias of the second hidden layer.
+        kernel_3: Kernel from hidden units and u to `size` values.
+        bias_3: Bias of the output.
     """
 
     name: ClassVar[str] = "two-stage"
@@ -80,13 +80,13 @@ class TwoStage(Sampler):
         seed: int = 0,
         labels: np.ndarray | None = None,
     ) -> Self | None:
-        """Train it on all codes; None where they are discrete, or wider than 1,024 values."""
+        """Train on all codes; return None if they are discrete or have more than 1,024 values."""
         size = codes.shape[1]
         if latent.kinds or size > MAX_WIDTH:
             return None
         rng = np.random.default_rng(seed)
         mean = codes.mean(axis=0)
-        # Above zero, for values that are the same in all codes.
+        # Values that are the same in all codes must not cause a division by zero.
         scale = np.maximum(codes.std(axis=0), 1e-6)
         standard = (rng.permutation(codes) - mean) / scale
         means, log_variances, layers = _trained(standard, seed)
@@ -96,7 +96,7 @@ class TwoStage(Sampler):
         return replace(exact, noise=np.sqrt(np.mean(np.square(errors), keepdims=True)[0]))
 
     def decoded(self, noise: np.ndarray) -> np.ndarray:
-        """Return standardised codes, `(n, size)`, of latent values u of the same shape."""
+        """Return the standardised codes `(n, size)` decoded from latent values u `(n, size)`."""
         hidden = np.maximum(noise @ self.kernel_1 + self.bias_1, 0.0)
         hidden = np.maximum(hidden @ self.kernel_2 + self.bias_2, 0.0)
         codes: np.ndarray = np.concatenate([hidden, noise], axis=1) @ self.kernel_3 + self.bias_3
@@ -105,13 +105,13 @@ class TwoStage(Sampler):
     def codes(
         self, count: int, rng: np.random.Generator, labels: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return draws: float32 `(count, size)`."""
+        """Draw codes: float32 `(count, size)`; `labels` are ignored."""
         latent, around = rng.standard_normal((2, count, len(self.mean))).astype(np.float32)
         codes: np.ndarray = self.mean + self.scale * (self.decoded(latent) + self.noise * around)
         return codes
 
     def shapes(self, size: int) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of all, by the numbers of hidden units."""
+        """Return the expected shapes, given the numbers of hidden units."""
         first, second = self.bias_1.size, self.bias_2.size
         return {
             "mean": (size,),
@@ -130,7 +130,7 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
     """Train on standardised codes `(n, size)`.
 
     Returns:
-        Means and log-variances of their posteriors, `(n, size)`; kernels and biases of the decoder.
+        Means and log-variances of the posteriors, `(n, size)`; kernels and biases of the decoder.
     """
     import keras
     from keras import ops
@@ -155,7 +155,7 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
 
     code = keras.Input((size,), name="code")
     posterior, _ = mlp(code, 2 * size)
-    # Narrow at first, so that the decoder reads all values before any is given up as noise.
+    # Narrow at first, so that the decoder uses all values before some collapse to noise.
     mean, log_variance = posterior[:, :size], bounded(posterior[:, size:] - START)
     noise = keras.layers.GaussianNoise(1.0, seed=seed, dtype="float32")(ops.zeros_like(mean))
     decoded, layers = mlp(mean + ops.exp(0.5 * log_variance) * noise, size)

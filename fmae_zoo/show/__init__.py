@@ -1,4 +1,4 @@
-"""One page of pictures of a model: what it draws, what it reconstructs, what its codes hold."""
+"""One HTML page of pictures of a model: draws, reconstructions, and the use of its codes."""
 
 from dataclasses import replace
 from html import escape
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from fmae_zoo.entry import Entry
 
 SEARCHED = 10_000
-"""Training images that are encoded, at most."""
+"""Maximum number of training images that are encoded."""
 
 
 def page_of(
     model: Any, entry: "Entry", data: Dataset, seed: int = 0
 ) -> tuple[str, list[str], dict[str, str]]:
-    """Return a page of pictures as HTML, which loads nothing, and what it shows and leaves out.
+    """Return a self-contained HTML page of pictures, and what it shows and leaves out.
 
     Args:
-        model: an autoencoder.
-        entry: that it was built from, whose published figures are at the top.
-        data: of whose test images the pictures are; codes are of 10,000 training images at most.
-        seed: of draws, and of what is chosen.
+        model: Autoencoder to show.
+        entry: Entry that the model was built from; its published figures are at the top.
+        data: Data set whose images are shown; at most 10,000 training images are encoded.
+        seed: Seed of the draws, and of the choice of images.
 
     Returns:
-        The page; the titles of its sections; and of those that the model or the data cannot have,
-        by title, why.
+        The page; the titles of its sections; and the reason for each section that the model or the
+        data cannot have, by title.
 
     Raises:
-        DataError: there are fewer than two training or test images; or the decoder is told
-            classes, and the data have no labels.
-        ImagesError: the images have another shape than the model's.
-        ArgumentError: the seed is out of range.
+        DataError: If there are fewer than two training or test images; or if the decoder is told
+            classes, and the data have no labels or more classes.
+        ImagesError: If the images have another shape than the model's.
+        ArgumentError: If the seed is out of range.
     """
     from fmae_zoo.card.body import counted, images_of, name_of, parameters_of
     from fmae_zoo.summary import summary_of

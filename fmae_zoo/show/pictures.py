@@ -1,4 +1,4 @@
-"""The pictures of the page: images in rows, and bars."""
+"""The pictures of the page: rows of images, and bar charts."""
 
 import base64
 import io
@@ -11,25 +11,25 @@ import numpy as np
 from fmae_zoo.plots import STYLE, on_paper
 
 ON_BOTH, BARS = "#7d8696", "#3b82f6"
-"""Colours that are seen on white and on black."""
+"""Colours that are visible on white and on black."""
 
 GAP = 2
-"""Pixels between images, in which the page is seen."""
+"""Transparent pixels between images."""
 
 CELL = 60
-"""Pixels of a screen that the width of an image has, nearly: it is shown at a whole multiple."""
+"""Approximate width of an image on the screen, in pixels; it is scaled by a whole number."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG.
+    """A PNG picture.
 
     Attributes:
-        png: the file.
-        width, height: in which it is shown.
-        alt: what it shows, in words.
-        label: beside it.
-        kind: its class in the page's style: `grey`, `colour` or `chart`.
+        png: Content of the PNG file.
+        width, height: Size on the page, in pixels.
+        alt: Description of the picture in words.
+        label: Caption of the picture.
+        kind: CSS class of the picture: `grey`, `colour` or `chart`.
     """
 
     png: bytes
@@ -41,7 +41,7 @@ class Picture:
 
     @property
     def html(self) -> str:
-        """The picture with its label."""
+        """HTML of the picture with its label."""
         data = base64.b64encode(self.png).decode("ascii")
         label = f"<figcaption>{escape(self.label)}</figcaption>" if self.label else ""
         return (
@@ -51,12 +51,12 @@ class Picture:
 
 
 def tiled(rows: Any, alt: str, label: str = "") -> Picture:
-    """Return images in rows as one picture; of `None` in the place of one, the page is seen.
+    """Return rows of images as one picture; `None` in place of an image leaves a transparent gap.
 
     Args:
-        rows: of images `(height, width, channels)` in [0, 1], as long as each other.
-        alt: what they show, in words.
-        label: beside them.
+        rows: Rows of equal length, of images `(height, width, channels)` in [0, 1].
+        alt: Description of the picture in words.
+        label: Caption of the picture.
     """
     from PIL import Image
 
@@ -76,7 +76,7 @@ def tiled(rows: Any, alt: str, label: str = "") -> Picture:
 
 
 def bars(values: np.ndarray, label: str, alt: str) -> Picture:
-    """Return a bar for each value, in colours that are seen on white and on black."""
+    """Return a bar chart of values, in colours that are visible on white and on black."""
     import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

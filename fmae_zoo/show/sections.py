@@ -1,6 +1,6 @@
-"""The parts of the page.
+"""The sections of the page.
 
-To add one: a function from `Looked` to a `Section`, and its line in `SECTIONS`.
+To add one, write a function from `Looked` to a `Section`, and add it to `SECTIONS`.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,15 +22,15 @@ from fmae_zoo.show.pictures import Picture, bars, tiled
 SHOWN, PAIRS, QUERIES, NEIGHBOURS, EXAMPLES, STEPS = 10, 4, 5, 8, 8, 9
 
 MEASURED = 2_000
-"""Training images over which the use of the values of a code is measured, at most."""
+"""Maximum number of training images over which the use of code values is measured."""
 
 KNOWN_CHANGES = (("Sneaker", "Ankle boot"), ("T-shirt/top", "Pullover"))
-"""Classes whose difference can be said in a word: a shaft, sleeves."""
+"""Pairs of classes that differ in one visible feature: a shaft, sleeves."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; without pictures, `words` say why there are none."""
+    """A section of the page; if it has no pictures, `words` says why."""
 
     title: str
     words: str
@@ -39,7 +39,7 @@ class Section:
 
     @property
     def html(self) -> str:
-        """The section with its pictures."""
+        """HTML of the section with its pictures."""
         pictures = "\n".join(picture.html for picture in self.pictures)
         return (
             f"<section>\n<h2>{escape(self.title)}</h2>\n<p>{escape(self.words)}</p>\n"
@@ -52,9 +52,10 @@ class Looked(Subject):
     """A model, its data, and the test images that all sections share.
 
     Attributes:
-        rng: of all that is chosen.
-        chosen: numbers of test images: one of each class where there are few classes.
-        partners: of each of them another test image, of the same class where there are classes.
+        rng: Random generator that chooses the images.
+        chosen: Indices of test images: one of each class if there are 2 to 10 classes, else 10.
+        partners: Index of a second test image for each of `chosen`, of the same class if there
+            are 2 to 10 classes.
     """
 
     rng: np.random.Generator = field(init=False)
@@ -71,12 +72,12 @@ class Looked(Subject):
             self.chosen, self.partners = order[:SHOWN], np.roll(order, -1)[:SHOWN]
 
     def images(self, numbers: Any) -> np.ndarray:
-        """Return test images as floats in [0, 1]."""
+        """Return the test images of these indices as floats in [0, 1]."""
         chosen = self.data.test_images[np.atleast_1d(numbers)]
         return as_images(chosen, self.model.spec.shape)
 
     def told(self, numbers: Any) -> Any:
-        """Return the labels of test images where the decoder is told them, else None."""
+        """Return the labels of test images if the decoder is told them, else None."""
         labels = self.test_labels
         return None if labels is None else labels[numbers]
 
@@ -86,25 +87,25 @@ class Looked(Subject):
         return names[label] if names else f"class {label}"
 
     def title(self, number: Any) -> str:
-        """Return what a test image is called: the name of its class, or its number."""
+        """Return a title for a test image: the name of its class, or its index."""
         labels = self.data.test_labels
         return f"image {number}" if labels is None else self.name(labels[number])
 
     @cached_property
     def use(self) -> tuple[np.ndarray, np.ndarray]:
-        """Use and deviation of each value of the code, over training images."""
+        """Use and standard deviation of each code value, over at most 2,000 training images."""
         return self.model.use_of_values(self.data.train_images[:MEASURED])
 
     @cached_property
     def snap_words(self) -> str:
-        """What is said of codes that are made, where the latent does not have all of them."""
+        """Sentence for latents that replace codes by the nearest valid ones; empty for others."""
         some = self.train_codes[:8] + 0.1
         as_they_are = np.allclose(to_numpy(self.model.latent.nearest(some)), some, atol=1e-6)
         return "" if as_they_are else " Each code is replaced by the nearest that the latent has."
 
     @property
     def use_words(self) -> tuple[str, str]:
-        """What the use of a value is, and its unit."""
+        """Name of the measure of a value's use, and its unit."""
         is_kl = "log_variance" in self.model.spec.latent.gives
         return ("KL to a standard normal", "nats") if is_kl else ("variance over images", "")
 
@@ -154,7 +155,7 @@ def _reconstructions(looked: Looked) -> Section:
 
 def _interpolation(looked: Looked) -> Section:
     model, first = looked.model, looked.chosen[:PAIRS]
-    # One that is told the class is told it of the whole row.
+    # A decoder that is told the class is told one class for the whole row.
     told = model.spec.classes is not None
     across = np.roll(looked.chosen, -(len(looked.chosen) // 2))
     second = (looked.partners if told else across)[:PAIRS]
@@ -308,4 +309,4 @@ SECTIONS: tuple[Callable[[Looked], Section], ...] = (
     _classes,
     _code_use,
 )
-"""What the page shows, in this order."""
+"""Functions that make the sections, in the order of the page."""

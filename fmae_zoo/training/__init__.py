@@ -1,7 +1,8 @@
-"""Training: what every `fit` reads and checks, and runs that are recorded and resumed.
+"""Training of autoencoders and classifiers by `fit`, and resumable runs by `train`.
 
-The loop is Keras' own. `trainable` sets it up for the backend, for both models; `inputs` checks
-what they are given, `epochs` reads arrays, `state` looks after the variables. `run` is
-`fmae_zoo.train`, with the `optimizer` of a recipe and a `checkpoint` each epoch. `classification`
-has what classifiers are trained with.
+The training loop is Keras' own. `trainable` sets it up for the backend; `inputs` checks the data,
+`epochs` reads arrays in batches, `state` restores variables after an error. `autoencoding` and
+`classifying` add `compile`, `fit` and `evaluate` to the two models; `classification` has the
+classifier's loss, recipe, labels and weights. `run` is `fmae_zoo.train`; its `loop` uses the
+`optimizer` of the recipe and writes a `checkpoint` after each epoch. `many` trains several models.
 """

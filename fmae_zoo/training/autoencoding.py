@@ -1,4 +1,4 @@
-"""How an autoencoder learns: its spec's objective as the loss of Keras' own loop."""
+"""Training of an autoencoder in Keras' loop, with its spec's objective as the loss."""
 
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class Autoencoding(Trainable):
-    """Mixed into an autoencoder: `compile`, `fit`, `evaluate`, the loss and the metrics."""
+    """Mixin that gives an autoencoder `compile`, `fit`, `evaluate`, its loss and its metrics."""
 
     spec: "ModelSpec"
     forget_samplers: Any
 
     def track_terms(self) -> None:
-        """Make what tracks the terms of the objective, and counts steps."""
+        """Create the metrics of the objective's terms and the counters of steps."""
         self.mean_loss = MeanLoss()
         self.term_trackers = [keras.metrics.Mean(name) for name in self.spec.objective.term_names]
         self.steps = _counter("steps", 0)
@@ -44,16 +44,16 @@ class Autoencoding(Trainable):
         """Configure the training as `keras.Model.compile` does.
 
         Args:
-            optimizer: a Keras optimizer, or the name of one.
-            loss: none, for the loss is the objective of the spec.
-            loss_weights: none, for the same reason.
-            metrics: a list of Keras metrics, of the images to reconstruct and their
+            optimizer: Keras optimizer, or the name of one.
+            loss: Must be None, because the loss is the objective of the spec.
+            loss_weights: Must be None, for the same reason.
+            metrics: List of Keras metrics, which compare the target images with their
                 reconstructions, both `(n, height, width, channels)` in [0, 1].
-            weighted_metrics: the same, with the weights of samples.
-            **options: what else `keras.Model.compile` takes.
+            weighted_metrics: List of metrics like `metrics`, weighted by `sample_weight`.
+            **options: Other arguments of `keras.Model.compile`.
 
         Raises:
-            ArgumentError: there is a loss, or the metrics are for outputs by name.
+            ArgumentError: A loss or loss weights are given, or metrics are given by output name.
         """
         if loss is not None or loss_weights is not None:
             raise ArgumentError(
@@ -72,7 +72,7 @@ class Autoencoding(Trainable):
         if keras.backend.backend() == "tensorflow" and self.jit_compile_asked == "auto":
             from fmae_zoo.autoencoder import Autoencoder
 
-            # Of what a subclass or a metric does, XLA may know nothing.
+            # XLA may not support the operations of a subclass or a metric.
             known = type(self) is Autoencoder and not self.has_metrics and not is_plain()
             alone = self.distribute_strategy.num_replicas_in_sync == 1
             suits = known and alone and self.spec.network.suits_xla
@@ -86,10 +86,10 @@ class Autoencoding(Trainable):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """Return the weighted sum of the objective's terms, and track each of them.
+        """Return the weighted sum of the objective's terms, and track each term as a metric.
 
-        The target is `y` where one is given (the whole image of a masked one), else `x`. A
-        dictionary as `y` holds it as `image`, and beside it what the objective asked for.
+        The target is `y` if it is given (the whole image of a masked one, for example), else `x`.
+        A dictionary `y` holds the target as `image`, and the annotations that the objective needs.
         """
         batch = batch_of(x, y)
         step = ops.cast(self.steps, "float32") if training else None
@@ -101,7 +101,7 @@ class Autoencoding(Trainable):
         weighted = [weights[name] * term for name, term in terms.items()]
         of_images = sum(term for term in weighted if len(term.shape))
         loss = self.mean_loss(of_images, of_images, sample_weight)
-        # What is of the batch, the penalties of layers, and what was given to `add_loss`.
+        # Terms of the whole batch, penalties of layers, and losses given to `add_loss`.
         others = [term for term in weighted if not len(term.shape)]
         for each in (*others, *map(ops.sum, self.losses)):
             one = ops.reshape(ops.cast(each, loss.dtype), (1,))
@@ -114,7 +114,7 @@ class Autoencoding(Trainable):
         return loss
 
     def _drawn(self, outputs: dict[str, Any]) -> tuple[Draw, Any]:
-        """Return the draw that outputs of `call` are of, and the logits, one for each code."""
+        """Return the `Draw` behind the outputs of `call`, and the logits of each code."""
         extra = {name: ops.cast(value, "float32") for name, value in outputs.items()}
         code, log_ratio, logits = (extra.pop(name) for name in ("code", "log_ratio", "logits"))
         if self.spec.objective.codes == 1:
@@ -124,7 +124,7 @@ class Autoencoding(Trainable):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
-        """Return all metrics; those given to `compile` compare the target with the image."""
+        """Return all metrics; those given to `compile` compare target and reconstruction."""
         if not self.has_metrics:
             return self.get_metrics_result()
         _, logits = self._drawn(y_pred)
@@ -136,7 +136,7 @@ class Autoencoding(Trainable):
         finite = ops.isfinite(loss)
         bad = ops.logical_and(ops.logical_not(finite), first < 0)
         self.first_bad_step.assign(ops.where(bad, step, first))
-        # One, by way of the loss: else TensorFlow counts a step that finds no batch any more.
+        # Always 1, but computed from the loss: otherwise TensorFlow counts a step without a batch.
         one = ops.cast(finite, "int32") + ops.cast(ops.logical_not(finite), "int32")
         self.steps.assign_add(one)
 
@@ -150,25 +150,26 @@ class Autoencoding(Trainable):
         callbacks: Callbacks = None,
         **options: Any,
     ) -> Any:
-        """Train as `keras.Model.fit` does, by the calls that suit the backend.
+        """Train as `keras.Model.fit` does, set up for the backend.
 
-        Samplers that were fitted to the codes are dropped, for the codes change.
+        Samplers that were fitted to the codes are dropped, because the codes change.
 
         Args:
-            x: images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`; where
-                the spec has classes `{"image": images, "label": labels}`; or what else Keras
-                takes that gives such batches.
-            y: the images to reconstruct, where they are not `x`, which then may be noisy.
-            batch_size: images in a step; 32 by default.
-            epochs: over the images.
-            verbose: as Keras has it.
+            x: Images, uint8 in 0..255 or floats in [0, 1], `(n, height, width, channels)`; if the
+                spec has classes, `{"image": images, "label": labels}`; or any other source of such
+                batches that Keras takes.
+            y: Target images if they differ from `x`, which may then be noisy.
+            batch_size: Number of images in a step; 32 by default.
+            epochs: Number of passes over the images.
+            verbose: Verbosity as in Keras.
             callbacks: Keras callbacks.
-            **options: what else `keras.Model.fit` takes. The order that `shuffle` gives the images
-                is drawn from NumPy, which `keras.utils.set_random_seed` seeds.
+            **options: Other arguments of `keras.Model.fit`. `shuffle` draws the order of the images
+                from NumPy, which `keras.utils.set_random_seed` seeds.
 
         Raises:
-            ImagesError: an array has a shape, dtype or range that images do not have, or is empty.
-            ArgumentError: the batch size is no integer of 1 or more.
+            ImagesError: An array is empty, or its shape, dtype or range is wrong for images.
+            ArgumentError: The batch size is not a positive integer, `class_weight` is given, or
+                labels or a mask are missing or do not fit the images.
         """
         if options.get("class_weight") is not None:
             raise ArgumentError(
@@ -193,7 +194,7 @@ class Autoencoding(Trainable):
             )
 
     def _held_out(self, validation_data: Batches, checks: ExitStack) -> Batches:
-        """Return what is validated on, checked, or a source whose batches are checked."""
+        """Return checked validation arrays, or a source that checks each batch."""
         if validation_data is None:
             return None
         if not isinstance(validation_data, tuple | list):
@@ -211,10 +212,10 @@ class Autoencoding(Trainable):
         verbose: Any = "auto",
         **options: Any,
     ) -> Logs:
-        """Return what `keras.Model.evaluate` does, by the calls that suit the backend.
+        """Return the loss and the metrics as `keras.Model.evaluate` does.
 
         Raises:
-            ImagesError, ArgumentError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         size = _checked_batch_size(batch_size)
         y = beside_weights(x, y, options)
@@ -225,19 +226,19 @@ class Autoencoding(Trainable):
         """Train on one batch as `keras.Model.train_on_batch` does.
 
         Raises:
-            ImagesError, ArgumentError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         self.forget_samplers()
         return super().train_on_batch(x, y, *args, **options)
 
     def check_data(self, x: Any, y: Any) -> None:
-        """Refuse NumPy's arrays that `fit` and `evaluate` cannot take for images.
+        """Check the NumPy arrays that `fit` and `evaluate` are given.
 
-        They are all of x and y, or one batch of a data set. For a subclass to override whose
-        inputs or targets are others.
+        Called with all of `x` and `y`, or with each batch of a data set. A subclass with other
+        inputs or targets overrides it.
 
         Raises:
-            ImagesError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         check_batch(self.spec, x, y)
 

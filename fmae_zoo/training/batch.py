@@ -1,4 +1,4 @@
-"""What an autoencoder reads in a step: images, the target, and what else is known of them."""
+"""Batches of an autoencoder: images, targets, labels and annotations."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def named(inputs: Any, classes: int | None) -> Batch:
-    """Return inputs by name: `image`, and `label` where the decoder is told the class.
+    """Return the inputs by name: `image`, and `label` if the decoder is conditional on a class.
+
+    Args:
+        inputs: Images, or a dictionary of inputs.
+        classes: Number of classes of a conditional decoder, or None.
 
     Raises:
-        ArgumentError: one of them is missing, or there are others.
+        ArgumentError: An expected input is missing, or there is an unexpected one.
     """
     batch = dict(inputs) if isinstance(inputs, dict) else {"image": inputs}
     expected = {"image"} if classes is None else {"image", "label"}
@@ -36,11 +40,11 @@ def named(inputs: Any, classes: int | None) -> Batch:
 
 
 def check_batch(spec: "ModelSpec", x: Any, y: Any) -> None:
-    """Refuse NumPy's arrays that an autoencoder of a spec cannot be trained on.
+    """Check that an autoencoder of a spec can be trained on NumPy arrays.
 
     Raises:
-        ImagesError: images or targets have a shape, dtype or range that images do not have.
-        ArgumentError: labels or a mask are missing, or do not fit the images.
+        ImagesError: Images or targets have a wrong shape, dtype or range.
+        ArgumentError: Labels or a mask are missing, or do not fit the images.
     """
     batch = named(x, spec.classes)
     image = batch["image"]
@@ -62,12 +66,15 @@ def check_batch(spec: "ModelSpec", x: Any, y: Any) -> None:
 
 
 def batch_of(x: Any, y: Any) -> Batch:
-    """Return the image, the target, both float32 in [0, 1], and what else is known of them.
+    """Return `image` and `target`, float32 in [0, 1], with labels and annotations.
 
     Args:
-        x: images, or a dictionary of them and their labels.
-        y: None where the images are the target; the target; or a dictionary with it as `image`
-            and annotations.
+        x: Images, or a dictionary with `image` and `label`.
+        y: The target; or a dictionary with the target as `image`, and annotations; or None if the
+            images are the target.
+
+    Raises:
+        ArgumentError: The dictionary `y` has no `image`.
     """
     inputs = x if isinstance(x, dict) else {"image": x}
     target = inputs["image"] if y is None else y
@@ -83,7 +90,10 @@ def batch_of(x: Any, y: Any) -> Batch:
 
 
 def beside_weights(x: Any, y: Any, options: dict[str, Any]) -> Any:
-    """Return the target: Keras takes weights of samples for nothing where there is none."""
+    """Return the target; the images if only weights are given, which Keras would ignore then.
+
+    `sample_weight` in the options becomes a NumPy array.
+    """
     image = x.get("image") if isinstance(x, dict) else x
     if options.get("sample_weight") is None or not hasattr(image, "shape"):
         return y
@@ -93,11 +103,11 @@ def beside_weights(x: Any, y: Any, options: dict[str, Any]) -> Any:
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class MeanLoss(keras.losses.Loss):
-    """The mean over images of losses that were computed already, as Keras takes means.
+    """The mean over images of losses that are already computed, reduced as Keras does.
 
-    With sample weights, and divided among replicas, as for any other of Keras' losses.
+    Sample weights and the division among replicas work as in any other Keras loss.
     """
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the losses `(n,)`, which are given as predictions."""
+        """Return the losses `(n,)`, which are passed as `y_pred`."""
         return y_pred

@@ -1,6 +1,6 @@
-"""The state of a training run in one file, written after every epoch.
+"""Checkpoint of a training run: its whole state in one file, written after every epoch.
 
-Checkpoints hold their own SHA-256, so that one with a flipped bit is never resumed from.
+A checkpoint holds its own SHA-256, so a run never resumes from a damaged one.
 """
 
 import csv
@@ -30,15 +30,16 @@ LOCK_FILE = ".lock"
 
 @dataclass
 class Progress:
-    """What a run knows besides its tensors.
+    """Progress of a run: its state besides the tensors.
 
     Attributes:
-        fingerprint: of spec, seed, data and backend; a run resumes only with the same.
-        epoch: epochs finished.
-        rows: one dictionary of figures for each of them.
-        best_epoch: the epoch, from 1, with the lowest validation loss.
-        best_loss: that loss.
-        seconds: spent training.
+        fingerprint: Spec, seed, data digest and backend; a run resumes only if they are the same.
+        epoch: Number of finished epochs.
+        rows: One dictionary of figures for each finished epoch.
+        best_epoch: Epoch, from 1, with the lowest validation loss; the last one for a model with a
+            critic; 0 before the first.
+        best_loss: Validation loss of the best epoch.
+        seconds: Time spent training.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
@@ -52,7 +53,7 @@ class Progress:
 
 
 def state_of(model: Any) -> dict[str, Any]:
-    """Return every variable that the next step depends on, the optimizer's included."""
+    """Return every variable that the next step depends on, including the optimizer's."""
     model_variables = [*model.trainable_variables, *model.non_trainable_variables]
     variables = {f"model.{i}.{v.name}": v for i, v in enumerate(model_variables)}
     if model.optimizer is not None:
@@ -62,7 +63,7 @@ def state_of(model: Any) -> dict[str, Any]:
 
 
 def write_checkpoint(folder: Path, model: Any, progress: Progress) -> None:
-    """Write the state and the progress in one atomic file."""
+    """Write the variables and the progress to one file, atomically."""
     _write(tensors_of(state_of(model)), folder / CHECKPOINT_FILE, json.dumps(asdict(progress)))
 
 
@@ -76,10 +77,10 @@ def _write(tensors: dict[str, np.ndarray], path: Path, progress: str = "") -> No
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return the tensors of a file that `_write` wrote.
+    """Return the tensors of a file written by `_write`.
 
     Raises:
-        WeightsError: it is missing, damaged or altered.
+        WeightsError: The file is missing, damaged or altered.
     """
     tensors = read_tensors(path)
     metadata = _metadata(path)
@@ -104,11 +105,11 @@ def _digest(tensors: dict[str, np.ndarray], progress: str) -> str:
 
 @contextmanager
 def alone_in(folder: Path | None, resume: bool) -> Iterator[None]:
-    """Keep every other process out of a run's folder; remove what a killed one left there.
+    """Lock a run's folder against other processes, and remove files that a killed one left.
 
     Raises:
-        TrainingError: another process trains there, the folder cannot be written, or it is not
-            there though a run is to be resumed from it.
+        TrainingError: Another process trains in the folder, the folder cannot be written, or the
+            folder of a run to resume does not exist.
     """
     if folder is None:
         yield
@@ -134,14 +135,14 @@ def alone_in(folder: Path | None, resume: bool) -> Iterator[None]:
 
 @contextmanager
 def writing(folder: Path, kept: int) -> Iterator[None]:
-    """Turn an operating system error into one that says what is kept.
+    """Turn an OSError into a TrainingError that says which checkpoint is kept.
 
     Args:
-        folder: that is written into.
-        kept: epochs in the checkpoint that is there whatever happens; -1 for none.
+        folder: Folder that the block writes into.
+        kept: Number of epochs in the checkpoint that stays intact; -1 if there is none.
 
     Raises:
-        TrainingError: the disk is full or the folder cannot be written.
+        TrainingError: The disk is full or the folder cannot be written.
     """
     try:
         yield
@@ -155,10 +156,10 @@ def writing(folder: Path, kept: int) -> Iterator[None]:
 
 
 def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Progress:
-    """Restore a model and its optimizer from a folder's checkpoint.
+    """Restore a model and its optimizer from a folder's checkpoint; return the progress.
 
     Raises:
-        TrainingError: it is damaged, or of another run.
+        TrainingError: The checkpoint is damaged, or belongs to another run.
     """
     path = folder / CHECKPOINT_FILE
     try:
@@ -185,7 +186,7 @@ def read_checkpoint(folder: Path, model: Any, fingerprint: dict[str, Any]) -> Pr
 
 
 def _completed(fingerprint: dict[str, Any]) -> dict[str, Any]:
-    """Return a fingerprint whose spec has the keys that came into specs later, at their default."""
+    """Return a fingerprint with the defaults of keys that were added to specs after it."""
     try:
         spec = ModelSpec.from_dict(fingerprint["spec"])
     except (KeyError, SpecError):
@@ -194,10 +195,10 @@ def _completed(fingerprint: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_progress(folder: Path) -> Progress:
-    """Return what a folder's checkpoint says besides its tensors.
+    """Return the progress stored in a folder's checkpoint.
 
     Raises:
-        TrainingError: it is damaged.
+        TrainingError: The checkpoint is missing or damaged.
     """
     path = folder / CHECKPOINT_FILE
     try:
@@ -213,7 +214,7 @@ def read_best(folder: Path) -> dict[str, np.ndarray]:
     """Return the weights of the best epoch.
 
     Raises:
-        TrainingError: they are missing or damaged.
+        TrainingError: The weights are missing or damaged.
     """
     try:
         return _read(folder / BEST_FILE)
@@ -237,7 +238,7 @@ def _flat(content: Any, key: str = "") -> dict[str, Any]:
 
 
 def history_csv(rows: list[dict[str, float]]) -> str:
-    """Return the history as CSV text, one line for each epoch."""
+    """Return the history as CSV text: a header, then one line for each epoch."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]) if rows else ["epoch"])
     writer.writeheader()

@@ -1,4 +1,4 @@
-"""What a classifier is trained with: its head, labels and weights, its recipe, and a guard."""
+"""Parts of a classifier's training: loss, recipe, labels, weights, split and a callback."""
 
 import math
 from typing import Any
@@ -15,9 +15,13 @@ from fmae_zoo.types import Tensor
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class SmoothedCrossEntropy(keras.losses.Loss):
-    """Mean cross-entropy in nats of integer labels, a share of each spread over all classes.
+    """Mean cross-entropy in nats of integer labels, with label smoothing.
 
     Szegedy et al. 2016, Rethinking the Inception Architecture for Computer Vision, CVPR.
+
+    Args:
+        smoothing: Share of each label that is spread evenly over all classes.
+        **kwargs: Arguments of `keras.losses.Loss`.
     """
 
     def __init__(self, smoothing: float = 0.0, **kwargs: Any) -> None:
@@ -25,7 +29,7 @@ class SmoothedCrossEntropy(keras.losses.Loss):
         self.smoothing = smoothing
 
     def call(self, labels: Tensor, probabilities: Tensor) -> Tensor:
-        """Return the loss of each image: `(n,)`."""
+        """Return the loss of each image, `(n,)`."""
         of_label = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
         of_all = -ops.mean(ops.log(ops.clip(probabilities, 1e-7, 1.0)), axis=-1)
         return (1.0 - self.smoothing) * of_label + self.smoothing * of_all
@@ -41,16 +45,16 @@ def recipe(
     weight_decay: float = 1e-4,
     label_smoothing: float = 0.0,
 ) -> dict[str, Any]:
-    """Return what `compile` takes: AdamW, warmed up and then cosine to zero, on cross-entropy.
+    """Return arguments of `compile`: AdamW with warm-up and cosine schedule, on cross-entropy.
 
     Args:
-        steps: of the whole training; the learning rate is constant where they are not known.
-        learning_rate: at its highest.
-        weight_decay: decoupled.
-        label_smoothing: share of the target that is spread over all classes.
+        steps: Number of steps of the whole training; the learning rate is constant if it is None.
+        learning_rate: Highest learning rate.
+        weight_decay: Decoupled weight decay.
+        label_smoothing: Share of the target that is spread over all classes.
 
     Raises:
-        ArgumentError: one of them is out of its range.
+        ArgumentError: A value is out of its range.
     """
     check_number("learning_rate", learning_rate, zero=False)
     check_number("weight_decay", weight_decay, zero=True)
@@ -72,10 +76,11 @@ def recipe(
 
 
 def class_numbers(labels: Any, count: int, num_classes: int) -> np.ndarray:
-    """Return labels as int32 `(count,)`.
+    """Return labels, integers or one-hot, as class numbers, int32 `(count,)`.
 
     Raises:
-        ArgumentError: they are neither integers `(count,)` in range nor one-hot.
+        ArgumentError: The labels are neither integers `(count,)` in range nor one-hot
+            `(count, num_classes)`.
     """
     labels = to_numpy(labels, "labels")
     if labels.shape == (count, num_classes):
@@ -101,10 +106,10 @@ def _from_one_hot(rows: np.ndarray) -> np.ndarray:
 
 
 def weights_of_images(count: int, sample_weight: Any) -> np.ndarray:
-    """Return the weight of each image's loss, float32 `(count,)`; ones where none are given.
+    """Return the weight of each image's loss, float32 `(count,)`; ones if none are given.
 
     Raises:
-        ArgumentError: they are not so many finite numbers.
+        ArgumentError: The weights are not `count` finite numbers.
     """
     if sample_weight is None:
         return np.ones(count, "float32")
@@ -119,10 +124,10 @@ def weights_of_images(count: int, sample_weight: Any) -> np.ndarray:
 def weights_of_classes(
     numbers: np.ndarray, num_classes: int, class_weight: dict[int, float] | None
 ) -> np.ndarray:
-    """Return the weight of each image's class, float32 `(n,)`; 1 for classes left out.
+    """Return the weight of each image's class, float32 `(n,)`; 1 for classes without one.
 
     Raises:
-        ArgumentError: there is no such class.
+        ArgumentError: `class_weight` names a class that does not exist.
     """
     class_weight = class_weight or {}
     unknown = [key for key in class_weight if key not in range(num_classes)]
@@ -133,10 +138,10 @@ def weights_of_classes(
 
 
 def split(arrays: tuple[Any, ...], share: float) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
-    """Return the first rows of arrays, and the last `share` of them or None where it is 0.
+    """Split arrays into their first rows and the last `share` of rows, None if that is empty.
 
     Raises:
-        ArgumentError: the share is out of range, or leaves nothing to train on.
+        ArgumentError: The share is out of range, or leaves nothing to train on.
     """
     check_share("validation_split", share)
     kept = math.floor(len(arrays[0]) * (1.0 - share))
@@ -148,7 +153,7 @@ def split(arrays: tuple[Any, ...], share: float) -> tuple[tuple[Any, ...], tuple
 
 
 def batches_in(source: Any, steps_per_epoch: int | None) -> int | None:
-    """Return the number of batches of an epoch, None where it is not known."""
+    """Return the number of batches in an epoch, or None if it is unknown."""
     try:
         return steps_per_epoch or len(source)
     except TypeError:
@@ -156,7 +161,7 @@ def batches_in(source: Any, steps_per_epoch: int | None) -> int | None:
 
 
 def listed(callbacks: Any) -> list[Any]:
-    """Return one callback, several or none as a list."""
+    """Return callbacks as a list: None, one callback, several, or a Keras `CallbackList`."""
     callbacks = getattr(callbacks, "callbacks", callbacks)
     if callbacks is None:
         return []
@@ -164,12 +169,13 @@ def listed(callbacks: Any) -> list[Any]:
 
 
 class Guard(keras.callbacks.Callback):
-    """Keeps the best epoch's weights, and takes back those of a loss that is not finite.
+    """Callback that keeps the best weights, and undoes a training whose loss is not finite.
 
     Args:
-        model: whose weights are kept.
-        cause: of a loss that is not finite, most likely.
-        keep_best: whether the model ends with the weights of the best validation accuracy.
+        model: Model in training.
+        cause: Most likely cause of a loss that is not finite, for the error message.
+        keep_best: Whether the model ends with the weights of the epoch with the highest validation
+            accuracy.
     """
 
     def __init__(self, model: Any, cause: str, keep_best: bool) -> None:
@@ -180,14 +186,15 @@ class Guard(keras.callbacks.Callback):
         self.accuracy = -1.0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Look at the losses and the weights of an epoch.
+        """Check that the losses and weights are finite, and remember the best weights.
 
         Raises:
-            TrainingError: they are not finite.
+            TrainingError: A loss or a weight is not finite; the weights from before `fit` are
+                restored.
         """
         logs = logs or {}
         losses = [logs[name] for name in ("loss", "val_loss") if name in logs]
-        # A ReLU can turn NaN into zero, so the losses alone do not tell.
+        # A ReLU can turn NaN into zero, so a finite loss does not prove finite weights.
         if not all(np.isfinite(each).all() for each in (*losses, *self.guarded.get_weights())):
             self.guarded.set_weights(self.before)
             raise TrainingError(
@@ -198,6 +205,6 @@ class Guard(keras.callbacks.Callback):
             self.best, self.accuracy = self.guarded.get_weights(), logs["val_accuracy"]
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Give the model its best weights."""
+        """Set the best weights in the model."""
         if self.best is not None:
             self.guarded.set_weights(self.best)

@@ -1,4 +1,4 @@
-"""How a classifier learns: on images, or on codes that are computed once."""
+"""Training of a classifier, on images or on codes that are computed once."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,11 +29,11 @@ from fmae_zoo.types import Batches, Callbacks, Logs, Model
 
 
 class Classifying(Trainable):
-    """Mixed into a classifier: `compile`, `fit` and `evaluate`.
+    """Mixin that gives a classifier `compile`, `fit` and `evaluate`.
 
     Attributes:
-        has_recipe: whether it was compiled by `fit` or `evaluate`, and not by the user.
-        reads_codes: whether `call` takes codes in the place of images.
+        has_recipe: Whether `fit` or `evaluate` compiled the classifier, and not the user.
+        reads_codes: Whether `call` takes codes instead of images.
     """
 
     encoder: Model
@@ -44,12 +44,12 @@ class Classifying(Trainable):
 
     @property
     def is_convolutional(self) -> bool:
-        """Whether the encoder has layers whose output is a map."""
+        """Whether an encoder layer outputs a map `(n, height, width, channels)`."""
         return any(len(layer.output.shape) == 4 for layer in self.encoder.layers[1:])
 
     @contextmanager
     def _reading(self, codes: bool) -> Iterator[None]:
-        """Let `call` take codes in the place of images inside the block, or images again."""
+        """Let `call` take codes inside the block if `codes` is True, else images."""
         if self.reads_codes == codes:
             yield
             return
@@ -64,14 +64,14 @@ class Classifying(Trainable):
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **options: Any) -> None:
         """Configure the training as `keras.Model.compile` does.
 
-        A classifier need not be compiled: `fit` then trains it by a recipe of its own. One that
-        is, is trained with the optimizer, the loss and the metrics that are given here.
+        Compiling is optional: without it, `fit` uses a recipe of its own. A compiled classifier is
+        trained with the optimizer, the loss and the metrics given here.
         """
         super().compile(optimizer, *args, **options)
         self.has_recipe = False
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Return what the classifier was compiled with, for saving; nothing by `fit` itself."""
+        """Return the compile arguments for saving; empty if `fit` compiled the classifier."""
         return {} if self.has_recipe else super().get_compile_config()
 
     def fit(
@@ -95,45 +95,44 @@ class Classifying(Trainable):
         seed: int = 0,
         **options: Any,
     ) -> Any:
-        """Train the head, and the encoder where it is not frozen, as `keras.Model.fit` does.
+        """Train the head, and the encoder unless it is frozen, as `keras.Model.fit` does.
 
-        Where the classifier was not compiled, the recipe is AdamW with a cosine schedule to zero
-        on the cross-entropy; with validation data the weights of the epoch of highest validation
-        accuracy are kept.
+        If the classifier was not compiled, the recipe is AdamW with a cosine schedule to zero on
+        the cross-entropy; with validation data, the weights of the epoch with the highest
+        validation accuracy are kept.
 
         Args:
-            x: images, uint8 or [0, 1] floats, `(n, height, width, channels)`, or grey ones
-                without the last axis; or a `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a
+            x: Images, uint8 or floats in [0, 1], `(n, height, width, channels)`, or grey images
+                `(n, height, width)`; or a `tf.data.Dataset`, a `DataLoader`, a `PyDataset` or a
                 generator of images `(n, height, width, channels)` and labels.
-            y: labels: integers `(n,)` or one-hot `(n, num_classes)`.
-            batch_size: images in a step; 128 by default.
-            epochs: passes over the images.
-            verbose: 0 shows nothing; else as Keras has it.
-            callbacks: Keras callbacks; the model that they see is the classifier.
-            validation_split: share of the images, the last ones, to validate on.
-            validation_data: images and labels, and weights where there are any.
-            shuffle: whether each epoch has an order of its own, by the seed.
-            class_weight: of the loss of each class, by its number; 1 for those left out.
-            sample_weight: of the loss of each image, `(n,)`.
-            learning_rate: of the recipe, at its highest; 1e-3 by default.
-            weight_decay: of the recipe, decoupled; 1e-4 by default.
-            label_smoothing: of the recipe: share of the target, in [0, 1), that is spread over
-                all classes; none by default.
-            augment: mirror half of the images, anew in every epoch; where the encoder is
-                convolutional also shift each by up to two pixels and erase a rectangle of
-                half of them (a dense one has to learn every shift anew); only where the
-                encoder is trained too.
-            seed: of the order and the augmentation.
-            **options: what else `keras.Model.fit` takes.
+            y: Labels, integers `(n,)` or one-hot `(n, num_classes)`.
+            batch_size: Number of images in a step; 128 by default.
+            epochs: Number of passes over the images.
+            verbose: 0 shows nothing; other values as in Keras.
+            callbacks: Keras callbacks; their `model` is the classifier.
+            validation_split: Share of the images to validate on, taken from the end.
+            validation_data: Images, labels and optional weights; or a source of such batches.
+            shuffle: Whether each epoch has its own order, which depends on the seed.
+            class_weight: Weight of the loss for each class number; 1 for classes without one.
+            sample_weight: Weight of the loss for each image, `(n,)`.
+            learning_rate: Highest learning rate of the recipe; 1e-3 by default.
+            weight_decay: Decoupled weight decay of the recipe; 1e-4 by default.
+            label_smoothing: Share of the target, in [0, 1), that the recipe spreads over all
+                classes; 0 by default.
+            augment: Mirror half of the images, anew in every epoch. With a convolutional encoder
+                also shift each image by up to 1/14 of its shorter side (2 pixels of 28) and erase a
+                rectangle in half of the images. Needs a trainable encoder.
+            seed: Seed of the order and the augmentation.
+            **options: Other arguments of `keras.Model.fit`.
 
         Returns:
-            Keras' `History`; its `history` has a list for each of loss, accuracy, val_loss and
-            val_accuracy, with a value for each epoch.
+            Keras' `History`. Its `history` holds lists of `loss`, `accuracy`, `val_loss` and
+            `val_accuracy` with one value for each epoch.
 
         Raises:
-            ImagesError, ArgumentError: images or labels of a wrong shape or type, or none;
-                another argument out of its range, or one that does not fit the others.
-            TrainingError: the loss became NaN or infinite; the weights before `fit` are kept.
+            ImagesError, ArgumentError: Images or labels are missing or have a wrong shape or type;
+                or another argument is out of range or does not fit the others.
+            TrainingError: The loss became NaN or infinite; the weights from before `fit` are kept.
         """
         asked = {
             "learning_rate": learning_rate,
@@ -206,10 +205,10 @@ class Classifying(Trainable):
         seed: int,
         options: dict[str, Any],
     ) -> Any:
-        """Train on arrays; where the encoder is frozen, on codes that are computed once."""
+        """Train on arrays; with a frozen encoder, on codes that are computed once."""
         from fmae_zoo.classifier import Classifier
 
-        # A subclass may do something else with images than to encode them.
+        # A subclass may use the images for more than encoding.
         once = type(self) is Classifier and not self.encoder.trainable and not is_plain()
         once = once and (held_out is None or isinstance(held_out, tuple))
         if once:
@@ -235,10 +234,10 @@ class Classifying(Trainable):
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
     ) -> tuple[Any, ...]:
-        """Return images, labels and, where there are any, weights, as `fit` trains on them."""
+        """Return checked images, labels and, if there are any, weights for `fit`."""
         images = as_images(images, self.image_shape)
         numbers = class_numbers(labels, len(images), self.num_classes)
-        # Who compiled a loss knows which labels it takes.
+        # A loss given to `compile` may need labels in the form in which the user gave them.
         own = not self.compiled or self.has_recipe
         targets = numbers if own else to_numpy(labels, "labels")
         if sample_weight is None and class_weight is None:
@@ -247,7 +246,7 @@ class Classifying(Trainable):
         return images, targets, given * weights_of_classes(numbers, self.num_classes, class_weight)
 
     def _held_out(self, validation_data: Batches, checks: ExitStack) -> Batches:
-        """Return what is validated on: checked arrays, or a source whose batches are checked."""
+        """Return checked validation arrays, or a source that checks each batch."""
         if validation_data is None:
             return None
         if hasattr(validation_data, "__iter__") and not isinstance(validation_data, tuple | list):
@@ -260,10 +259,10 @@ class Classifying(Trainable):
         return held_out
 
     def check_data(self, x: Any, y: Any) -> None:
-        """Refuse a batch of NumPy's arrays that is not one of images and labels.
+        """Check that NumPy arrays are a batch of images and labels.
 
         Raises:
-            ImagesError, ArgumentError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         check_training_images(x, None, self.image_shape)
         if y is None:
@@ -278,13 +277,12 @@ class Classifying(Trainable):
     def evaluate(self, x: Batches = None, y: Any = None, **options: Any) -> Logs:
         """Return mean cross-entropy in nats and accuracy, as `keras.Model.evaluate` does.
 
-        With the smoothing of its labels, where `fit` was given one; or the loss and the metrics
-        that the classifier was compiled with.
-
-        Given labels, it takes both as `fit` does, also where `fit` has trained the head alone.
+        The cross-entropy has the label smoothing that `fit` was given, if any. A classifier that
+        the user compiled returns its own loss and metrics. Images and labels have the same formats
+        as in `fit`.
 
         Raises:
-            ImagesError, ArgumentError: arrays of a wrong shape or type.
+            ImagesError, ArgumentError: Arrays have a wrong shape or type.
         """
         if not self.compiled:
             self.compile(loss=keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])

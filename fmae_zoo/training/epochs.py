@@ -1,4 +1,4 @@
-"""Arrays as `fit` and `evaluate` read them: batch by batch, epoch by epoch."""
+"""Arrays that `fit` and `evaluate` read batch by batch, made anew for each epoch."""
 
 import itertools
 import weakref
@@ -14,13 +14,13 @@ from fmae_zoo.types import Batches, Model
 
 
 class Epochs(keras.utils.PyDataset):
-    """Arrays that are made anew for each epoch: in another order, augmented, masked.
+    """Batches of arrays that are made anew for each epoch, shuffled or augmented for example.
 
     Args:
-        make: from the number of an epoch to the arrays `(x, y, sample_weight)`, or fewer.
-        batch_size: images in a step.
-        shuffle: whether each epoch has another order, drawn from NumPy's global generator, or
-            that of the arrays.
+        make: Function from the number of an epoch to the arrays `(x, y, sample_weight)`; the last
+            ones may be left out.
+        batch_size: Number of images in a step.
+        shuffle: Whether each epoch has another order, drawn from NumPy's global generator.
     """
 
     def __init__(
@@ -50,10 +50,10 @@ class Epochs(keras.utils.PyDataset):
         self._begin(self.epoch + 1)
 
     def as_tensorflow(self) -> Any:
-        """Return a `tf.data.Dataset` of the same batches that takes no threads from the step.
+        """Return a `tf.data.Dataset` of the same batches that reads with a single thread.
 
-        It lasts as long as something else holds these arrays: TensorFlow keeps the function that
-        it reads from until the process ends.
+        The caller must keep this object alive while the data set is in use. TensorFlow keeps the
+        generator function until the process ends, so the function holds only a weak reference.
         """
         import tensorflow as tf
 
@@ -77,15 +77,16 @@ class Epochs(keras.utils.PyDataset):
 
 
 def readable(model: Any, x: Any, y: Any, options: dict[str, Any], shuffle: Any) -> tuple[Any, Any]:
-    """Return x and y as Keras reads them fastest, and take from the options what is then theirs.
+    """Return x and y in the form that Keras reads fastest.
 
-    On TensorFlow, arrays become `Epochs`, which are read without threads: those of Keras' pipeline
-    take a quarter of the time of a small step. Everything else is left as it is.
+    On TensorFlow, arrays become `Epochs`, and `batch_size`, `sample_weight` and `shuffle` move from
+    the options into them. The threads of Keras' own pipeline take a quarter of the time of a small
+    step. All other data stay as they are.
     """
     size = options.get("batch_size")
     size = 32 if size is None else size
     data = (x, y, options.get("sample_weight"))
-    # Keras divides arrays, and no other source; and shows a part of an epoch of them.
+    # Only from arrays can Keras split off a part or take part of an epoch: leave these to Keras.
     own = options.get("validation_split") or options.get("steps_per_epoch") is not None
     own = own or options.get("steps") is not None or options.get("_use_cached_eval_dataset")
     ours = _is_read_by_tensorflow(model) and isinstance(shuffle, bool) and not own
@@ -100,7 +101,7 @@ def readable(model: Any, x: Any, y: Any, options: dict[str, Any], shuffle: Any) 
 
 
 def for_keras(model: Model, source: Batches) -> Batches:
-    """Return what Keras' `fit` and `evaluate` are given for a source, which must be held."""
+    """Return the form of a source for Keras' `fit` and `evaluate`; keep the source alive."""
     if isinstance(source, Epochs) and _is_read_by_tensorflow(model):
         return source.as_tensorflow()
     return source
@@ -116,7 +117,7 @@ def _is_read_by_tensorflow(model: Any) -> bool:
 
 
 def _are_arrays(data: tuple[Any, Any, Any], batch_size: Any) -> bool:
-    """Whether x, y and sample weights are arrays of numbers, of one length that is not 0."""
+    """Return whether x, y and weights are numeric arrays of the same length, which is not 0."""
     if data[1] is None and data[2] is not None:
         return False
     arrays = tree.flatten([each for each in data if each is not None])
@@ -132,7 +133,7 @@ def _are_arrays(data: tuple[Any, Any, Any], batch_size: Any) -> bool:
 
 
 def _trimmed(data: tuple[Any, Any, Any]) -> tuple[Any, ...]:
-    """Return the parts that there are, their floats in Keras' float type."""
+    """Return the parts that are not None, with floats converted to Keras' float type."""
 
     def with_floats(array: np.ndarray) -> np.ndarray:
         floats = np.issubdtype(array.dtype, np.floating)

@@ -1,4 +1,4 @@
-"""What `fit` and `evaluate` are given, checked batch by batch wherever it comes from."""
+"""Checks of the data given to `fit` and `evaluate`, batch by batch for every kind of source."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -13,27 +13,31 @@ from fmae_zoo.images import to_numpy
 from fmae_zoo.types import Batches
 
 Check: TypeAlias = Callable[[Any, Any], None]
-"""Raises an error for inputs and targets, NumPy's, that a model does not take."""
+"""Function that raises an error for NumPy inputs and targets that a model cannot take."""
 
 
 @contextmanager
 def checked(check: Check, x: Any, y: Any = None) -> Iterator[Any]:
-    """Check arrays and tensors at once, and give what checks the batches of anything else.
+    """Check arrays and tensors at once; yield a source that checks the batches of anything else.
 
-    The error of a check leaves the block as it is, also where a framework that reads the data
-    turned it into one of its own.
+    The original error of a check leaves the block, even if the framework that reads the data wraps
+    it in an error of its own.
 
     Args:
-        check: called with the inputs and the targets, or None, of all or of each batch.
-        x: arrays, tensors, a `tf.data.Dataset`, a `DataLoader` of torch, a `PyDataset`, a
-            generator, or what else Keras takes, which is not looked into.
-        y: the targets, where x is no source of batches.
+        check: Function called with the inputs and the targets (or None), once for arrays and
+            tensors, else for each batch.
+        x: Arrays, tensors, a `tf.data.Dataset`, a `DataLoader` of torch, a `PyDataset`, a
+            generator, or another source that Keras takes, which is not checked.
+        y: Targets, if x is not a source of batches.
 
     Yields:
-        What to train on in the place of x.
+        The source to train on instead of x.
+
+    Raises:
+        ArgumentError: x is None.
     """
     failed: list[BaseException] = []
-    # Emptied at the end: TensorFlow keeps functions that it calls until the process ends.
+    # Emptied at the end, because TensorFlow keeps the functions it calls until the process ends.
     held = [check]
 
     def check_batch(batch: Any) -> None:
@@ -64,7 +68,7 @@ def _checked_source(x: Batches, y: Any, check: Callable[[Any], None]) -> Batches
     if isinstance(x, keras.utils.PyDataset):
         if not x.use_multiprocessing:
             return _CheckedDataset(x, check)
-        check(x[0])  # The others are made in processes that the check cannot go to.
+        check(x[0])  # Other processes make the other batches, where the check cannot run.
         return x
     if _is_of(x, "torch.utils.data", "DataLoader"):
         return _checked_loader(x, check)
@@ -78,7 +82,7 @@ def _checked_source(x: Batches, y: Any, check: Callable[[Any], None]) -> Batches
 
 
 def _is_of(value: Any, module: str, name: str) -> bool:
-    """Whether a value is of a class of a framework, which is not imported for that."""
+    """Return whether a value is of a framework's class, without importing the framework."""
     import sys
 
     top, _, inner = module.partition(".")
@@ -94,7 +98,7 @@ def _passed(batch: Any, check: Callable[[Any], None]) -> Any:
 
 
 def _checked_loader(loader: Batches, check: Callable[[Any], None]) -> Batches:
-    """Return a copy whose batches are checked where they arrive: not in its workers."""
+    """Return a copy of a loader that checks batches in this process, not in its workers."""
 
     class Checked(type(loader)):  # type: ignore[misc]
         def __iter__(self) -> Any:
@@ -121,7 +125,7 @@ def _checked_tensorflow(dataset: Batches, check: Callable[[Any], None]) -> Batch
 
 
 class _CheckedDataset(keras.utils.PyDataset):
-    """The batches of another `PyDataset`, each checked."""
+    """A `PyDataset` that checks each batch of another one."""
 
     def __init__(self, dataset: Any, check: Callable[[Any], None]) -> None:
         names = ("workers", "use_multiprocessing", "max_queue_size")
@@ -130,7 +134,7 @@ class _CheckedDataset(keras.utils.PyDataset):
 
     @property
     def num_batches(self) -> int | None:
-        """Number of batches, None where they do not end."""
+        """Number of batches; None if they never end."""
         return self._dataset.num_batches
 
     def __len__(self) -> int:
@@ -140,9 +144,9 @@ class _CheckedDataset(keras.utils.PyDataset):
         return _passed(self._dataset[index], self._check)
 
     def on_epoch_begin(self) -> None:
-        """Tell the data set."""
+        """Call `on_epoch_begin` of the other data set."""
         self._dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        """Tell the data set."""
+        """Call `on_epoch_end` of the other data set."""
         self._dataset.on_epoch_end()

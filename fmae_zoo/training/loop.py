@@ -1,4 +1,4 @@
-"""The epochs of a run: each is trained, validated and kept, so that a stopped run goes on."""
+"""The epochs of a run: each is trained, validated and checkpointed, so the run can resume."""
 
 import math
 import time
@@ -42,7 +42,7 @@ from fmae_zoo.training.watch import Watch
 from fmae_zoo.weights import assign_tensors, is_finite, tensors_of
 
 VALIDATION_MASKS = 1_000_003
-"""In the place of an epoch: the validation images have the same masks in all of them."""
+"""Used instead of the epoch to seed the masks of validation images, the same in every epoch."""
 
 
 @dataclass
@@ -50,10 +50,11 @@ class History:
     """A finished training run.
 
     Attributes:
-        model: the trained model, float32, with the weights of the best epoch.
-        rows: one dictionary for each epoch: epoch, terms, `val_` terms, learning_rate, seconds.
-        record: what the manifest says of the run.
-        folder: where it was saved, if it was.
+        model: Trained model in float32, with the weights of the best epoch.
+        rows: One dictionary for each epoch: epoch, loss and terms, the same with the prefix `val_`,
+            learning_rate, and seconds.
+        record: Training record for the manifest.
+        folder: Folder that the model was saved in, or None.
     """
 
     model: Autoencoder
@@ -63,7 +64,15 @@ class History:
 
 
 class Run:
-    """One training: what it reads, its epochs, its checkpoints, and what is left at the end."""
+    """One training run: its data, epochs and checkpoints.
+
+    Args:
+        spec: Spec of the model.
+        seed: Seed of the weights, the order, the augmentation and the noise.
+        data: Data set to train and validate on.
+        folder: Folder of the checkpoints and the trained model, or None to write nothing.
+        progress: Function that reports progress (see `train`), or None.
+    """
 
     def __init__(
         self, spec: ModelSpec, seed: int, data: Dataset, folder: Path | None, progress: Any
@@ -85,7 +94,7 @@ class Run:
         self.check_interrupt: Callable[[], None] = lambda: None
 
     def __call__(self, resume: bool) -> History:
-        """Train to the end, from the checkpoint in the folder where `resume` says so."""
+        """Train to the end, from the folder's checkpoint if `resume` is True."""
         with alone_in(self.folder, resume):
             annotate = self.spec.objective.annotations
             self.known, of_others = (self._known(rows) for rows in self.data.split)
@@ -107,16 +116,17 @@ class Run:
                 return self._train(resume, (inputs, validation))
 
     def _known(self, rows: np.ndarray) -> Annotations:
-        """Return what the data say of some of the training images."""
+        """Return images and, if there are any, labels of the training images with these indices."""
         labels = self.data.train_labels
         known = {"image": self.data.train_images[rows]}
         return known if labels is None else known | {"label": labels[rows].astype(np.int32)}
 
     def _told(self, images: np.ndarray, known: Annotations, order: Any = slice(None)) -> Any:
-        """Return what the model reads: images, and labels where its decoder is told them.
+        """Return the inputs of the model: images, with labels if the decoder is conditional.
 
         Raises:
-            DataError: the data have no labels, or more classes than the decoder knows.
+            DataError: The data have no labels, or a label of a class that the decoder does not
+                know.
         """
         classes = self.spec.classes
         if classes is None:
@@ -143,12 +153,12 @@ class Run:
             self.check_interrupt()
             row = self._epoch(model, progress, validation)
             weights = tensors_of(_weights_of(model))
-            # ReLU can turn NaN into zero, so the losses alone do not tell.
+            # A ReLU can turn NaN into zero, so a finite loss does not prove finite weights.
             if not all(is_finite(each) for each in weights.values()):
                 raise self._not_finite("weights", int(value_of(model.steps)), progress)
             progress.epoch += 1
             progress.rows.append(row)
-            # The loss of a critic says nothing of the model: the last epoch is kept then.
+            # With a critic the loss does not measure the model's quality, so keep the last epoch.
             improved = model.critic is not None or row["val_loss"] < progress.best_loss
             if improved:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
@@ -175,7 +185,7 @@ class Run:
     def _compiled_model(self) -> Autoencoder:
         model = Autoencoder(self.spec, seed=self.seed, dtype=self.precision)
         model.latent.prepare(self.images, self.seed)
-        # Else the sum of the terms would be no bound, and least where a posterior is too wide.
+        # Without drawn codes the validation loss is no bound, and favours a too wide posterior.
         model.latent.always_draws = "log_ratio" in self.spec.latent.gives
         steps = math.ceil(len(self.images) / self.recipe.batch_size)
         model.compile(optimizer=make_optimizer(self.recipe, steps))
@@ -187,7 +197,7 @@ class Run:
         started = (self.folder / CHECKPOINT_FILE).exists()
         if resume and started:
             progress = read_checkpoint(self.folder, model, self.fingerprint)
-            # The run may have been stopped between the checkpoint and its history.
+            # The run may have stopped after writing the checkpoint, before writing the history.
             self._write_history(progress)
             return progress
         if started and read_progress(self.folder).epoch:
@@ -224,7 +234,7 @@ class Run:
         began = time.perf_counter()
         if self.spec.objective.solves is not None:
             self.spec.objective.solve(model, targets, rng)
-        # These images were checked when they came.
+        # Trainable.fit skips the checks of Autoencoding.fit: these images are already checked.
         logs = Trainable.fit(
             model,
             self._told(inputs, self.known, order),
@@ -289,7 +299,7 @@ class Run:
         if self.folder is None:
             return history
         check_folder_for(self.spec, self.folder)
-        # A run that was finished before keeps its figures and samplers.
+        # A run that was already finished keeps the figures and samplers in its folder.
         if is_new or not (self.folder / MANIFEST_FILE).is_file():
             from fmae_zoo.plots import plot_curves
 
@@ -306,9 +316,10 @@ class Run:
         return history
 
     def _golden_images(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return images of the data for the goldens, and labels; None where the package has some.
+        """Return images and labels for the goldens; both None if the package's own images fit.
 
-        Without labels, those of each class in turn.
+        Data without test images give validation images without labels; `save` then uses each class
+        in turn.
         """
         if self.spec.takes_fashion_mnist:
             return None, None

@@ -1,4 +1,4 @@
-"""Many trainings, a process each: resumed, skipped where done, not ended by another's crash."""
+"""Many trainings, one process each; finished ones are skipped and stopped ones resumed."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from fmae_zoo.training.run import for_data, with_recipe
 
 LOG_FILE = "training.log"
 POLL = 0.5
-"""Seconds between looks at the processes."""
+"""Seconds between checks of the processes."""
 
 
 @dataclass
@@ -28,13 +28,14 @@ class Job:
     """One training of a model with a seed.
 
     Attributes:
-        name: of the model, or the folder of its spec.
-        seed: of the training.
-        folder: of its checkpoints, and at the end of the model.
-        spec: that it is trained by, made for the data.
-        data_digest: of the data.
+        name: Name of the model, or folder of its spec.
+        seed: Seed of the training.
+        folder: Folder of the checkpoints and of the trained model.
+        spec: Spec of the training, adapted to the data.
+        data_digest: Digest of the data.
         state: `waiting`, `training`, `done`, or `failed`.
-        error: why it could not begin.
+        error: Reason why the training could not begin; empty if there is none.
+        process: Process of the training, or None before it begins.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """Epochs that are finished: the lines of the history, less its head."""
+        """Number of finished epochs: the lines of the history without its header."""
         try:
             return max(0, (self.folder / HISTORY_FILE).read_bytes().count(b"\n") - 1)
         except OSError:
@@ -56,7 +57,7 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether the folder has a model of this spec that was trained on the data by the seed."""
+        """Whether the folder holds a model trained with this spec, data and seed."""
         if not (self.folder / MANIFEST_FILE).is_file():
             return False
         trained = Entry.read(self.folder)
@@ -66,7 +67,11 @@ class Job:
         return (record.seed, record.data_digest) == (self.seed, self.data_digest)
 
     def start(self, words: Iterable[str]) -> None:
-        """Begin the training, or go on with it, in a process of its own that writes a log."""
+        """Start or resume the training in its own process, which writes a log.
+
+        Args:
+            words: Further options of `fmae train`.
+        """
         resume = ["--resume"] if self.folder.is_dir() else []
         self.folder.mkdir(parents=True, exist_ok=True)
         options = ["--seed", str(self.seed), "-o", str(self.folder), *resume, *words]
@@ -80,7 +85,7 @@ class Job:
         self.state = "training"
 
     def look(self) -> bool:
-        """Say whether the process has ended, and note how."""
+        """Return whether the process has ended, and set `state` to its result."""
         assert self.process is not None
         code = self.process.poll()
         if code is None:
@@ -89,7 +94,7 @@ class Job:
         return True
 
     def last_words(self) -> str:
-        """Return why it could not begin, or the last line of the log: what was wrong."""
+        """Return why the training could not begin, or else the last line of its log."""
         if self.error:
             return self.error
         lines = (self.folder / LOG_FILE).read_text(errors="replace").split("\n")
@@ -104,20 +109,20 @@ def jobs_of(
     recipe: dict[str, Any] | None = None,
     data: Dataset | None = None,
 ) -> list[Job]:
-    """Return the trainings of models with seeds, those of few epochs first.
+    """Return a job for each model and seed, sorted by seed, then number of epochs, then name.
 
     Args:
-        names: of registered models, or folders with a spec.toml.
-        seeds: of the trainings.
-        folder: under which each training has its own, `NAME-seedN`.
-        missing: leave out models that have weights.
-        recipe: fields that replace those of each spec.
-        data: what each spec names by default.
+        names: Names of registered models, or folders with a spec.toml.
+        seeds: Seeds of the trainings.
+        folder: Parent folder; each training has its own folder `NAME-seedN` in it.
+        missing: Whether to skip models that have pretrained weights.
+        recipe: Recipe fields that replace those of each spec.
+        data: Data set; by default the one that each spec names.
 
     Raises:
-        UnknownModelError, SpecError: there is no such model, or its spec is damaged; or it is not
-            for such data or recipe fields.
-        DataError: no source has the data.
+        UnknownModelError, SpecError: A model does not exist, its spec is damaged, or it does not
+            fit the data or the recipe fields.
+        DataError: No source has the data.
     """
     jobs = []
     named = cache(load_named)
@@ -139,16 +144,16 @@ def train_all(
     words: Iterable[str] = (),
     report: Callable[[list[Job]], None] = lambda jobs: None,
 ) -> None:
-    """Run trainings until none is left; the crash of one does not end the others.
+    """Run all trainings that are not done; the crash of one does not stop the others.
 
-    Those that are done are skipped. Stopped by an exception, an interrupt for example, it stops the
-    processes, whose checkpoints are resumed the next time.
+    An exception, an interrupt for example, stops the running processes; they resume from their
+    checkpoints the next time.
 
     Args:
-        jobs: their state tells, at the end, which failed.
-        at_once: processes at a time.
-        words: further options of `fmae train`.
-        report: called with the jobs again and again.
+        jobs: Trainings; at the end, the `state` of each says whether it failed.
+        at_once: Number of processes that run at the same time.
+        words: Further options of `fmae train`.
+        report: Function called with the jobs every `POLL` seconds and at the end.
     """
     running: list[Job] = []
     waiting = [job for job in jobs if not _done(job)]

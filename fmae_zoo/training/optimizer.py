@@ -1,4 +1,4 @@
-"""The optimizer and the learning-rate schedule of a recipe."""
+"""Optimizer and learning-rate schedule of a recipe."""
 
 from typing import Any, Self
 
@@ -12,13 +12,13 @@ from fmae_zoo.types import Optimizer, Tensor
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
 class Restarted(keras.optimizers.schedules.LearningRateSchedule):
-    """One schedule for so many steps, then another from its beginning."""
+    """The schedule `first` for a number of steps, then `second` from its beginning."""
 
     def __init__(self, first: Any, steps: int, second: Any) -> None:
         self.first, self.steps, self.second = first, steps, second
 
     def __call__(self, step: Tensor) -> Tensor:
-        """Return the rate at a step."""
+        """Return the learning rate at a step."""
         later = ops.maximum(step - self.steps, 0)
         return ops.where(step < self.steps, self.first(step), self.second(later))
 
@@ -33,7 +33,7 @@ class Restarted(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """Build the schedule again from `get_config`'s dictionary."""
+        """Build the schedule from the dictionary of `get_config`."""
         first, second = (
             keras.optimizers.schedules.deserialize(config[name]) for name in ("first", "second")
         )
@@ -41,7 +41,7 @@ class Restarted(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
-    """Return the recipe's learning rate: a number, or a schedule over all epochs."""
+    """Return the recipe's learning rate, a number or a schedule over all epochs."""
     restart = recipe.restart
     if restart is not None and restart.epoch >= recipe.epochs:
         restart = None
@@ -64,9 +64,9 @@ def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Optimizer:
-    """Return the recipe's optimizer with its schedule laid out over all epochs.
+    """Return the recipe's optimizer with its schedule over all epochs.
 
-    Where it is `none`, one whose steps are of no length: an epoch then measures.
+    For `none` it is SGD with a learning rate of 0, so an epoch only measures the loss.
     """
     if recipe.optimizer == "none":
         return keras.optimizers.SGD(0.0)
@@ -74,7 +74,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> Optimizer:
     options: dict[str, Any] = {"learning_rate": rate, "global_clipnorm": recipe.clip_norm}
     if recipe.momentum:
         options["momentum"] = recipe.momentum
-    # The defaults of AdamW and Muon are not zero; the others take none, or a number.
+    # The default weight decay of AdamW and Muon is not zero, so it is always set.
     if recipe.weight_decay or recipe.optimizer in ("adamw", "muon"):
         options["weight_decay"] = recipe.weight_decay
     if recipe.optimizer == "muon":

@@ -1,4 +1,4 @@
-"""A recipe, a seed and data become a trained model: resumable, and the same every time."""
+"""`train`: a reproducible and resumable training run from a recipe, a seed and data."""
 
 from pathlib import Path
 from typing import Any
@@ -23,39 +23,43 @@ def train(
 ) -> History:
     """Train a model from scratch by its recipe.
 
-    The last 10,000 training images validate, and choose the epoch whose weights are kept.
-    The order of the images, their masks and mirrorings depend on the seed and the epoch
-    alone, so a run that is stopped and resumed ends, bit for bit, where it would have.
+    Validation uses the data set's validation images, or else the last 10,000 training images after
+    a fixed permutation (the last sixth of a smaller set). The weights of the epoch with the lowest
+    validation loss are kept; with a critic, those of the last epoch. The order of the images, their
+    masks and mirroring depend only on the seed and the epoch, so a run that is stopped and resumed
+    gives the same result, bit for bit.
 
     Args:
-        source: a registered name, a folder with a spec.toml, or a spec.
-        seed: of the weights, the order and the noise.
-        output: a folder for checkpoints, and at the end for the model, its history and
-            curves: it can then be loaded with `local:FOLDER`. Nothing is written by default.
-        resume: go on from the checkpoint in `output`; where the run was stopped before it
-            wrote one, from the beginning.
-        data: what the spec names by default, Fashion-MNIST mostly. The model of other data is
-            the one of the spec that `ModelSpec.for_data` gives for them: of the shape of their
-            images, with their name as its tag, unless the spec says one: `conv-ae-bn.kmnist`.
-        progress: called as `progress(epoch, epochs, batch, batches, loss)` every 50 steps or so
-            and after each epoch, epoch and batch from 0;
-            `with fmae_zoo.progress.RichProgress(TITLE) as progress` draws a bar. None by default.
-        **recipe: fields of the recipe that replace the spec's: `epochs`, `batch_size`,
-            `learning_rate`, `precision`, ...; None takes an optional one away.
+        source: Registered name, folder with a spec.toml, or spec.
+        seed: Seed of the weights, the order and the noise.
+        output: Folder for checkpoints, and at the end for the model, its history and curves; the
+            model can then be loaded as `local:FOLDER`. Nothing is written by default.
+        resume: Whether to continue from the checkpoint in `output`, or from the beginning if the
+            run was stopped before its first checkpoint.
+        data: Data set; by default the one that the spec names, mostly Fashion-MNIST. For other data
+            `ModelSpec.for_data` adapts the spec to the shape of the images, with the name of the
+            data as the tag unless the spec has its own: `conv-ae-bn.kmnist`.
+        progress: Function called as `progress(epoch, epochs, batch, batches, loss)` about every 50
+            steps and after each epoch; epoch and batch count from 0. A progress bar is
+            `with fmae_zoo.progress.RichProgress(TITLE) as progress`. None by default.
+        **recipe: Recipe fields that replace the spec's: `epochs`, `batch_size`, `learning_rate`,
+            `precision`, ...; None removes an optional field.
 
     Returns:
-        The `History`: the trained model in float32, a row of figures for each epoch, and what the
-        manifest records of the run.
+        The `History`: the trained model in float32, a row of figures for each epoch, and the
+        training record for the manifest.
 
     Raises:
-        UnknownModelError: there is no such name or folder.
-        SpecError: the spec is not valid; or a recipe field does not exist or has a wrong value;
-            or the network cannot take images of the data's shape.
-        DataError: there are fewer than two training images, or fewer than the objective needs.
-        TrainingError: the loss became NaN or infinite; the checkpoint cannot be written
-            or resumed; another process is training in the folder. The last good checkpoint is
-            kept.
-        ArgumentError: the seed is out of range, there is nothing to resume from, data is no
+        UnknownModelError: There is no such name or folder.
+        SpecError: The spec is not valid; a recipe field does not exist or has a wrong value; the
+            network cannot take images of the data's shape; or the decoder needs labels and the data
+            have none.
+        DataError: There are fewer than two training images, or fewer than the objective needs; or
+            the labels do not fit the classes of the decoder.
+        TrainingError: The loss became NaN or infinite; the checkpoint cannot be written or resumed;
+            the folder to resume from does not exist; or another process is training in it. The last
+            good checkpoint is kept.
+        ArgumentError: The seed is out of range, `resume` is given without `output`, `data` is not a
             Dataset, or the output folder holds another spec.
     """
     check_seed(seed)
@@ -73,7 +77,7 @@ def train(
 
 
 def for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
-    """Return the spec for a data set's shape, with its tag, unless the spec says one."""
+    """Return the spec adapted to a data set's shape, with the data's tag unless it has its own."""
     own = spec.tag not in (DEFAULT_TAG, spec.data)
     same = data.tag == spec.data and data.shape == spec.shape
     if same and (own or spec.data in (DEFAULT, spec.tag)):
@@ -83,7 +87,7 @@ def for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:
 
 
 def with_recipe(spec: ModelSpec, changes: dict[str, Any]) -> ModelSpec:
-    """Return the spec with other values in its recipe; None takes an optional one away."""
+    """Return the spec with changed recipe fields; None removes an optional field."""
     content = spec.model_dump(mode="json", exclude_none=True)
     content["recipe"].update(changes)
     content["recipe"] = {k: v for k, v in content["recipe"].items() if v is not None}

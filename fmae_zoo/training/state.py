@@ -1,4 +1,4 @@
-"""The values of a model's variables before, while and after Keras trains it."""
+"""Values of a model's variables during and after training in Keras."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +13,10 @@ from fmae_zoo.errors import FmaeError
 
 @contextmanager
 def restored(model: Any) -> Iterator[None]:
-    """On JAX, give a model back the values that an error in Keras' loop took from it.
+    """Restore a model's variables on JAX if an error stops Keras' loop.
 
-    While Keras runs a model on JAX, the model's variables hold nothing.
+    While Keras runs a model on JAX, the model's variables hold no values. On the other backends
+    this does nothing.
     """
     if keras.backend.backend() != "jax":
         yield
@@ -39,16 +40,16 @@ def restored(model: Any) -> Iterator[None]:
 def _is_held(variable: Any) -> bool:
     try:
         value = variable.value
-    except TypeError:  # Keras, at a variable without a value, calls an initializer that is None.
+    except TypeError:  # For a variable without a value, Keras calls an initializer that is None.
         return False
     return value is not None and not value.is_deleted()
 
 
 def value_of(variable: Any) -> np.ndarray:
-    """Return the value of a variable.
+    """Return the value of a variable as a NumPy array.
 
     Raises:
-        FmaeError: Keras trains its model on JAX just now, in another thread or further up.
+        FmaeError: On JAX, the model is being trained, in another thread or by the caller.
     """
     try:
         return ops.convert_to_numpy(variable.value)
@@ -62,10 +63,10 @@ def value_of(variable: Any) -> np.ndarray:
 
 
 def drop_denormals(optimizer: Any) -> None:
-    """Make zeros of numbers that are too small for float32's full precision, on PyTorch.
+    """Set denormal numbers in the optimizer's variables to zero, on PyTorch.
 
-    The moments of weights that get no gradient any more decay to such numbers, and stay so; CPUs
-    take up to a hundred times as long for each. TensorFlow and JAX make them zeros in every step.
+    The moments of weights that no longer get a gradient decay to denormal numbers and stay there;
+    CPUs take up to a hundred times as long for each. TensorFlow and JAX flush them in every step.
     """
     import torch
 

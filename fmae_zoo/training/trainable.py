@@ -1,4 +1,4 @@
-"""What every trainable model of the zoo has beside `keras.Model`."""
+"""Methods that every trainable model of the zoo adds to `keras.Model`."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from fmae_zoo.training.state import drop_denormals, restored
 from fmae_zoo.types import Batches, Logs
 
 _Mixin: Any = object
-"""No model itself: of a graph's class Keras changes the bases, and those of its bases."""
+"""Base of the mixin. It is not `keras.Model`, because Keras rewrites the bases of its models."""
 
 
 class Trainable(_Mixin):
-    """Mixed into a `keras.Model`: trains by Keras' own loop, set up for the backend."""
+    """Mixin for a `keras.Model` that sets up Keras' own training loop for the backend."""
 
     train_function: Any
     test_function: Any
@@ -35,10 +35,10 @@ class Trainable(_Mixin):
         self.jit_compile_asked = options.get("jit_compile", "auto")
 
     def get_compile_config(self) -> dict[str, Any]:
-        """Return what the model was compiled with, for saving.
+        """Return the compile arguments, for saving.
 
-        Where the backend was left to choose whether to compile its steps, another one may too,
-        and an optimizer of Keras is saved by the name that it has on every backend.
+        `jit_compile` is saved as the user gave it, so "auto" lets another backend choose for
+        itself. A Keras optimizer is saved under the name that is valid on every backend.
         """
         config = dict(super().get_compile_config() or {})
         optimizer = config.get("optimizer")
@@ -49,28 +49,31 @@ class Trainable(_Mixin):
         return config and config | {"jit_compile": self.jit_compile_asked}
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile the model as `get_compile_config` says."""
+        """Compile the model from the dictionary of `get_compile_config`."""
         if config:
             self.compile(**keras.saving.deserialize_keras_object(config))
             if self.optimizer is not None:
                 self.optimizer.build(self.trainable_variables)
 
     def make_train_function(self, force: bool = False) -> None:
-        """Make Keras' function of a training step, on JAX by the options that suit the device."""
+        """Build Keras' training step; on JAX with the compiler options for the device."""
         made = self.train_function
         super().make_train_function(force)
         if made is not self.train_function:
             self.train_function = self._by_options(self.train_function, self.train_step)
 
     def make_test_function(self, force: bool = False) -> None:
-        """Make Keras' function of a test step, on JAX by the options that suit the device."""
+        """Build Keras' test step; on JAX with the compiler options for the device."""
         made = self.test_function
         super().make_test_function(force)
         if made is not self.test_function:
             self.test_function = self._by_options(self.test_function, self.test_step)
 
     def _by_options(self, function: Any, step: Any) -> Any:
-        """Return what Keras' JAX trainer calls with the state and an iterator of batches."""
+        """Return the step compiled with the zoo's XLA options, or `function` if none apply.
+
+        Keras' JAX trainer calls the result with the state and an iterator of batches.
+        """
         if keras.backend.backend() != "jax" or not self.jit_compile or self.run_eagerly:
             return function
         alone = self.steps_per_execution == 1 and keras.distribution.distribution() is None
@@ -82,23 +85,22 @@ class Trainable(_Mixin):
         return lambda state, iterator: compiled(state, next(iterator))
 
     def export(self, filepath: Any, *args: Any, input_signature: Any = None, **options: Any) -> Any:
-        """Write the model for inference elsewhere, as `keras.Model.export` does.
+        """Export the model for inference elsewhere, as `keras.Model.export` does.
 
-        Its input is float images `(n, height, width, channels)` in [0, 1], if no other signature is
-        given.
+        By default its input is float images `(n, height, width, channels)` in [0, 1].
         """
         signature = self.input_signature() if input_signature is None else input_signature
         return super().export(filepath, *args, input_signature=signature, **options)
 
     def input_signature(self) -> list[Any]:
-        """Return the inputs that an exported model has, if nothing else is said."""
+        """Return the default input signature of an exported model."""
         return [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
 
     def fit(self, x: Batches = None, y: Any = None, **options: Any) -> Any:
         """Train as `keras.Model.fit` does."""
         source, y = readable(self, x, y, options, shuffle=options.get("shuffle", True))
         if isinstance(source, Epochs):
-            options["shuffle"] = False  # They have an order of their own.
+            options["shuffle"] = False  # Epochs shuffles by itself.
         if keras.backend.backend() == "torch" and not is_plain():
             keep_freed_memory()
             drop_denormals(getattr(self, "optimizer", None))
@@ -106,7 +108,7 @@ class Trainable(_Mixin):
             return super().fit(for_keras(self, source), y, **options)
 
     def evaluate(self, x: Batches = None, y: Any = None, **options: Any) -> Logs:
-        """Return what `keras.Model.evaluate` does."""
+        """Return the loss and the metrics as `keras.Model.evaluate` does."""
         source, y = readable(self, x, y, options, shuffle=False)
         with restored(self):
             return super().evaluate(for_keras(self, source), y, **options)
@@ -115,7 +117,7 @@ class Trainable(_Mixin):
         """Train on one batch as `keras.Model.train_on_batch` does.
 
         Raises:
-            ImagesError, ArgumentError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         with checked(self.check_data, x, y):
             return super().train_on_batch(x, y, *args, **options)
@@ -124,10 +126,10 @@ class Trainable(_Mixin):
         """Evaluate one batch as `keras.Model.test_on_batch` does.
 
         Raises:
-            ImagesError, ArgumentError: as `fit`.
+            ImagesError, ArgumentError: The same errors as in `fit`.
         """
         with checked(self.check_data, x, y):
             return super().test_on_batch(x, y, *args, **options)
 
     def check_data(self, x: Any, y: Any) -> None:
-        """Refuse NumPy's arrays that the model cannot be trained on: none, if not overridden."""
+        """Check NumPy inputs and targets; by default nothing, subclasses override it."""

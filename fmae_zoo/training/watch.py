@@ -1,4 +1,4 @@
-"""What looks on while an epoch is trained."""
+"""The callback that watches an epoch of a run."""
 
 import math
 from collections.abc import Callable
@@ -7,11 +7,14 @@ from typing import Any
 import keras
 
 CHECK_EVERY = 50
-"""Steps between looks at the loss: each look waits for the device."""
+"""Steps between checks of the loss; each check waits for the device."""
 
 
 class Watch(keras.callbacks.Callback):
-    """Reports progress, and stops the epoch soon after the loss stops being finite."""
+    """Callback that reports progress, and stops the epoch soon after the loss is not finite.
+
+    `check_interrupt` raises a waiting interrupt; `reporter` is the `progress` of `train`, or None.
+    """
 
     async_safe = True
 
@@ -30,12 +33,12 @@ class Watch(keras.callbacks.Callback):
         self.next_check = 0
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Let an interrupt through that came meanwhile."""
-        # Keras calls this one in the main thread; `on_train_batch_end`, where it can, in others.
+        """Raise an interrupt if one has arrived."""
+        # Not in `on_train_batch_end`, which Keras may call in another thread.
         self.check_interrupt()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Look at the loss now and then, and report it."""
+        """Check and report the loss every `CHECK_EVERY` steps."""
         if batch < self.next_check:
             return
         self.next_check = batch + CHECK_EVERY
