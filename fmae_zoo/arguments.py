@@ -7,6 +7,9 @@ from typing import Any
 
 from fmae_zoo.errors import ArgumentError
 
+PREDICT_BATCH = 500
+"""Default number of images in one call of a network."""
+
 MAX_SEED = 2**31 - 1
 """Highest seed that every backend accepts."""
 

@@ -91,7 +91,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
         }
         self.num_classes = num_classes
         self.encoder = _copy(encoder, layer, policy)
-        first = 7919 * seed % 2**31
+        first = 7919 * seed % (2**31 - 3)  # With up to 3 added to it, it is an int32.
         initializers = [keras.initializers.GlorotUniform(seed=first + i) for i in (1, 2)]
         self.head = keras.Sequential(
             [

@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fmae_zoo.arguments import PREDICT_BATCH
 from fmae_zoo.augmentation import fixed_mask, masked
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import as_images, to_numpy
-from fmae_zoo.inference import PREDICT_BATCH, predicted
+from fmae_zoo.inference import predicted
 from fmae_zoo.training.classification import class_numbers
 from fmae_zoo.types import Model
 

@@ -17,9 +17,6 @@ from fmae_zoo.memory import keep_freed_memory
 from fmae_zoo.training.state import restored
 from fmae_zoo.types import Model, Tensor
 
-PREDICT_BATCH = 500
-"""Default number of images in one call of a network."""
-
 CHUNK = 128
 """Largest number of images in one call of a convolutional network on a CPU: its cache is small."""
 

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.arguments import check_integer, check_number
+from fmae_zoo.arguments import PREDICT_BATCH, check_integer, check_number
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import array_shape, as_images, to_numpy
-from fmae_zoo.inference import PREDICT_BATCH
 
 if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer

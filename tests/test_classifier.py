@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fmae_zoo
+from fmae_zoo.arguments import MAX_SEED
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.errors import ArgumentError, FmaeError, ImagesError, TrainingError, UnknownModelError
 from fmae_zoo.training.classification import SmoothedCrossEntropy
@@ -264,6 +265,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_weights(encoder, few):
 def test_arguments_out_of_range_are_refused(encoder, arguments):
     with pytest.raises(ArgumentError, match=next(iter(arguments))):
         Classifier(encoder, **{"num_classes": 10, **arguments})
+
+
+@pytest.mark.parametrize("seed", [958083057, 726765523, MAX_SEED])
+def test_any_seed_makes_a_classifier(encoder, seed):
+    assert Classifier(encoder, 10, seed=seed).predict(np.zeros((2, 28, 28))).shape == (2, 10)
 
 
 def test_fit_refuses_what_it_cannot_use(encoder, few):

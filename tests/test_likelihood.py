@@ -197,6 +197,8 @@ def test_numbers_that_are_none_are_refused(few, name):
 
 def test_a_model_without_a_likelihood_has_none(few):
     assert nll(small(few)) is None
+    mixture = fmae_zoo.load("bernoulli-mixture", pretrained=True)
+    assert nll(Subject(mixture, few)) is None  # Its ELBO is exact.
 
 
 def test_it_is_measured_only_where_it_is_named(few):

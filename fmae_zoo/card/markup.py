@@ -48,11 +48,6 @@ def enumeration(items: Iterable[str]) -> str:
     return ", ".join(item for item in items if item)
 
 
-def fenced(language: str, text: str) -> str:
-    """Return a block of code; no line of the text may begin with a fence."""
-    return f"```{language}\n{text.strip()}\n```"
-
-
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:
     """Return a table of cells in Markdown; the columns with indices `right` are right-aligned."""
     numbers = set(right)

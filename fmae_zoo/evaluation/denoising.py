@@ -49,6 +49,7 @@ FIGURE = Figure(
                     "MSE to the clean images, mean over pixels",
                     "{:.5f}",
                     short="MSE, denoised",
+                    less_is_better=True,
                 ),
                 Measure("psnr", "PSNR of that MSE", "{:.2f}", "dB", short="PSNR, denoised"),
             ),

@@ -36,8 +36,8 @@ def fid(subject: Subject) -> dict[str, Any] | None:
     if len(images) < COUNT or model.sampler is None or model.spec.objective.reads_mask:
         return None
     inception = load_inception()
-    real = features_of(inception, images)
-    decoded = subject.test_reconstructions
+    real = features_of(inception, images[:COUNT])
+    decoded = subject.test_reconstructions[:COUNT]
     drawn = model.generate(COUNT, seed=subject.seed)
     return {
         "fid": frechet(features_of(inception, drawn), real),
@@ -116,10 +116,10 @@ FIGURE = Figure(
         Protocol(
             ("fid",),
             "10,000 images from the default sampler, in the features of Inception v3",
-            "Frechet distance to the 10,000 test images in the 2,048 pooled features of Inception "
-            "v3 with Keras' ImageNet weights, images enlarged to 299 x 299 pixels; other weights "
-            "give other numbers. Reconstructions of the test images beside it, measured in the "
-            "same way",
+            "Frechet distance to the first 10,000 test images in the 2,048 pooled features of "
+            "Inception v3 with Keras' ImageNet weights, images enlarged to 299 x 299 pixels; other "
+            "weights give other numbers. Reconstructions of the test images beside it, measured in "
+            "the same way",
             GENERATION,
             (Measure("fid", "FID", "{:.2f}", less_is_better=True),),
             (

@@ -36,7 +36,7 @@ FIGURE = Figure(
             "mean; then head and encoder are trained on together, epoch chosen on validation",
             CLASSIFICATION,
             (Measure("accuracy", "accuracy", column="fine-tuned"),),
-            (Measure("loss", "cross-entropy", unit="nats"),),
+            (Measure("loss", "cross-entropy", unit="nats", less_is_better=True),),
         ),
     ),
     needs_labels=True,

@@ -6,7 +6,7 @@ from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 
 ACCURACY = Measure("accuracy", "accuracy", column="frozen head")
-CROSS_ENTROPY = Measure("loss", "cross-entropy", unit="nats")
+CROSS_ENTROPY = Measure("loss", "cross-entropy", unit="nats", less_is_better=True)
 _WORDS = (
     "a dense layer, dropout and a softmax on the frozen encoder, trained on the training images "
     "that do not validate; epoch chosen on validation"

@@ -16,6 +16,7 @@ from fmae_zoo.evaluation.elbo import (
 )
 from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
+from fmae_zoo.objectives.likelihood import LikelihoodObjective
 from fmae_zoo.types import Tensor
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def nll(
 
     model = subject.model
     has_densities = "log_ratio" in model.spec.latent.gives
-    if "elbo" not in model.spec.objective.figures or not has_densities:
+    if not isinstance(model.spec.objective, LikelihoodObjective) or not has_densities:
         return None
     for name, value in (("samples", samples), ("images", images), ("chunk", chunk)):
         if value is not None:

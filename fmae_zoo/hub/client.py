@@ -227,7 +227,8 @@ def refuse_offline(options: HubOptions, task: str) -> None:
         HubConnectionError: `HF_HUB_OFFLINE` or `local_files_only` is set.
     """
     if options.offline:
-        raise HubConnectionError(f"{task} needs the Hub, but HF_HUB_OFFLINE is set")
+        reason = "local_files_only" if options.local_files_only else "HF_HUB_OFFLINE"
+        raise HubConnectionError(f"{task} needs the Hub, but {reason} is set")
 
 
 def _shown(endpoint: str) -> str:

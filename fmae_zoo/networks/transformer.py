@@ -96,14 +96,14 @@ class TransformerNetwork(NetworkComponent):
         return math.prod(self._grid(shape)) * self.channels
 
     def parameters(self, latent_size: int, shape: Shape) -> int:
-        """Return the number of weights in all kernels and positions, the latent's included."""
+        """Return the number of weights in all kernels, positions and the mask token."""
         tokens, pixels = math.prod(self._grid(shape)), self.patch**2 * shape[2]
         blocks = sum(12 * each.depth * each.width**2 for each in (self.encoder, self.decoder))
         ends = (pixels + self.channels) * (self.encoder.width + self.decoder.width)
         positions = tokens * (self.encoder.width + self.decoder.width)
         size = self.features_size(shape)
         latent = 0 if latent_size == size else 2 * latent_size * size
-        return blocks + ends + positions + latent
+        return blocks + ends + positions + latent + self.decoder.width
 
     def encode(self, image: Tensor, seeds: "Seeds") -> Tensor:
         """Connect an image to features `(n, patches, channels)`; hidden patches get zeros."""

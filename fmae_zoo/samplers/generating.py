@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.arguments import check_integer
+from fmae_zoo.arguments import PREDICT_BATCH, check_integer
 from fmae_zoo.errors import ArgumentError, FmaeError, WeightsError
-from fmae_zoo.inference import PREDICT_BATCH
 from fmae_zoo.samplers import PRIOR, Sampler, samplers_of, tensors_of
 
 if TYPE_CHECKING:

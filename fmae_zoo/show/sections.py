@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from fmae_zoo.arguments import PREDICT_BATCH
 from fmae_zoo.evaluation.code_use import perplexity, uses_of_groups
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.images import as_images, to_numpy
-from fmae_zoo.inference import PREDICT_BATCH
 from fmae_zoo.looking import METHODS, most_used
 from fmae_zoo.samplers import PRIOR
 from fmae_zoo.show.pictures import Picture, bars, tiled
