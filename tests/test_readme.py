@@ -47,7 +47,8 @@ def test_every_part_that_a_spec_can_name_is_in_the_readme():
             assert f"`{kind.model_fields['type'].annotation.__args__[0]}`" in README
 
 
-def test_the_examples_of_the_hub_run(hub, monkeypatch, images):
+def test_the_examples_of_the_hub_run(hub, monkeypatch, images, tmp_path):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
     model = fmae_zoo.Autoencoder(tiny_spec(), seed=3)
     names = {"fmae_zoo": fmae_zoo, "keras": keras, "ae": model}

@@ -62,7 +62,7 @@ def test_a_run_by_another_spec_is_not_published(tool, few, tmp_path, spec_folder
 def test_a_run_on_other_data_is_not_published(tool, few, tmp_path, spec_folder):
     fmae_zoo.register(spec_folder)
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
-    with pytest.raises(SystemExit, match="not trained on Fashion-MNIST"):
+    with pytest.raises(SystemExit, match="not trained on the whole of Fashion-MNIST"):
         tool("add_run").add_run(tmp_path / "run")
     assert [path.name for path in spec_folder.iterdir()] == ["spec.toml"]
 

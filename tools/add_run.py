@@ -22,7 +22,7 @@ def add_run(run: Path) -> Path:
     """Copy weights, goldens, history and manifest of a run to its entry; return the entry's folder.
 
     Raises:
-        SystemExit: The run was not trained with the spec in the registry, or not on Fashion-MNIST.
+        SystemExit: The run was not trained with the spec in the registry, or not on all of Fashion-MNIST.
     """
     trained = Entry.read(run)
     folder = find_entry(trained.spec.full_name).folder
@@ -30,8 +30,9 @@ def add_run(run: Path) -> Path:
     if Entry.read(folder).spec != trained.spec:
         raise SystemExit(f"{run} was trained by another spec than {folder}/spec.toml")
     training = trained.manifest.training
-    if training is None or training.data_digest != FASHION_MNIST_DIGEST:
-        raise SystemExit(f"{run} was not trained on Fashion-MNIST")
+    whole = training is not None and training.data_digest == FASHION_MNIST_DIGEST
+    if training is None or (trained.spec.takes_fashion_mnist and not whole):
+        raise SystemExit(f"{run} was not trained on the whole of Fashion-MNIST")
     model = trained.build(pretrained=True)
     golden = read_tensors(*trained.file(GOLDEN_FILE))
     with prepared(folder) as new:

@@ -13,12 +13,12 @@ from fmae_zoo.evaluation.figure import Measure, Protocol
 NOTHING = "-"
 HEAD = """# Results
 
-`make readme` writes this file from the manifests of the entries; [results.csv](results.csv) has the
-same numbers, and more, unrounded. All figures are of the 10,000 test images, computed in float32.
-Every choice (epoch, C, k, sampler) was made on the last 10,000 training images after a fixed
-permutation, and the weights were trained on the other 50,000. *Values* are the numbers that a code
-has. "-" is a figure that does not apply or was not measured; a table leaves out entries that have
-none of its figures."""
+`make readme` writes this file from the manifests of the entries. [results.csv](results.csv) has the
+same numbers and more, unrounded. All figures are for the 10,000 test images, computed in float32.
+The last 10,000 training images, after a fixed permutation, are the validation images: every choice
+(epoch, C, k, sampler) was made on them. The weights were trained on the other 50,000. *Values* is
+the number of values in a code. "-" means that a figure does not apply or was not measured. A table
+leaves out entries that have none of its figures."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,9 @@ TRAINING = (
 SECTIONS = (
     Section(
         "Reconstruction",
-        "Test images, encoded and decoded again. The least error is first. PCA, the best that "
-        "a linear code with as many values can do, stands between the models.",
+        "The test images are encoded and decoded. The entry with the lowest error is first. The "
+        "rows named PCA are the best linear code with as many values; their reconstructions are "
+        "not clipped to [0, 1], those of the entry `pca` are.",
         ("reconstruction", "denoising", "inpainting"),
         (
             Column("denoising.noise", "noise"),
@@ -89,24 +90,24 @@ SECTIONS = (
     ),
     Section(
         "Generation",
-        "New images, decoded from codes that a sampler draws. The nearest to the test images are "
-        "first. The columns after recall have the distance with each sampler that an entry has, "
-        "and that of reconstructions, which is what its decoder can do at best.",
+        "New images are decoded from codes that a sampler draws. The entry whose images are "
+        "closest to the test images is first. The columns after recall give the distance for each "
+        "sampler of an entry, and for reconstructions, which are the best that its decoder can do.",
         ("generation", "fid"),
         (Column("generation.sampler", "default sampler"),),
     ),
     Section(
         "Likelihood",
-        "How probable a model says that the test images are, and how much of its code it uses. "
-        "Compare within one likelihood only.",
+        "How probable the test images are under the model, and how much of its code it uses. "
+        "Compare only models with the same likelihood.",
         ("elbo", "nll", "code_use"),
         (Column("elbo.likelihood", "likelihood"),),
         group="elbo.likelihood",
     ),
     Section(
         "Features",
-        "How well the ten classes can be read from what was learned without labels. The best "
-        "linear probe is first.",
+        "How well the ten classes can be predicted from features that were learned without "
+        "labels. The entry with the best linear probe is first.",
         ("linear_probe", "knn", "frozen_head", "fine_tuned"),
     ),
 )
@@ -117,7 +118,7 @@ def results_text(rows: Sequence[Row]) -> str:
     placed = {name for section in SECTIONS for name in section.figures}
     others = tuple(name for name in FIGURES if name not in placed)
     parts = [HEAD, *_records(rows), "## Models", _table(MODELS, rows)]
-    for section in (*SECTIONS, Section("Other figures", "What else was measured.", others)):
+    for section in (*SECTIONS, Section("Other figures", "All other figures.", others)):
         parts += _section(section, rows)
     parts += [*_seeds(rows), *_training(rows)]
     return "\n\n".join(parts) + "\n"
@@ -167,9 +168,9 @@ def _records(rows: Sequence[Row]) -> Iterator[str]:
     if found:
         yield "## Records"
         yield (
-            "The best entry at each task. Where a figure has its own on validation, the entry "
-            "was chosen by that, and its test figure stands here; errors and likelihoods are "
-            "compared by themselves."
+            "The best entry for each task. Accuracies are compared on the validation images, and "
+            "the test accuracy of the chosen entry is shown. Errors and likelihoods are compared "
+            "on the test images."
         )
         yield found
 
@@ -184,7 +185,7 @@ def _seeds(rows: Sequence[Row]) -> Iterator[str]:
     several = [row for row in rows if any(f"{column.key}.sd" in row for column in repeated)]
     if several:
         yield "## Seeds"
-        yield "Mean ± standard deviation over trainings with several seeds, of the same spec."
+        yield "Mean ± standard deviation over trainings of the same spec with several seeds."
         cells = [
             [link(row), str(row["seeds"]), *(_spread(row, column) for column in repeated)]
             for row in several
@@ -201,11 +202,10 @@ def _spread(row: Row, column: Column) -> str:
 def _training(rows: Sequence[Row]) -> Iterator[str]:
     yield "## Training"
     yield (
-        "The spec of an entry has its recipe, its manifest the versions. *Seconds* are of the "
-        "whole training, each on the machine that was at hand: they say only about how long it "
-        "takes. "
-        "*Seeds* is how many trainings were measured; all tables but that of seeds are of the "
-        "published one."
+        "The recipe is in the spec of an entry, and the software versions are in its manifest. "
+        "*Seconds* is the time of the whole training. The machines differed, so these times are "
+        "only a rough guide. *Seeds* is the number of trainings that were measured; all tables "
+        "except the one of seeds show the published training."
     )
     yield _table(TRAINING, [row for row in rows if "epochs" in row])
 
