@@ -22,7 +22,7 @@ def add_run(run: Path) -> Path:
     """Copy weights, goldens, history and manifest of a run to its entry; return the entry's folder.
 
     Raises:
-        SystemExit: The run was not trained with the spec in the registry, or not on all of Fashion-MNIST.
+        SystemExit: The run was not trained with the spec in the registry or the whole data set.
     """
     trained = Entry.read(run)
     folder = find_entry(trained.spec.full_name).folder

@@ -11,6 +11,9 @@ from fmae_zoo.evaluation import FIGURES, protocols
 from fmae_zoo.evaluation.figure import Measure, Protocol
 
 NOTHING = "-"
+LONG = 600
+"""Seconds of a training that is not repeated with other seeds."""
+
 HEAD = """# Results
 
 `make readme` writes this file from the manifests of the entries. [results.csv](results.csv) has the
@@ -192,6 +195,12 @@ def _seeds(rows: Sequence[Row]) -> Iterator[str]:
         ]
         titles = ["model", "seeds", *(column.title for column in repeated)]
         yield table(titles, cells, right=range(1, len(titles)))
+    long = [row for row in rows if row["seeds"] == 1 and row.get("seconds", 0) > LONG]
+    if long:
+        yield (
+            f"Trained with one seed, because a run takes more than {LONG // 60} minutes on two "
+            f"cores: {', '.join(map(link, long))}."
+        )
 
 
 def _spread(row: Row, column: Column) -> str:
