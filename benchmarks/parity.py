@@ -4,7 +4,7 @@ Each backend writes its arrays in its own process; they are compared here. Outpu
 64 images, beginning with the entry's goldens. The training step is plain SGD with a batch of 64,
 from the pretrained weights, in float32, with the entry's objective but without the clusters of its
 training images. Each backend draws the noise of a VAE by its own generator, so there is none in the
-step: the code of an image is the mean of its posterior.
+step: the code of a Gaussian posterior is its mean.
 """
 
 import tempfile
@@ -102,7 +102,7 @@ def _arrays(name: str) -> dict[str, np.ndarray]:
     batch = as_images(sample.train_images[:IMAGES], SHAPE)
 
     model = fmae_zoo.load(name, pretrained=True)
-    # Codes are posterior means: the noise of each backend is its own.
+    # The code of a Gaussian posterior is then its mean: each backend has its own noise.
     model.latent.noise = keras.ops.zeros
     model.compile(keras.optimizers.SGD(LEARNING_RATE))
     arrays = {"codes": model.encode(images)}

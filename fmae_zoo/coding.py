@@ -6,6 +6,7 @@ import numpy as np
 
 from fmae_zoo.arguments import PREDICT_BATCH
 from fmae_zoo.augmentation import fixed_mask, masked
+from fmae_zoo.component import Shape
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import as_images, to_numpy
 from fmae_zoo.inference import predicted
@@ -25,6 +26,11 @@ class Coding(_Mixin):
     encoder: Model
     decoder: Model
 
+    @property
+    def image_shape(self) -> Shape:
+        """Height, width and channels of an image."""
+        return self.spec.shape
+
     def encode(
         self, images: Any, batch_size: int = PREDICT_BATCH, *, mask: Any = None
     ) -> np.ndarray:
@@ -43,7 +49,7 @@ class Coding(_Mixin):
         Raises:
             ImagesError: The images or the mask have another shape, dtype or range.
         """
-        array = as_images(images, self.spec.shape)
+        array = as_images(images, self.image_shape)
         if mask is not None:
             hidden = to_numpy(mask, "a mask")
             if hidden.shape != array.shape[:3]:
@@ -127,7 +133,7 @@ class Coding(_Mixin):
         """
         if not self.spec.objective.reads_mask:
             return self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)
-        images = as_images(images, self.spec.shape)
+        images = as_images(images, self.image_shape)
         if mask is None:
             mask = fixed_mask(len(images), self.spec.shape, self.spec.recipe)
         made = self.decode(self.encode(images, batch_size, mask=mask), batch_size, label=label)

@@ -123,7 +123,7 @@ class Manifest(Component):
     results: dict[str, dict[str, Any]] = Field(default_factory=dict)
     evaluations: dict[str, EvaluationRecord] = Field(default_factory=dict)
     seeds: dict[str, SeedRecord] = Field(default_factory=dict)
-    sampler: str = ""
+    sampler: str = Field(default="", pattern=r"^[a-z-]*$")
     hub: HubRecord = HubRecord()
 
     @classmethod

@@ -39,9 +39,9 @@ def _has_bfloat16() -> bool:
 
         if jax.default_backend() != "gpu":
             return jax.default_backend() == "tpu"
-        # A number on NVIDIA's, "gfx90a" for example on AMD's, which all have bfloat16.
+        # Of AMD's GPUs it is a name, "gfx90a" for example: float32 is right on all of them.
         capability = str(getattr(jax.devices()[0], "compute_capability", 0))
-        return capability.startswith("gfx9") or float(capability) >= 8.0
+        return capability.replace(".", "").isdigit() and float(capability) >= 8.0
     if backend == "torch":
         import torch
 

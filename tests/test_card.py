@@ -523,6 +523,11 @@ def card_of_plain(entry):
     return card_of(find_entry(entry.spec.name), REPO, pictures=["curves.png"])
 
 
+def test_a_sampler_is_a_name(tmp_path, vae):
+    with pytest.raises(SpecError, match="sampler"):
+        card_of(changed(tmp_path, vae, sampler=HOSTILE), REPO)
+
+
 def test_text_of_strangers_leaves_the_metadata_readable(hostile):
     text = card_of(hostile, REPO)
     read = ModelCard(text).data

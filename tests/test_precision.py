@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -52,6 +54,18 @@ def test_auto_is_bfloat16_where_cpu_and_backend_are_faster_in_it(cpuinfo, vendor
 def test_auto_is_float32_on_other_cpus(cpuinfo, vendor, flags):
     cpuinfo(vendor, flags)
     assert resolve("auto") == "float32"
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="how JAX describes a GPU")
+@pytest.mark.parametrize(
+    ("capability", "found"), [("9.0", True), ("7.5", False), ("gfx90a", False)]
+)
+def test_auto_on_gpus_of_jax(monkeypatch, capability, found):
+    import jax
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(compute_capability=capability)])
+    assert (resolve("auto") == "mixed_bfloat16") == found
 
 
 def test_features_are_those_of_this_cpu(cpuinfo):

@@ -70,7 +70,7 @@ def test_a_run_on_other_data_is_not_published(tool, few, tmp_path, spec_folder):
 def test_other_seeds_are_measured_into_the_manifest(tool, few, tmp_path, spec_folder, monkeypatch):
     add_run, add_seed = tool("add_run"), tool("add_seed")
     monkeypatch.setattr(add_run, "FASHION_MNIST_DIGEST", few.digest)
-    monkeypatch.setattr(fmae_zoo, "load_data", lambda: replace(few, is_sample=False))
+    monkeypatch.setattr(fmae_zoo, "load_data", lambda name: replace(few, is_sample=False))
     fmae_zoo.train(tiny_spec(), data=few, output=tmp_path / "run")
     fmae_zoo.register(spec_folder)
     add_run.add_run(tmp_path / "run")

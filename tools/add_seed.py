@@ -31,7 +31,7 @@ def add_seed(run: Path) -> str:
         raise SystemExit(f"{run} is no training of {entry.spec.name} with another seed")
     if training.data_digest != own.data_digest:
         raise SystemExit(f"{run} was trained on other data than {entry.spec.name}")
-    data = fmae_zoo.load_data()
+    data = fmae_zoo.load_data(trained.spec.data)
     results = fmae_zoo.evaluate(trained.build(pretrained=True), FIGURES, data=data)
     record_seed(entry.spec.full_name, training, results, data)
     return entry.spec.full_name

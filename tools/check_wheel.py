@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 USE = """
 import fmae_zoo, numpy as np
-from fmae_zoo.registry import BUNDLED
+from fmae_zoo.card import card_of
+from fmae_zoo.registry import BUNDLED, find_entry
 assert "site-packages" in str(BUNDLED), BUNDLED
 assert {"RESULTS.md", "results.csv"} <= {path.name for path in BUNDLED.iterdir()}
 names = fmae_zoo.list_models(pretrained=True)
@@ -18,6 +19,8 @@ for name in names:
     model, images = fmae_zoo.load(name, pretrained=True), np.zeros((2, 28, 28), np.uint8)
     outputs = getattr(model, "encode", model.predict)(images)
     assert np.isfinite(outputs).all()
+    card = card_of(find_entry(name), "me/mine")
+    assert name.split(".")[0] in card
     print("loaded from the wheel:", name, outputs.shape)
 """
 PICTURE = """

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from result_records import records_table
 from result_rows import Row, link, pca_rows
 
-from fmae_zoo.card.markup import bullets, table
+from fmae_zoo.card.markup import table
 from fmae_zoo.evaluation import FIGURES, protocols
 from fmae_zoo.evaluation.figure import Measure, Protocol
 
@@ -150,7 +150,7 @@ def _section(section: Section, rows: Sequence[Row]) -> Iterator[str]:
     yield f"## {section.title}"
     yield section.words
     yield _table([MODEL, VALUES, *beside, *measured], shown)
-    yield bullets(f"**{each.name}**: {each.words}." for each in mine if found[each])
+    yield "\n".join(f"- **{each.name}**: {each.words}." for each in mine if found[each])
 
 
 def columns_of(protocol: Protocol) -> list[Column]:

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def body_of(
     return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
+@cache
 def _template() -> "Template":
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -53,8 +53,3 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[
     numbers = set(right)
     rule = ["---:" if index in numbers else "---" for index in range(len(titles))]
     return "\n".join("| " + " | ".join(row) + " |" for row in [titles, rule, *rows])
-
-
-def bullets(items: Iterable[str]) -> str:
-    """Return a bulleted list of items in Markdown."""
-    return "\n".join(f"- {item}" for item in items)

@@ -7,7 +7,6 @@ from fmae_zoo.arguments import check_folder
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, WeightsError
 from fmae_zoo.files import has_digest
-from fmae_zoo.hub.address import HubAddress
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.layout import CARD_FILE, RECORDED_FILES
 from fmae_zoo.manifest import MANIFEST_FILE
@@ -35,7 +34,8 @@ def pull(
         token, cache_dir, local_files_only, timeout: As in `load`.
 
     Returns:
-        The folder. If none was given: the cache's if a file came from there, else the package's.
+        The folder. If none was given, the package's folder, or the cache's folder if a file of the
+        package was missing or damaged; the cache's folder then holds only those files.
 
     Raises:
         ArgumentError: The folder is a file, or holds another spec, other weights or another kind
@@ -59,18 +59,8 @@ def pull(
     paths = {name: path for name, (path, _) in found.items()}
     assert entry.folder is not None
     if folder is None:
-        pin = entry.manifest.hub
-        if all(path.parent == entry.folder for path in paths.values()):
-            return entry.folder
-        # Some came from the Hub: fetch the others too, so that one folder has all of them.
-        address = str(HubAddress(pin.repo, pin.commit))
-        return pull(
-            address,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            timeout=timeout,
-        )
+        elsewhere = {path.parent for path in paths.values()} - {entry.folder}
+        return next(iter(elsewhere), entry.folder)
     if entry.card() is not None and not (folder / CARD_FILE).exists():
         # An existing card is kept: the user may have edited it.
         paths[CARD_FILE] = entry.folder / CARD_FILE

@@ -240,7 +240,7 @@ class Autoencoding(Trainable):
         Raises:
             ImagesError, ArgumentError: The same errors as in `fit`.
         """
-        check_batch(self.spec, x, y)
+        check_batch(self.spec, self.image_shape, x, y)
 
 
 def _counter(name: str, start: int) -> Variable:

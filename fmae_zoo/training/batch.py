@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fmae_zoo.component import Shape
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.images import check_training_images, in_unit_range, to_numpy
 from fmae_zoo.objectives.base import Batch
@@ -39,7 +40,7 @@ def named(inputs: Any, classes: int | None) -> Batch:
     return batch
 
 
-def check_batch(spec: "ModelSpec", x: Any, y: Any) -> None:
+def check_batch(spec: "ModelSpec", shape: Shape, x: Any, y: Any) -> None:
     """Check that an autoencoder of a spec can be trained on NumPy arrays.
 
     Raises:
@@ -48,7 +49,7 @@ def check_batch(spec: "ModelSpec", x: Any, y: Any) -> None:
     """
     batch = named(x, spec.classes)
     image = batch["image"]
-    check_training_images(image, y, spec.shape)
+    check_training_images(image, y, shape)
     if spec.classes is not None:
         label = batch["label"]
         if not isinstance(label, np.ndarray) or label.ndim != 1:
