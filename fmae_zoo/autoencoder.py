@@ -21,6 +21,7 @@ from fmae_zoo.samplers.generating import Generating
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.autoencoding import Autoencoding
 from fmae_zoo.training.batch import named
+from fmae_zoo.types import Tensor
 from fmae_zoo.weights import named_in, named_variables
 
 _one_at_a_time = threading.RLock()
@@ -81,7 +82,7 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
             self.posterior = keras.Model(image, parameters, name=f"{self.name}_posterior")
             self.decoder = keras.Model(read, logits, name=f"{self.name}_decoder")
             # A function rather than the model, because the layer must not own these weights.
-            self.latent.parameters_of = lambda images: self.posterior(images, training=False)
+            self.latent.parameters_of = self._parameters_of
             self.critic = spec.objective.module(spec, seeds)
         self.fitted = {}
         self.sampler = None
@@ -117,10 +118,13 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
             raise WeightsError(f"{self.name}: in no part of the model: {', '.join(lost)}")
         return parts
 
+    def _parameters_of(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
+        return self.posterior(images, training=training)
+
     def call(self, inputs: Any, training: bool = False) -> dict[str, Any]:
         """Return the outputs of the latent, the code and the logits."""
         batch = named(inputs, self.spec.classes)
-        parameters = self.posterior(in_unit_range(batch["image"]), training=training)
+        parameters = self.latent.encoded(in_unit_range(batch["image"]), training)
         samples = self.spec.objective.codes
         noise = None
         if self.latent.always_draws and not training:

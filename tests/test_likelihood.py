@@ -19,6 +19,8 @@ from fmae_zoo.evaluation import FIGURES, Subject
 from fmae_zoo.evaluation.elbo import binarised_test, elbo, with_fixed_sigma
 from fmae_zoo.evaluation.nll import nll
 from fmae_zoo.latents import Draw
+from fmae_zoo.latents.exemplar import ExemplarLatent
+from fmae_zoo.latents.vamp import VampLatent
 from fmae_zoo.objectives.elbo import ELBO
 from fmae_zoo.objectives.iwae import IWAE
 from tests.autodiff import jacobian
@@ -186,6 +188,15 @@ def test_the_decoder_is_told_the_class_of_each_image(few):
     subject.data = replace(subject.data, test_labels=np.arange(6))
     other = replace(subject, data=replace(subject.data, test_labels=np.arange(6)[::-1]))
     assert abs(nll(subject, samples=20)["nll"] - nll(other, samples=20)["nll"]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", [VampLatent, ExemplarLatent])
+def test_the_images_of_a_prior_are_encoded_once(few, kind, monkeypatch):
+    latent = {"type": kind.model_fields["type"].annotation.__args__[0], "size": 3}
+    subject = small(few, 3, latent=latent, objective=BERNOULLI)
+    once = nll(subject, samples=20)["nll"]
+    monkeypatch.setattr(kind, "shared_parameters", lambda self, layer: {})
+    assert nll(subject, samples=20)["nll"] == pytest.approx(once, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", ["samples", "images", "chunk"])

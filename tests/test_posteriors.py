@@ -25,7 +25,7 @@ from fmae_zoo.latents.vamp import VampLatent
 from fmae_zoo.layers.initial import Seeds
 from fmae_zoo.layers.latent import LatentLayer
 from tests.autodiff import jacobian
-from tests.conftest import tiny_spec
+from tests.conftest import TINY_CONV, tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -230,6 +230,23 @@ def test_without_noise_the_divergence_is_still_that_of_draws():
     found = array(model.latent.draw(rows).kl)
     expected = 4 * 0.5 * (0.7 + (math.exp(-0.3) + 0.09) / math.exp(0.4) - 1.0)
     assert found.mean() == pytest.approx(expected, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["vamp", "exemplar"])
+def test_in_training_the_priors_images_pass_the_encoder_with_the_batch(name):
+    """Else BatchNorm normalises the two by different statistics, which training can exploit."""
+    model, images = model_of(name, network=TINY_CONV), pictures(5)
+    kept = model.get_weights()
+    of_prior = array(model.latent.latent.prior_images(model.latent))
+    both = model.posterior(np.concatenate([of_prior, images]), training=True)
+    model.set_weights(kept)
+    found = model.latent.encoded(ops.convert_to_tensor(images), training=True)
+    for key, value in both.items():
+        np.testing.assert_allclose(array(found[f"prior_{key}"]), array(value)[:-5], atol=1e-5)
+        np.testing.assert_allclose(array(found[key]), array(value)[-5:], atol=1e-5)
+    assert set(model.latent.encoded(ops.convert_to_tensor(images))) == set(both)
+    outputs = model(images, training=True)
+    assert not any(key.startswith("prior_") for key in outputs)
 
 
 def test_exemplars_are_training_images_and_stay_as_they_are(few):

@@ -65,13 +65,14 @@ def nll(
     read, targets = (each[:images] for each in images_of_likelihood(subject))
     labels = subject.test_labels
     parameters = model.posterior.predict(read, batch_size=BATCH, verbose=0)
+    shared = model.spec.latent.shared_parameters(model.latent)
     # All parts have one size, so that a backend compiles only one step.
     size = math.ceil(samples / math.ceil(samples / chunk))
     step = _log_weights(model, objective, size)
     rng = np.random.default_rng(subject.seed)
     nats = np.empty(len(targets))
     for i, target in enumerate(targets):
-        own = {name: values[i : i + 1] for name, values in parameters.items()}
+        own = {name: values[i : i + 1] for name, values in parameters.items()} | shared
         label = None if labels is None else labels[i : i + 1]
         found = np.empty(samples)
         for start in range(0, samples, size):

@@ -83,6 +83,16 @@ class LatentComponent(Component):
         """
         raise NotImplementedError
 
+    def encoded(
+        self, images: Tensor, layer: "LatentLayer", training: bool = False
+    ) -> dict[str, Tensor]:
+        """Return the parameters of images in [0, 1], computed by the encoder."""
+        return layer.parameters_of(images, training=training)
+
+    def shared_parameters(self, layer: "LatentLayer") -> dict[str, Tensor]:
+        """Return parameters that are the same for all images, so that they are computed once."""
+        return {}
+
     def build(self, layer: "LatentLayer", seeds: "Seeds") -> None:
         """Create further weights of the latent, as sublayers or weights of `layer`."""
 

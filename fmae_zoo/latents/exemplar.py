@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 class ExemplarLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k N(mean(x_k), variance)`.
 
-    The exemplars `x_k` are training images, drawn once before the first step. Their means come
-    from the encoder at inference, and their variance is one learned number. In the paper all
-    training images are exemplars, each step uses the nearest ones, and an image is left out of its
-    own prior. Here a few hundred exemplars are fixed and none is left out, so the prior differs.
+    The exemplars `x_k` are training images, drawn once before the first step. In training they pass
+    through the encoder together with the batch. Their variance is one learned number. In the paper
+    all training images are exemplars, each step uses the nearest ones, and an image is left out of
+    its own prior. Here a few hundred exemplars are fixed and none is left out: another prior.
     Exemplars are weights: whoever has the model has these images.
 
     Source: Norouzi et al. 2020, Exemplar VAE: Linking Generative Models, Nearest Neighbor
@@ -47,10 +47,18 @@ class ExemplarLatent(MixturePriorLatent):
         """Draw the exemplars from the training images."""
         layer.exemplars.assign(some_of(images, self.exemplars, layer, seed))
 
-    def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
+    def prior_images(self, layer: "LatentLayer") -> Tensor:
+        """Return the exemplars, `(exemplars, height, width, channels)` in [0, 1]."""
+        from keras import ops
+
+        return ops.convert_to_tensor(layer.exemplars)
+
+    def components_of(
+        self, parameters: dict[str, Tensor], layer: "LatentLayer"
+    ) -> tuple[Tensor, Tensor]:
         """Return means and log-variances `(exemplars, size)`; log-variances are within +-10."""
         from keras import ops
 
-        mean = layer.parameters_of(ops.convert_to_tensor(layer.exemplars))["mean"]
+        mean = ops.cast(parameters["mean"], "float32")
         spread = bounded(ops.convert_to_tensor(layer.spread))
         return mean, spread * ops.ones_like(mean)

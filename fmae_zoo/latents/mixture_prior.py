@@ -15,10 +15,14 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.latent import LatentLayer
 
 
+PRIOR = "prior_"
+"""Prefix of the names of parameters that belong to the prior's images."""
+
+
 class MixturePriorLatent(SampledLatent):
     """Base of latents with a diagonal Gaussian posterior and an equal Gaussian mixture as prior.
 
-    A subclass overrides `components`.
+    A subclass overrides `prior_images` and `components_of`.
     """
 
     gives: ClassVar[frozenset[str]] = SampledLatent.gives | {"log_variance"}
@@ -32,9 +36,36 @@ class MixturePriorLatent(SampledLatent):
         """Connect features to `{"mean": (n, size), "log_variance": (n, size)}`."""
         return gaussian_parameters(features, self.size, seeds)
 
+    def encoded(
+        self, images: Tensor, layer: "LatentLayer", training: bool = False
+    ) -> dict[str, Tensor]:
+        """Return the parameters of images; in training also those of the prior's images.
+
+        The latter, named `prior_mean` for example, come from the same pass through the encoder.
+        BatchNorm then normalises both with the same statistics, as at inference. Otherwise training
+        can lower the loss by changing weights faster than the moving statistics follow.
+        """
+        from keras import ops
+
+        if not training:
+            return layer.parameters_of(images)
+        of_prior = ops.cast(self.prior_images(layer), images.dtype)
+        both = layer.parameters_of(ops.concatenate([of_prior, images]), training=True)
+        count = of_prior.shape[0]
+        own = {name: each[count:] for name, each in both.items()}
+        return own | {f"{PRIOR}{name}": each[:count] for name, each in both.items()}
+
+    def shared_parameters(self, layer: "LatentLayer") -> dict[str, Tensor]:
+        """Return the parameters of the prior's images, by names such as `prior_mean`."""
+        found = layer.parameters_of(self.prior_images(layer))
+        return {f"{PRIOR}{name}": each for name, each in found.items()}
+
     def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return `mean + exp(log_variance / 2) * noise`."""
-        return gaussian_draw(parameters, noise, *self.components(layer))
+        own = {name: each for name, each in parameters.items() if not name.startswith(PRIOR)}
+        found = {name[len(PRIOR) :]: parameters[name] for name in parameters.keys() - own.keys()}
+        components = self.components_of(found, layer) if found else self.components(layer)
+        return gaussian_draw(own, noise, *components)
 
     def prior(self, noise: Tensor, layer: "LatentLayer") -> Tensor:
         """Return draws from the components that the last column of `noise` chooses."""
@@ -42,6 +73,16 @@ class MixturePriorLatent(SampledLatent):
 
     def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
         """Return means and log-variances of the mixture, `(components, size)`."""
+        return self.components_of(layer.parameters_of(self.prior_images(layer)), layer)
+
+    def prior_images(self, layer: "LatentLayer") -> Tensor:
+        """Return the images of the prior, `(components, height, width, channels)` in [0, 1]."""
+        raise NotImplementedError
+
+    def components_of(
+        self, parameters: dict[str, Tensor], layer: "LatentLayer"
+    ) -> tuple[Tensor, Tensor]:
+        """Return the mixture as `components` does, given the parameters of the prior's images."""
         raise NotImplementedError
 
 

@@ -17,9 +17,8 @@ class VampLatent(MixturePriorLatent):
     """`size` independent Gaussians; the prior is `p(z) = mean_k q(z | u_k)`.
 
     The pseudo-inputs `u_k` are images: the sigmoid of learned logits. They start as random training
-    images, or as grey noise if `prepare` is not called. The encoder reads them in inference mode,
-    with BatchNorm's moving statistics, because they are not part of the batch. The prior in
-    training is then the same as in generation.
+    images, or as grey noise if `prepare` is not called. In training they pass through the encoder
+    together with the images of the batch.
 
     Source: Tomczak and Welling 2018, VAE with a VampPrior, arXiv 1705.07120.
 
@@ -43,9 +42,14 @@ class VampLatent(MixturePriorLatent):
         begun = np.clip(some_of(images, self.pseudo_inputs, layer, seed), 0.02, 0.98)
         layer.pseudo_inputs.assign(np.log(begun / (1.0 - begun)))
 
-    def components(self, layer: "LatentLayer") -> tuple[Tensor, Tensor]:
-        """Return means and log-variances `(pseudo_inputs, size)`."""
+    def prior_images(self, layer: "LatentLayer") -> Tensor:
+        """Return the pseudo-inputs, `(pseudo_inputs, height, width, channels)` in [0, 1]."""
         from keras import ops
 
-        found = layer.parameters_of(ops.sigmoid(ops.convert_to_tensor(layer.pseudo_inputs)))
-        return found["mean"], found["log_variance"]
+        return ops.sigmoid(ops.convert_to_tensor(layer.pseudo_inputs))
+
+    def components_of(
+        self, parameters: dict[str, Tensor], layer: "LatentLayer"
+    ) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances `(pseudo_inputs, size)`."""
+        return parameters["mean"], parameters["log_variance"]

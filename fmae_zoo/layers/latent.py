@@ -29,8 +29,8 @@ class LatentLayer(keras.layers.Layer):
         image_shape: Height, width and channels of an image.
 
     Attributes:
-        parameters_of: Function from images to the parameters of the latent, for a prior that uses
-            the encoder (Tomczak and Welling 2018, arXiv 1705.07120).
+        parameters_of: The encoder: a function from images, and whether in training, to the
+            parameters of the latent.
         always_draws: True if a model draws codes outside training too, as in a run's validation.
     """
 
@@ -61,6 +61,10 @@ class LatentLayer(keras.layers.Layer):
     def code(self, parameters: dict[str, Tensor]) -> Tensor:
         """Return the deterministic code `(n, size)`."""
         return self.latent.code(parameters, self)
+
+    def encoded(self, images: Tensor, training: bool = False) -> dict[str, Tensor]:
+        """Return the parameters of images; see `LatentComponent.encoded`."""
+        return self.latent.encoded(images, self, training)
 
     def draw(
         self,
