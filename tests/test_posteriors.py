@@ -249,6 +249,15 @@ def test_in_training_the_priors_images_pass_the_encoder_with_the_batch(name):
     assert not any(key.startswith("prior_") for key in outputs)
 
 
+@pytest.mark.parametrize("name", ["vamp", "exemplar"])
+def test_a_prior_of_images_is_trained_by_compiled_steps(name, compiled):
+    """A step is compiled before the number of images in a batch is known."""
+    model = model_of(name, network=TINY_CONV)
+    model.compile(keras.optimizers.Adam(0.01))
+    losses = model.fit(pictures(5), batch_size=2, epochs=4, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
 def test_exemplars_are_training_images_and_stay_as_they_are(few):
     spec = tiny_spec(latent=LATENTS["exemplar"], objective=ELBO)
     model = fmae_zoo.train(spec, data=few, epochs=1).model

@@ -195,7 +195,7 @@ def _seeds(rows: Sequence[Row]) -> Iterator[str]:
         ]
         titles = ["model", "seeds", *(column.title for column in repeated)]
         yield table(titles, cells, right=range(1, len(titles)))
-    long = [row for row in rows if row["seeds"] == 1 and row.get("seconds", 0) > LONG]
+    long = [row for row in rows if row.get("seeds") == 1 and row.get("seconds", 0) > LONG]
     if long:
         yield (
             f"Trained with one seed, because a run takes more than {LONG // 60} minutes on two "

@@ -53,7 +53,11 @@ class MixturePriorLatent(SampledLatent):
         both = layer.parameters_of(ops.concatenate([of_prior, images]), training=True)
         count = of_prior.shape[0]
         own = {name: each[count:] for name, each in both.items()}
-        return own | {f"{PRIOR}{name}": each[:count] for name, each in both.items()}
+        # The number of images of a batch may be unknown, that of the prior's images is not.
+        return own | {
+            f"{PRIOR}{name}": ops.reshape(each[:count], (count, *each.shape[1:]))
+            for name, each in both.items()
+        }
 
     def shared_parameters(self, layer: "LatentLayer") -> dict[str, Tensor]:
         """Return the parameters of the prior's images, by names such as `prior_mean`."""
