@@ -10,7 +10,6 @@ from keras import ops
 
 from fmae_zoo.arguments import check_seed
 from fmae_zoo.coding import Coding
-from fmae_zoo.component import Shape
 from fmae_zoo.errors import WeightsError
 from fmae_zoo.images import in_unit_range
 from fmae_zoo.layers.initial import Seeds
@@ -88,11 +87,6 @@ class Autoencoder(Coding, Generating, Looking, Pretrained, Autoencoding, keras.M
         self.sampler = None
         self.track_terms()
         self.built = True
-
-    @property
-    def image_shape(self) -> Shape:
-        """Height, width and channels of an image."""
-        return self.spec.shape
 
     def parts(self) -> dict[str, dict[str, Any]]:
         """Return every variable of the model to be saved, by part and name.

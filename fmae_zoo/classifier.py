@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from fmae_zoo.arguments import check_integer, check_seed, check_share
+from fmae_zoo.arguments import PREDICT_BATCH, check_integer, check_seed, check_share
 from fmae_zoo.component import LAYOUT, Shape
 from fmae_zoo.errors import ArgumentError, UnknownModelError
 from fmae_zoo.head import checked_labels
@@ -145,7 +145,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
             images = self.encoder(in_unit_range(images), training=training)
         return self.head(images, training=training)
 
-    def codes(self, images: Any, batch_size: int = 500) -> np.ndarray:
+    def codes(self, images: Any, batch_size: int = PREDICT_BATCH) -> np.ndarray:
         """Return the encoder's outputs, which the head reads: float32 `(n, ...)`.
 
         Raises:
@@ -153,7 +153,7 @@ class Classifier(Pretrained, Classifying, keras.Model):
         """
         return predicted(self.encoder, as_images(images, self.image_shape), batch_size)
 
-    def predict(self, images: Any, batch_size: int = 500, verbose: int = 0) -> np.ndarray:
+    def predict(self, images: Any, batch_size: int = PREDICT_BATCH, verbose: int = 0) -> np.ndarray:
         """Return class probabilities: float32 `(n, num_classes)`.
 
         `verbose` is accepted for compatibility with `keras.Model.predict` and ignored.

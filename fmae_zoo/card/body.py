@@ -100,7 +100,9 @@ def body_of(
     """
     figures = figures_of(manifest)
     sizes = [parameters_of(manifest), images_of(spec)]
-    if head is None:
+    if head is not None:
+        pictures = ()  # They are of an autoencoder.
+    else:
         sizes.insert(1, f"codes of {counted(spec.latent.size, 'value')}")
     generated = manifest.results.get("generation", {})
     of_prior, best = (generated.get(f"frechet_{each}") for each in ("prior", "reconstructions"))
@@ -119,8 +121,8 @@ def body_of(
         pixels=math.prod(spec.shape),
         images=images_of(spec),
         sampler=manifest.sampler or (PRIOR if spec.latent.has_prior else ""),
-        pictures=[name for name in pictures if name not in TRAINING_FILES] if not head else [],
-        training_pictures=[name for name in pictures if name in TRAINING_FILES] if not head else [],
+        pictures=[name for name in pictures if name not in TRAINING_FILES],
+        training_pictures=[name for name in pictures if name in TRAINING_FILES],
         picture=lambda name: _picture(name, spec),
         spec_toml=lambda parts: _toml(spec, parts),
         training_rows=list(_training_rows(spec, manifest, head)),

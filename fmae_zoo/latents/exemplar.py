@@ -59,6 +59,6 @@ class ExemplarLatent(MixturePriorLatent):
         """Return means and log-variances `(exemplars, size)`; log-variances are within +-10."""
         from keras import ops
 
-        mean = ops.cast(parameters["mean"], "float32")
+        mean = parameters["mean"]
         spread = bounded(ops.convert_to_tensor(layer.spread))
         return mean, spread * ops.ones_like(mean)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from fmae_zoo.layers.initial import Seeds
     from fmae_zoo.layers.latent import LatentLayer
 
-
 PRIOR = "prior_"
 """Prefix of the names of parameters that belong to the prior's images."""
 
@@ -54,15 +53,16 @@ class MixturePriorLatent(SampledLatent):
         count = of_prior.shape[0]
         own = {name: each[count:] for name, each in both.items()}
         # The number of images of a batch may be unknown, that of the prior's images is not.
-        return own | {
-            f"{PRIOR}{name}": ops.reshape(each[:count], (count, *each.shape[1:]))
-            for name, each in both.items()
-        }
+        return own | _of_prior(
+            {
+                name: ops.reshape(each[:count], (count, *each.shape[1:]))
+                for name, each in both.items()
+            }
+        )
 
     def shared_parameters(self, layer: "LatentLayer") -> dict[str, Tensor]:
         """Return the parameters of the prior's images, by names such as `prior_mean`."""
-        found = layer.parameters_of(self.prior_images(layer))
-        return {f"{PRIOR}{name}": each for name, each in found.items()}
+        return _of_prior(layer.parameters_of(self.prior_images(layer)))
 
     def at(self, parameters: dict[str, Tensor], layer: "LatentLayer", noise: Tensor) -> Draw:
         """Return `mean + exp(log_variance / 2) * noise`."""
@@ -88,6 +88,11 @@ class MixturePriorLatent(SampledLatent):
     ) -> tuple[Tensor, Tensor]:
         """Return the mixture as `components` does, given the parameters of the prior's images."""
         raise NotImplementedError
+
+
+def _of_prior(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return parameters under the names that those of the prior's images have."""
+    return {f"{PRIOR}{name}": each for name, each in parameters.items()}
 
 
 def some_of(images: np.ndarray, count: int, layer: "LatentLayer", seed: int) -> np.ndarray:

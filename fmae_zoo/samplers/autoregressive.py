@@ -26,9 +26,6 @@ RATE = 2e-3
 HELD_OUT = 0.1
 """Fraction of the codes held out for early stopping."""
 
-NETWORK = ("embedding", "kernel_1", "bias_1", "kernel_2", "bias_2", "kernel_3", "bias_3")
-"""Names of the network's arrays, in the order of its layers."""
-
 MAX_KINDS, MAX_GROUPS = 1024, 64
 """Maximum number of codes per group, and of groups, that the sampler can model."""
 
@@ -90,8 +87,8 @@ class Autoregressive(Sampler):
             return None
         nearest = pairwise_distances_argmin(codes.reshape(-1, values), alphabet)
         index = nearest.reshape(len(codes), -1).astype(np.int32)
-        network = dict(zip(NETWORK, _trained(index, latent.kinds, seed), strict=True))
-        return cls.of({"alphabet": alphabet, **halved(network)}, codes.shape[1])
+        trained = cls(alphabet, *_trained(index, latent.kinds, seed))
+        return cls.of(trained.tensors(), codes.shape[1])
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return all arrays by name; the network's embedding, kernels and `bias_3` are float16."""
