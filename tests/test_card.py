@@ -20,56 +20,36 @@ from fmae_zoo.card import BEGIN, END, card_of, check_card
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET, loading
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
-from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import bundled, find_entry
 from fmae_zoo.saving import spec_toml
 from fmae_zoo.spec import SPEC_FILE, ModelSpec
-from tests.conftest import run_python, tiny_spec
+from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 REPO = "me/mine"
 ENTRIES = [entry for entry in bundled() if entry.pretrained]
-each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.spec.name)
 
-PUBLISHED = (
-    ("reconstruction", "mse"),
-    ("reconstruction", "psnr"),
-    ("reconstruction", "ssim"),
-    ("linear_probe", "accuracy"),
-    ("knn", "accuracy"),
-    ("frozen_head", "latent", "accuracy"),
-    ("frozen_head", "latent", "loss"),
-    ("frozen_head", "features", "accuracy"),
-    ("frozen_head", "features", "loss"),
-    ("fine_tuned", "accuracy"),
-    ("fine_tuned", "loss"),
-    ("elbo", "elbo"),
-    ("elbo", "reconstruction"),
-    ("elbo", "kl"),
-    ("elbo", "active_values"),
-    ("nll", "nll"),
-    ("nll", "standard_error"),
-    ("denoising", "mse"),
-    ("denoising", "psnr"),
-    ("inpainting", "mse"),
-    ("inpainting", "psnr"),
-    ("code_use", "perplexity"),
-    ("code_use", "active_values"),
-    ("code_use", "codes_used"),
-    ("code_use", "kl"),
-    ("generation", "frechet"),
-    ("generation", "precision"),
-    ("generation", "recall"),
-    ("generation", "class_agreement"),
-    ("generation", "frechet_prior"),
-    ("generation", "frechet_gmm"),
-    ("generation", "frechet_two-stage"),
-    ("generation", "frechet_autoregressive"),
-    ("generation", "frechet_reconstructions"),
-    ("fid", "fid"),
-    ("fid", "fid_reconstructions"),
+PUBLISHED = tuple(
+    (*figure.split(), key)
+    for figure, keys in {
+        "reconstruction": "mse psnr ssim",
+        "linear_probe": "accuracy",
+        "knn": "accuracy",
+        "frozen_head latent": "accuracy loss",
+        "frozen_head features": "accuracy loss",
+        "fine_tuned": "accuracy loss",
+        "elbo": "elbo reconstruction kl active_values",
+        "nll": "nll standard_error",
+        "denoising": "mse psnr",
+        "inpainting": "mse psnr",
+        "code_use": "perplexity active_values codes_used kl",
+        "generation": "frechet precision recall class_agreement frechet_prior frechet_gmm"
+        " frechet_two-stage frechet_autoregressive frechet_reconstructions",
+        "fid": "fid fid_reconstructions",
+    }.items()
+    for key in keys.split()
 )
 PERSONS_CARD = """---
 # what our group knows
@@ -137,7 +117,17 @@ def changed(tmp_path, entry, spec=None, **changes):
     return Entry.read(tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", params=ENTRIES, ids=lambda entry: entry.spec.name)
+def entry(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def text(entry):
+    return card_of(entry, REPO)
+
+
+@pytest.fixture(scope="module")
 def vae():
     return find_entry("dense-vae")
 
@@ -149,12 +139,17 @@ def unmeasured(tmp_path):
     return Entry.read(tmp_path / "mine")
 
 
+HOSTILE = (
+    f"# x {END} | cell |\n\n# Heading\n{BEGIN} <script>alert(1)</script> ![i](http://x/i.png) "
+    "[link](javascript:x) `code` **bold** <!-- fmae_zoo: end --> ``` ~~~ $x$ \u202e\u0007&lt;"
+)
+
+
 # What the Hub reads
 
 
-@each_entry
-def test_each_figure_in_the_model_index_is_the_manifests(entry):
-    results = ModelCard(card_of(entry, REPO)).data.eval_results
+def test_each_figure_in_the_model_index_is_the_manifests(entry, text):
+    results = ModelCard(text).data.eval_results
     found = Counter((each.metric_type, repr(each.metric_value)) for each in results)
     values = {path: figure_at(entry.manifest, path) for path in PUBLISHED}
     assert found == Counter(
@@ -166,49 +161,33 @@ def test_each_figure_in_the_model_index_is_the_manifests(entry):
     assert {each.dataset_args["sha256"] for each in results} == {FASHION_MNIST_DIGEST}
 
 
-@each_entry
-def test_the_settings_of_each_figure_are_in_the_model_index(entry):
-    results = ModelCard(card_of(entry, REPO)).data.eval_results
+def test_the_settings_of_each_figure_are_in_the_model_index(entry, text):
+    results = ModelCard(text).data.eval_results
     for path in PUBLISHED:
         value = figure_at(entry.manifest, path)
         if value is None:
             continue
         table = figure_at(entry.manifest, path[:-1])
-        own = {each[-1] for each in PUBLISHED if each[:-1] == path[:-1]} | {
-            "pca_mse",
-            "noisy_mse",
-            "mean_mse",
-        }
-        settings = {
+        same = [each for each in PUBLISHED if each[:-1] == path[:-1]]
+        figures = {each[-1] for each in same} | {"pca_mse", "noisy_mse", "mean_mse"}
+        wanted = {
             key: each
             for key, each in table.items()
-            if key not in own and isinstance(each, (bool, int, float, str))
+            if key not in figures and isinstance(each, (bool, int, float, str))
         }
-        assert settings.keys() & {"latent_size", "input_size"}
-        same = [each for each in PUBLISHED if each[:-1] == path[:-1]]
-        wanted = settings | {
-            "seed": entry.manifest.evaluations[path[0]].seed,
-            "training_seed": entry.manifest.training.seed,
-        }
+        assert wanted.keys() & {"latent_size", "input_size"}
+        wanted["seed"] = entry.manifest.evaluations[path[0]].seed
+        wanted["training_seed"] = entry.manifest.training.seed
         found = [each.metric_args for each in results if each.metric_value == value]
         assert found.count(wanted) == sum(figure_at(entry.manifest, each) == value for each in same)
 
 
-def test_the_protocols_of_a_figure_are_found_where_evaluate_puts_it():
-    for name, figure in FIGURES.items():
-        assert {protocol.path[0] for protocol in figure.protocols} == {name}
-
-
 def test_the_metadata_say_what_the_model_is():
     metadata = metadata_of(card_of(find_entry("conv-ae-bn"), REPO))
-    assert metadata["license"] == "apache-2.0"
-    assert metadata["library_name"] == "keras"
+    assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "keras")
     assert metadata["pipeline_tag"] == "image-feature-extraction"
     assert metadata["datasets"] == [HUB_DATASET]
-    assert metadata["tags"] == [
-        "autoencoder", "batch-norm", "clustered_squared_error", "conv", "convolutional",
-        "deterministic", "fashion-mnist", "fmae-zoo", "keras",
-    ]  # fmt: skip
+    assert {"autoencoder", "conv", "deterministic", "fmae-zoo"} <= set(metadata["tags"])
     assert metadata["model-index"][0]["name"] == "mine"
 
 
@@ -229,20 +208,22 @@ def test_the_licence_has_the_hubs_identifier(tmp_path, vae, licence, identifier,
     assert ModelCard(text).data.to_dict().get("license_name") == name
 
 
-def test_without_a_licence_there_is_no_card(tmp_path, vae):
-    with pytest.raises(SpecError, match=r"licence: expected .* SPDX"):
-        card_of(changed(tmp_path, vae, licence=" \n"), REPO)
+@pytest.mark.parametrize(("key", "value"), [("licence", " \n"), ("sampler", HOSTILE)])
+def test_a_manifest_that_breaks_a_rule_gives_no_card(tmp_path, vae, key, value):
+    with pytest.raises(SpecError, match=key):
+        card_of(changed(tmp_path, vae, **{key: value}), REPO)
 
 
 def test_other_data_are_not_called_fashion_mnist(tmp_path, vae):
-    training = vae.manifest.training.model_dump() | {
-        "data_digest": "0" * 64,
-        "data_source": "/home/alice/private/kmnist",
-    }
-    how = vae.manifest.evaluations["knn"].model_dump() | {"data_digest": "0" * 64}
-    results = {"knn": vae.manifest.results["knn"]}
+    digest = {"data_digest": "0" * 64}
+    source = {"data_source": "/home/alice/private/kmnist"}
     entry = changed(
-        tmp_path, vae, training=training, results=results, evaluations={"knn": how}, seeds={}
+        tmp_path,
+        vae,
+        training=vae.manifest.training.model_dump() | digest | source,
+        results={"knn": vae.manifest.results["knn"]},
+        evaluations={"knn": vae.manifest.evaluations["knn"].model_dump() | digest},
+        seeds={},
     )
     before = f"---\ndatasets: [{HUB_DATASET}, me/others]\ntags: [fashion-mnist, ours]\n---\n"
     text = card_of(entry, REPO, existing=before)
@@ -255,31 +236,39 @@ def test_other_data_are_not_called_fashion_mnist(tmp_path, vae):
     assert result.dataset_revision == "0" * 64
     assert "alice" not in text
     assert "Zalando" not in text
-    assert "On the test images of kmnist." in text
     assert "datasets" not in metadata_of(card_of(entry, REPO))
 
 
 # What people read
 
 
-@each_entry
-def test_the_protocol_stands_beside_each_figure(entry):
-    text = card_of(entry, REPO)
+def test_the_protocol_stands_beside_each_figure(entry, text):
     rows = results_rows(text)
-    forms = {"mse": ".5f", "psnr": ".2f", "ssim": ".3f", "elbo": ".2f", "active_values": ","}
-    forms |= {"perplexity": ".2f", "frechet": ".2f", "precision": ".3f", "recall": ".3f"}
-    forms |= {"class_agreement": ".4f", "nll": ".2f"}
-    headlines = [path for path in PUBLISHED if path[-1] in (*forms, "accuracy")]
+    forms = dict.fromkeys(("mse",), ".5f") | dict.fromkeys(("ssim", "precision", "recall"), ".3f")
+    forms |= dict.fromkeys(("psnr", "elbo", "perplexity", "frechet", "nll"), ".2f")
+    forms |= {"active_values": ",", "class_agreement": ".4f", "accuracy": ".4f"}
+    headlines = [path for path in PUBLISHED if path[-1] in forms]
     headlines.remove(("elbo", "active_values"))
-    values = [(path, figure_at(entry.manifest, path)) for path in headlines]
-    shown = [
-        f"**{each:{forms.get(path[-1], '.4f')}}**" for path, each in values if each is not None
-    ]
+    values = [(forms[path[-1]], figure_at(entry.manifest, path)) for path in headlines]
+    shown = [f"**{value:{form}}**" for form, value in values if value is not None]
     assert [row["test"] for row in rows if row["test"].startswith("**")] == shown
     described = re.findall(r"^- \*\*(.+)\*\*: .+ seed 0", section(text, "Results"), re.M)
     for row in rows:
         assert any(row["protocol"].startswith(name) for name in described)
         assert row["values"].replace(",", "").isdigit()
+
+
+def test_files_stand_with_their_digests(entry, text):
+    rows = {row[0]: row for row in rows_of(section(text, "Files"))}
+    for name, record in entry.manifest.files.items():
+        assert rows[f"`{name}`"][2:] == [f"{record.size:,}", f"`{record.sha256}`"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_card_passes_and_made_from_itself_is_itself(entry, text, newline):
+    check_card("\ufeff" + text, entry.manifest)
+    text = text.replace("\n", newline)
+    assert card_of(entry, REPO, existing=text) == text
 
 
 def test_what_was_chosen_stands_beside_the_figure():
@@ -296,28 +285,22 @@ def test_pca_with_as_many_values_has_a_row(vae):
     (row,) = [row for row in results_rows(card_of(vae, REPO)) if "PCA" in row["figure"]]
     assert row["test"] == f"{vae.manifest.results['reconstruction']['pca_mse']:.5f}"
     assert row["values"] == "32"
-    spatial = card_of(find_entry("conv-ae-bn-spatial"), REPO)
-    assert "PCA" not in block_of(spatial)
+    assert "PCA" not in block_of(card_of(find_entry("conv-ae-bn-spatial"), REPO))
 
 
 def test_mean_and_deviation_are_over_all_trainings():
     entry = find_entry("dense-ae")
-    manifest = entry.manifest
-    runs = [manifest.results, *(each.results for each in manifest.seeds.values())]
+    runs = [entry.manifest.results, *(each.results for each in entry.manifest.seeds.values())]
+    text = card_of(entry, REPO)
     for figure, key, digits in (("reconstruction", "mse", 5), ("knn", "accuracy", 4)):
         values = [run[figure][key] for run in runs]
         spread = f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f} (3)"
         test = f"**{values[0]:.{digits}f}**"
-        rows = results_rows(card_of(entry, REPO))
-        assert [row["mean ± sd"] for row in rows if row["test"] == test] == [spread]
-    assert "seeds 0, 1, 2" in card_of(entry, REPO)
-    measured = re.search(
-        r"^Measured with (.*)\. Those with other seeds were measured with (.*)\.$",
-        card_of(entry, REPO),
-        re.M,
-    )
-    assert "backend jax" in measured[1]
-    assert "backend torch" in measured[2]
+        assert [r["mean ± sd"] for r in results_rows(text) if r["test"] == test] == [spread]
+    assert "seeds 0, 1, 2" in text
+    first, others = re.search(r"^Measured with (.*)\. Those .* with (.*)\.$", text, re.M).groups()
+    assert "backend jax" in first
+    assert "backend torch" in others
     assert "±" not in card_of(find_entry("conv-ae-bn"), REPO)
 
 
@@ -327,44 +310,31 @@ def test_the_training_is_described(vae):
     rows = {row[0]: row[1] for row in rows_of(text)}
     assert rows["seed"] == str(training.seed)
     assert rows["epochs"].startswith(f"{training.epochs}; epoch {training.best_epoch},")
-    minutes, seconds = divmod(round(training.seconds), 60)
-    assert rows["time"] == f"{minutes} min {seconds} s"
     assert training.data_digest in rows["SHA-256 of the data's arrays"]
     backend = training.environment["backend"]
     assert f"{backend} {training.environment[backend]}" in rows["environment"]
     (toml,) = code_blocks(text, "toml")
-    spec = vae.spec.model_dump(mode="json")
-    content = {"name": "same", "summary": "same", **tomllib.loads(toml)}
-    rebuilt = ModelSpec.from_dict(content).model_dump(mode="json")
+    rebuilt = ModelSpec.from_dict({"name": "same", "summary": "same", **tomllib.loads(toml)})
     for part in ("network", "latent", "objective", "recipe"):
-        assert rebuilt[part] == spec[part]
-
-
-@each_entry
-def test_files_stand_with_their_digests(entry):
-    rows = {row[0]: row for row in rows_of(section(card_of(entry, REPO), "Files"))}
-    for name, record in entry.manifest.files.items():
-        assert rows[f"`{name}`"][2:] == [f"{record.size:,}", f"`{record.sha256}`"]
+        assert getattr(rebuilt, part) == getattr(vae.spec, part)
 
 
 def test_limitations_come_from_the_spec(vae):
     generative = section(card_of(vae, REPO), "Limitations")
     spatial = section(card_of(find_entry("conv-ae-bn-spatial"), REPO), "Limitations")
     assert "no generative model" in spatial
-    assert "12,544 values, and an image 784" in spatial
+    assert "12,544 values" in spatial
     assert "no generative model" not in generative
     assert "its prior" in generative
-    assert "Zalando" in generative
 
 
 def test_a_checkpoint_without_records_says_so(unmeasured):
     text = card_of(unmeasured, REPO)
-    assert "No results: the manifest of this model records no figures." in text
-    assert "does not record how these weights were trained" in text
+    assert "No results" in section(text, "Results")
+    assert "does not record" in section(text, "Training")
     assert rows_of(section(text, "Results") + section(text, "Training")) == []
     assert metadata_of(text).keys().isdisjoint({"model-index", "datasets"})
     assert "fashion-mnist" not in metadata_of(text)["tags"]
-    assert ModelCard(text).data.eval_results is None
     check_card(text, unmeasured.manifest)
 
 
@@ -381,26 +351,26 @@ def test_results_without_a_known_protocol_are_named_and_not_published(tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("results", "message"),
+    ("results", "place"),
     [
-        ({"knn": {"accuracy": "0.9"}}, r"results\.knn\.accuracy: expected a finite number.*'0\.9'"),
-        ({"knn": {"accuracy": True}}, r"results\.knn\.accuracy: expected a finite number"),
-        ({"knn": {"accuracy": float("nan")}}, "NaN is no finite number"),
-        ({"knn": {"accuracy": 10**400}}, r"results\.knn\.accuracy: expected a finite number"),
-        ({"frozen_head": {"latent": 0.9}}, r"results\.frozen_head\.latent: expected a table"),
+        ({"knn": {"accuracy": "0.9"}}, r"results\.knn\.accuracy"),
+        ({"knn": {"accuracy": True}}, r"results\.knn\.accuracy"),
+        ({"knn": {"accuracy": float("nan")}}, "NaN"),
+        ({"knn": {"accuracy": 10**400}}, r"results\.knn\.accuracy"),
+        ({"frozen_head": {"latent": 0.9}}, r"results\.frozen_head\.latent"),
     ],
 )
-def test_a_figure_that_is_no_number_is_refused(tmp_path, vae, results, message):
-    with pytest.raises(SpecError, match=message):
+def test_a_figure_that_is_no_number_is_refused(tmp_path, vae, results, place):
+    with pytest.raises(SpecError, match=place):
         card_of(changed(tmp_path, vae, results=results), REPO)
 
 
 def test_pictures_are_shown_with_their_meaning(vae):
     text = card_of(vae, REPO, pictures=["reconstructions.png", "curves.png", "my_map.png"])
     head = block_of(text).split("## Use")[0]
-    assert "![Images over their reconstructions by dense-vae](reconstructions.png)" in head
+    assert re.search(r"!\[.*reconstructions by dense-vae\]\(reconstructions\.png\)", head)
     assert "![my map of dense-vae](my_map.png)" in head
-    assert "![Loss of dense-vae over the epochs](curves.png)" in section(text, "Training")
+    assert "](curves.png)" in section(text, "Training")
     assert "![" not in card_of(vae, REPO)
 
 
@@ -419,9 +389,8 @@ def test_a_repo_that_is_none_is_refused(vae, repo):
 # The examples
 
 
-@each_entry
-def test_the_examples_compile_and_name_the_repo(entry):
-    blocks = code_blocks(card_of(entry, REPO), "python")
+def test_the_examples_compile_and_name_the_repo(entry, text):
+    blocks = code_blocks(text, "python")
     assert len(blocks) == 2
     for block in blocks:
         compile(block, "README.md", "exec")
@@ -435,10 +404,9 @@ def test_the_examples_compile_and_name_the_repo(entry):
 def test_the_example_runs(few, monkeypatch, name):
     monkeypatch.setattr(loading, "find_data", lambda: few)
     entry = find_entry(name)
-    block = code_blocks(card_of(entry, REPO), "python")[0]
+    code = code_blocks(card_of(entry, REPO), "python")[0]
     names: dict = {}
-    code = block.replace(f"hf://{REPO}", f"local:{entry.folder}")
-    exec(compile(code, "README.md", "exec"), names)
+    exec(code.replace(f"hf://{REPO}", f"local:{entry.folder}"), names)
     count = len(few.test_images)
     assert names["z"].shape == (count, entry.spec.latent.size)
     assert names["x"].shape == (count, 28, 28, 1)
@@ -451,31 +419,15 @@ def test_the_example_of_plain_keras_runs(monkeypatch, tmp_path):
     entry = find_entry("dense-ae")
     encoder = entry.build(pretrained=True, part="encoder")
     keras.saving.save_model(encoder, tmp_path / "repo", zipped=False)
-    asked = []
-
-    def snapshot(repo_id, **options):
-        asked.append(repo_id)
-        return str(tmp_path / "repo")
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path / "repo")
+    )
     names: dict = {}
-    exec(compile(code_blocks(card_of(entry, REPO), "python")[1], "README.md", "exec"), names)
-    assert asked == [REPO]
+    exec(code_blocks(card_of(entry, REPO), "python")[1], names)
     assert names["z"].shape == (4, 32)
 
 
-def test_the_module_imports_neither_keras_nor_the_hubs_client():
-    code = "import sys, fmae_zoo.card; print(sys.modules.keys() & {'keras', 'huggingface_hub'})"
-    result = run_python(code)
-    assert result.stdout.strip() == "set()", result.stderr
-
-
 # Text of strangers
-
-HOSTILE = (
-    f"# x {END} | cell |\n\n# Heading\n{BEGIN} <script>alert(1)</script> ![i](http://x/i.png) "
-    "[link](javascript:x) `code` **bold** <!-- fmae_zoo: end --> ``` ~~~ $x$ \u202e\u0007&lt;"
-)
 
 
 @pytest.fixture
@@ -498,57 +450,33 @@ def hostile(tmp_path, vae):
     )
 
 
-def test_text_of_strangers_is_shown_and_not_obeyed(hostile):
+def test_text_of_strangers_is_shown_and_not_obeyed(hostile, vae):
+    plain = card_of(vae, REPO, pictures=["curves.png"])
     text = card_of(hostile, REPO, pictures=["curves.png"])
     assert text.count(BEGIN) == text.count(END) == 1
     assert text.count("<!--") == 2
-    assert "\u202e" not in text
-    assert "\u0007" not in text
-    body = MarkdownIt("commonmark").enable("table").parse(block_of(text) + END)
-    kinds = Counter(token.type for token in body)
+    assert not {"\u202e", "\u0007"} & set(text)
+    body, ordinary = (
+        MarkdownIt("commonmark").enable("table").parse(block_of(each) + END)
+        for each in (text, plain)
+    )
     inside = Counter(child.type for token in body for child in token.children or ())
-    assert kinds["html_block"] == 2
     assert inside["html_inline"] == inside["link_open"] == 0
     assert inside["image"] == 1
-    plain = MarkdownIt("commonmark").enable("table").parse(block_of(card_of_plain(hostile)) + END)
-    ordinary = Counter(token.type for token in plain)
-    for kind in ("heading_open", "fence", "table_open", "hr", "blockquote_open", "code_block"):
-        assert kinds[kind] == ordinary[kind]
-    shown = [token.content for token in body if token.type == "inline"]
-    assert any("Heading" in each and "cell" in each for each in shown)
-
-
-def card_of_plain(entry):
-    """Return the card of the same figures with nothing strange in it."""
-    return card_of(find_entry(entry.spec.name), REPO, pictures=["curves.png"])
-
-
-def test_a_sampler_is_a_name(tmp_path, vae):
-    with pytest.raises(SpecError, match="sampler"):
-        card_of(changed(tmp_path, vae, sampler=HOSTILE), REPO)
-
-
-def test_text_of_strangers_leaves_the_metadata_readable(hostile):
-    text = card_of(hostile, REPO)
+    kinds, usual = (Counter(token.type for token in tokens) for tokens in (body, ordinary))
+    structure = ("html_block", "heading_open", "fence", "table_open", "hr", "blockquote_open")
+    for kind in (*structure, "code_block"):
+        assert kinds[kind] == usual[kind]
+    assert any("Heading" in token.content for token in body if token.type == "inline")
     read = ModelCard(text).data
     assert read.license == "other"
     assert read.license_name.startswith("# x")
     assert all("\n" not in tag and tag for tag in read.tags)
-    assert len(read.eval_results) == len(ModelCard(card_of_plain(hostile)).data.eval_results)
-    assert card_of(hostile, REPO, existing=text) == text
+    assert len(read.eval_results) == len(ModelCard(plain).data.eval_results)
+    assert card_of(hostile, REPO, pictures=["curves.png"], existing=text) == text
 
 
 # Cards that a person has edited
-
-
-@each_entry
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_a_card_made_from_itself_is_itself(entry, newline):
-    first = card_of(entry, REPO, pictures=["curves.png"])
-    assert first == card_of(entry, REPO, pictures=["curves.png"])
-    first = first.replace("\n", newline)
-    again = card_of(entry, REPO, pictures=["curves.png"], existing=first)
-    assert again == first
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -624,78 +552,66 @@ def test_markers_are_known_however_they_are_spaced(vae):
     ids=["no end", "no begin", "wrong order", "twice", "two begins"],
 )
 def test_damaged_markers_are_refused(vae, body):
-    with pytest.raises(SpecError, match=r"me/mine: README.md: its markers are damaged.*take"):
+    with pytest.raises(SpecError, match=r"me/mine: README\.md.*markers"):
         card_of(vae, REPO, existing=f"Mine.\n{body}\nMore.\n")
 
 
 @pytest.mark.parametrize(
-    ("header", "message"),
+    "header",
     [
-        ("license: [", "not valid YAML"),
-        ("license: mit\nlicense: gpl", "there twice: license"),
-        ("- a\n- b", "expected keys and their values"),
-        ("just text", "expected keys and their values"),
-        ("{license: mit}", "a line of its own"),
-        ("{\nlicense: mit}", "a line of its own"),
-        ("{}", "a line of its own"),
-        ("? license\n: mit", "a line of its own"),
-        ("date: 2024-99-99", "not valid YAML"),
-        ("a: &x [1]\nb: *x", "refers to another"),
-        ("a: \x07", "not valid YAML"),
-        ("tags: {a: b}", "tags: expected a list of texts"),
-        ("language: en\n...", "not valid YAML"),
+        "license: [\n---",
+        "license: mit\nlicense: gpl\n---",
+        "- a\n- b\n---",
+        "just text\n---",
+        "{license: mit}\n---",
+        "{}\n---",
+        "? license\n: mit\n---",
+        "date: 2024-99-99\n---",
+        "a: &x [1]\nb: *x\n---",
+        "a: \x07\n---",
+        "tags: {a: b}\n---",
+        "language: en\n...\n---",
+        "license: mit\n",
     ],
 )
-def test_metadata_that_cannot_be_kept_are_refused(vae, header, message):
-    with pytest.raises(SpecError, match=message):
-        card_of(vae, REPO, existing=f"---\n{header}\n---\nMine.\n")
-
-
-def test_metadata_without_an_end_are_refused(vae):
-    with pytest.raises(SpecError, match="has no end"):
-        card_of(vae, REPO, existing="---\nlicense: mit\n\nMine.\n")
+def test_metadata_that_cannot_be_kept_are_refused(vae, header):
+    with pytest.raises(SpecError, match=r"me/mine: README\.md"):
+        card_of(vae, REPO, existing=f"---\n{header}\nMine.\n")
 
 
 # check_card
 
 
-@each_entry
-def test_a_generated_card_passes(entry):
-    text = card_of(entry, REPO)
-    check_card(text)
-    check_card("\ufeff" + text, entry.manifest)
-
-
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("old", "new", "named"),
     [
-        ("license: apache-2.0\n", "", "license: expected"),
-        ("license: apache-2.0\n", "license: ''\n", "license: expected"),
-        ("license: apache-2.0\n", "license: other\n", "license_name: expected"),
-        ("license: apache-2.0\n", "license: [\n", "not valid YAML"),
-        ("value: PROBE\n", "value: 0.909\n", "linear probe.*expected PROBE.*received 0.909"),
-        ("value: PROBE\n", "value: 'PROBE'\n", "linear probe.*received 'PROBE'"),
-        ("C: ", "C: 7", "settings are not the manifest's"),
-        ("type: accuracy\n", "kind: accuracy\n", "metadata cannot be read"),
+        ("license: apache-2.0\n", "", "license"),
+        ("license: apache-2.0\n", "license: ''\n", "license"),
+        ("license: apache-2.0\n", "license: other\n", "license_name"),
+        ("license: apache-2.0\n", "license: [\n", "YAML"),
+        ("value: PROBE\n", "value: 0.909\n", "linear probe.*PROBE.*0.909"),
+        ("value: PROBE\n", "value: 'PROBE'\n", "linear probe.*'PROBE'"),
+        ("C: ", "C: 7", "settings"),
+        ("type: accuracy\n", "kind: accuracy\n", "metadata"),
         ("name: accuracy (linear", "name: best (linear", "no such figure"),
         ("name: accuracy (linear", "name: [1]\n      x: (linear", "no such figure"),
-        ("split: test\n", "split: train\n", "settings are not the manifest's"),
-        ("model-index:\n", "model-index: nothing\nold:\n", "metadata cannot be read"),
-        ("model-index:\n", "old:\n", "figures of the manifest are missing: MSE"),
+        ("split: test\n", "split: train\n", "settings"),
+        ("model-index:\n", "model-index: nothing\nold:\n", "metadata"),
+        ("model-index:\n", "old:\n", "missing: MSE"),
     ],
 )
-def test_a_card_that_says_something_else_is_refused(vae, old, new, message):
+def test_a_card_that_says_something_else_is_refused(vae, old, new, named):
     text = card_of(vae, REPO)
     probe = str(vae.manifest.results["linear_probe"]["accuracy"])
-    old, new, message = (each.replace("PROBE", probe) for each in (old, new, message))
+    old, new, named = (each.replace("PROBE", probe) for each in (old, new, named))
     assert old in text
-    with pytest.raises(SpecError, match=f"(?s)here.md: .*{message}"):
+    with pytest.raises(SpecError, match=f"(?s)here.md: .*{named}"):
         check_card(text.replace(old, new, 1), vae.manifest, "here.md")
 
 
 @pytest.mark.parametrize("text", ["", "# Hello\n", "---\n\n---\n"])
 def test_a_card_without_metadata_is_refused(text):
-    with pytest.raises(SpecError, match="no metadata"):
+    with pytest.raises(SpecError, match="metadata"):
         check_card(text)
 
 

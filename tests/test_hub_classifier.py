@@ -16,11 +16,9 @@ from fmae_zoo.entry import Entry
 from fmae_zoo.errors import (
     ArgumentError,
     DigestError,
-    FmaeError,
     NotCachedError,
     PushRefusedError,
     SpecError,
-    UnknownModelError,
     WeightsError,
 )
 from fmae_zoo.files import sha256_of
@@ -32,7 +30,7 @@ from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.hub.publisher import Publisher
 from fmae_zoo.hub.repo import MAX_TEXT_BYTES
 from fmae_zoo.layout import KERAS_FILES
-from fmae_zoo.manifest import HubRecord, Manifest
+from fmae_zoo.manifest import Manifest
 from fmae_zoo.saving import golden_of, record_files
 from fmae_zoo.weights import read_tensors, save_tensors
 from tests.conftest import TINY_CONV, run_python, tiny_spec
@@ -99,52 +97,33 @@ def with_file(files, name, content):
     return {**files, name: content, "manifest.json": json.dumps(manifest).encode()}
 
 
-def with_head(files, **changes):
-    content = json.loads(files[HEAD_FILE]) | changes
-    return with_file(files, HEAD_FILE, json.dumps(content).encode())
+def failed_checks(source):
+    return [check.name for check in fmae_zoo.verify(source) if check.passed is False]
 
 
 # There and back
 
 
-@pytest.mark.parametrize("what", ["model", "folder", "address"])
-def test_a_classifier_is_pushed_and_comes_back(push, classifier, saved, images, what):
-    source = {"model": classifier, "folder": saved, "address": f"local:{saved}"}[what]
-    url = push(source, private=True, tag="v1")
+def test_a_classifier_is_pushed_and_comes_back(push, hub, classifier, saved, images):
+    planned = push(classifier, dry_run=True, token=None)
+    assert not hub.log
+    url = push(classifier, private=True, tag="v1")
     assert url.changed
+    assert (url.sizes, url.card) == (planned.sizes, planned.card)
     loaded = fmae_zoo.load(f"{ADDRESS}@v1", token="hf_writer")
     np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
     assert loaded.labels == CLASS_NAMES
     assert loaded.encoder.trainable
-
-
-def test_the_repo_holds_what_it_must(push, saved, api):
-    push(saved)
-    info = api.model_info(REPO, files_metadata=True)
-    there = {file.rfilename: file for file in info.siblings if file.rfilename != ".gitattributes"}
-    recorded = {HEAD_FILE, WEIGHTS, "golden.safetensors", *KERAS_FILES}
-    assert set(there) == recorded | {"spec.toml", "manifest.json", "README.md"}
-    manifest = Manifest.read(fmae_zoo.pull(ADDRESS))
-    assert set(manifest.files) == recorded
-    assert all(there[name].size == record.size for name, record in manifest.files.items())
-
-
-def test_a_dry_run_asks_nothing_and_is_what_a_push_sends(push, hub, classifier):
-    planned = push(classifier, dry_run=True, token=None)
-    assert not hub.log
-    real = push(classifier)
-    assert (real.sizes, real.card) == (planned.sizes, planned.card)
-
-
-def test_the_same_again_is_no_commit(push, hub, saved, classifier):
-    first = push(saved)
-    for source in (saved, classifier):
+    for source in (saved, f"local:{saved}"):
         again = push(source)
-        assert (again.changed, again.commit) == (False, first.commit)
+        assert (again.changed, again.commit) == (False, url.commit)
     assert push(make(seed=9)).changed
 
 
-def test_the_native_files_are_the_same_in_every_process(files, saved, tmp_path):
+def test_the_repo_holds_what_it_must(files, saved, tmp_path):
+    recorded = {HEAD_FILE, WEIGHTS, "golden.safetensors", *KERAS_FILES}
+    assert files.keys() == recorded | {"spec.toml", "manifest.json", "README.md"}
+    assert json.loads(files["manifest.json"])["files"].keys() == recorded
     code = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -180,32 +159,27 @@ def test_keras_alone_gives_the_probabilities(push, images, tmp_path, precision):
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), expected, atol=1e-5)
 
 
-def test_only_what_the_load_needs_is_fetched(hub, files):
+def test_what_is_needed_is_loaded_and_the_cache_serves_offline(hub, files, classifier, images):
     commit = hub.seed(REPO, files)
-    fmae_zoo.load(ADDRESS)
-    assert len(hub.log) == 1 + 2 * len(NEEDED)
-    fmae_zoo.load(f"{ADDRESS}@{commit}")
-    assert len(hub.log) == 1 + 2 * len(NEEDED)
-
-
-def test_offline_the_cache_serves(hub, files, classifier, images):
-    hub.seed(REPO, files)
     with pytest.raises(NotCachedError, match=f"fmae pull {ADDRESS}"):
         fmae_zoo.load(ADDRESS, local_files_only=True)
-    fmae_zoo.pull(ADDRESS)
-    loaded = fmae_zoo.load(ADDRESS, local_files_only=True)
-    np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
+    fmae_zoo.load(ADDRESS)
+    assert {name for name in files if any(f"/{name}" in r.path for r in hub.log)} == NEEDED
+    asked = len(hub.log)
+    for address, options in ((f"{ADDRESS}@{commit}", {}), (ADDRESS, {"local_files_only": True})):
+        loaded = fmae_zoo.load(address, **options)
+        np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
+    assert len(hub.log) == asked
 
 
-def test_a_copy_is_pulled_verified_and_pushed_again(hub, push, files, tmp_path, images, classifier):
+def test_a_copy_is_pulled_verified_and_pushed_again(hub, push, files, tmp_path):
     hub.seed(REPO, files)
-    assert {check.passed for check in fmae_zoo.verify(ADDRESS)} == {True, None}
+    assert not failed_checks(ADDRESS)
     copy = fmae_zoo.pull(ADDRESS, tmp_path / "copy")
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == files
-    checks = {check.name: check.passed for check in fmae_zoo.verify(copy)}
-    assert checks.keys() >= {HEAD_FILE, WEIGHTS, "golden probabilities", "README.md"}
-    assert set(checks.values()) == {True, None}
-    np.testing.assert_array_equal(fmae_zoo.load(copy).predict(images), classifier.predict(images))
+    names = {check.name for check in fmae_zoo.verify(copy)}
+    assert names >= {HEAD_FILE, WEIGHTS, "golden probabilities", "README.md"}
+    assert not failed_checks(copy)
     assert not push(copy).changed
 
 
@@ -220,45 +194,33 @@ def test_a_search_tells_it_from_an_autoencoder(push, saved, classifier):
 
 
 @pytest.mark.failure
-@pytest.mark.parametrize("there", ["classifier", "autoencoder"])
-def test_one_kind_is_not_pushed_over_the_other(push, api, classifier, there):
+@pytest.mark.parametrize("first", ["classifier", "autoencoder"])
+def test_one_kind_is_not_pushed_over_the_other(push, api, classifier, first):
     model = fmae_zoo.Autoencoder(classifier.spec)
-    first, second = (classifier, model) if there == "classifier" else (model, classifier)
-    push(first)
+    there, other = (classifier, model) if first == "classifier" else (model, classifier)
+    push(there)
     before = api.model_info(REPO).sha
-    with pytest.raises(PushRefusedError, match=r"a classifier on tiny-ae.*another repo"):
-        push(second)
+    with pytest.raises(PushRefusedError, match="a classifier on tiny-ae"):
+        push(other)
     assert api.model_info(REPO).sha == before
 
 
 @pytest.mark.failure
-def test_one_kind_is_not_pulled_over_the_other(hub, files, classifier, tmp_path):
+def test_a_pull_does_not_write_over_another_model(hub, files, classifier, tmp_path):
     hub.seed(REPO, files)
-    mine = fmae_zoo.save(fmae_zoo.Autoencoder(classifier.spec), tmp_path / "ae")
-    with pytest.raises(ArgumentError, match="holds an autoencoder, and a classifier"):
-        fmae_zoo.pull(ADDRESS, mine)
-    other = fmae_zoo.save(make(seed=9), tmp_path / "other")
-    with pytest.raises(ArgumentError, match="other weights"):
-        fmae_zoo.pull(ADDRESS, other)
-    assert all(fmae_zoo.load(each) for each in (mine, other))
-
-
-@pytest.mark.failure
-def test_a_name_does_not_become_a_classifier_at_another_revision(hub, files, classifier, tmp_path):
-    hub.seed(REPO, files)
-    folder = fmae_zoo.save(fmae_zoo.Autoencoder(classifier.spec), tmp_path / "ae")
-    pin = HubRecord(repo=REPO, commit="0" * 40)
-    Manifest.read(folder).model_copy(update={"hub": pin}).write(folder)
-    fmae_zoo.register(folder)
-    with pytest.raises(UnknownModelError, match="holds a classifier on tiny-ae"):
-        fmae_zoo.load("tiny-ae", revision="main")
+    for number, model in enumerate((fmae_zoo.Autoencoder(classifier.spec), make(seed=9))):
+        mine = fmae_zoo.save(model, tmp_path / str(number))
+        before = {path.name: path.read_bytes() for path in mine.iterdir()}
+        with pytest.raises(ArgumentError, match=str(mine)):
+            fmae_zoo.pull(ADDRESS, mine)
+        assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
 
 
 @pytest.mark.failure
 def test_an_encoder_of_ones_own_is_not_pushed(push, hub, classifier):
     encoder = classifier.encoder
     own = type(encoder)(encoder.input, encoder.output, name="encoder")
-    with pytest.raises(ArgumentError, match=r"spec.*classifier\.save\("):
+    with pytest.raises(ArgumentError, match=r"spec.*classifier\.save"):
         push(Classifier(own, 10))
     assert not hub.log
 
@@ -267,8 +229,7 @@ def test_an_encoder_of_ones_own_is_not_pushed(push, hub, classifier):
 
 
 def spoil_weights(folder):
-    content = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(content[:-1])
+    (folder / WEIGHTS).write_bytes((folder / WEIGHTS).read_bytes()[:-1])
 
 
 def spoil_head(folder):
@@ -288,12 +249,6 @@ def spoil_tensors(folder):
     record_files(folder, Manifest.read(folder)).write(folder)
 
 
-def forget_weights(folder):
-    manifest = Manifest.read(folder)
-    files = {name: record for name, record in manifest.files.items() if name != WEIGHTS}
-    manifest.model_copy(update={"files": files}).write(folder)
-
-
 def add_secret(folder):
     labels = ("hf_" + "a1B2" * 9, *CLASS_NAMES[1:])
     head = Entry.read(folder).head
@@ -305,10 +260,8 @@ REFUSED = {
     "wrong weights": (spoil_weights, WEIGHTS),
     "wrong head": (spoil_head, r"head\.json"),
     "wrong goldens": (spoil_golden, "golden probabilities"),
-    "a missing tensor": (spoil_tensors, r"missing tensor head\.hidden\.bias"),
-    "no weights": (forget_weights, rf"records no {WEIGHTS}"),
-    "an unknown file": (lambda folder: (folder / "thesis.docx").write_text("x"), "thesis.docx"),
-    "a token": (add_secret, r"holds a Hugging Face token"),
+    "a missing tensor": (spoil_tensors, r"head\.hidden\.bias"),
+    "a token": (add_secret, "holds a Hugging Face token"),
 }
 
 
@@ -326,71 +279,44 @@ def test_a_folder_that_is_not_fit_is_refused_before_anything_is_sent(push, hub, 
 # A repo that means harm
 
 
-HARMFUL = {
-    "labels for other classes": {"labels": ["a", "b"]},
-    "labels that a terminal obeys": {"labels": ["\x1b[2J", *CLASS_NAMES[1:]]},
-    "a class to import": {"class_name": "os.system"},
-    "a wide layer": {"hidden": 10**12},
-    "many weights": {"hidden": 65_536, "num_classes": 10_000, "labels": None},
-    "very many classes": {"num_classes": 10**12, "labels": None},
-    "an unknown layer": {"layer": "../latent"},
-}
-
-
 @pytest.mark.failure
-@pytest.mark.parametrize("case", HARMFUL)
-def test_a_description_that_breaks_a_rule_is_refused(hub, files, case):
-    hub.seed(REPO, with_head(files, **HARMFUL[case]))
-    with pytest.raises(SpecError, match=r"head\.json: "):
+@pytest.mark.parametrize(
+    "change",
+    [{"class_name": "os.system"}, {"hidden": 10**12}, {"labels": ["\x1b[2J", *"abcdefghi"]}],
+)
+def test_a_description_that_breaks_a_rule_is_refused(hub, files, change):
+    head = json.dumps(json.loads(files[HEAD_FILE]) | change).encode()
+    hub.seed(REPO, with_file(files, HEAD_FILE, head))
+    with pytest.raises(SpecError, match=r"head\.json"):
         fmae_zoo.load(ADDRESS)
 
 
 @pytest.mark.failure
-def test_a_huge_description_is_refused_before_it_is_downloaded(hub, files):
-    hub.seed(REPO, with_file(files, HEAD_FILE, b" " * (MAX_TEXT_BYTES + 1)))
-    with pytest.raises(DigestError, match="expected at most"):
-        fmae_zoo.load(ADDRESS)
-    assert not [record for record in hub.log if HEAD_FILE in record.path]
-
-
-@pytest.mark.failure
-@pytest.mark.parametrize("name", [HEAD_FILE, WEIGHTS])
-def test_a_file_that_is_not_the_manifests_is_refused(hub, files, name, tmp_path):
-    changed = files[name].replace(b"Sandal", b"Sadnal") if name == HEAD_FILE else files[name][:-4]
-    hub.seed(REPO, {**files, name: changed})
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (HEAD_FILE, lambda content: content.replace(b"Sandal", b"Sadnal")),
+        (HEAD_FILE, lambda content: b" " * (MAX_TEXT_BYTES + 1)),
+        (WEIGHTS, lambda content: content[:-4]),
+    ],
+    ids=["altered", "huge", "cut"],
+)
+def test_a_file_that_is_not_the_manifests_is_refused(hub, files, name, change, tmp_path):
+    hub.seed(REPO, {**files, name: change(files[name])})
     for act in (fmae_zoo.load, lambda source: fmae_zoo.pull(source, tmp_path / "copy")):
         with pytest.raises(DigestError, match=name):
             act(ADDRESS)
     assert not (tmp_path / "copy").exists()
-    assert [check.name for check in fmae_zoo.verify(ADDRESS) if check.passed is False] == [name]
+    assert failed_checks(ADDRESS) == [name]
 
 
 @pytest.mark.failure
-def test_weights_that_are_too_large_are_not_read(hub, files, tmp_path):
-    save_tensors({"w": np.zeros((2_000, 1_000), "float32")}, tmp_path / "large")
-    hub.seed(REPO, with_file(files, WEIGHTS, (tmp_path / "large").read_bytes()))
-    with pytest.raises(WeightsError, match="needs at most"):
+@pytest.mark.parametrize("size", [4_000_000, 3])
+def test_weights_that_are_not_the_heads_are_refused(hub, files, tmp_path, size):
+    save_tensors({"w": np.zeros(size, "float32")}, tmp_path / "other")
+    hub.seed(REPO, with_file(files, WEIGHTS, (tmp_path / "other").read_bytes()))
+    with pytest.raises(WeightsError, match=WEIGHTS):
         fmae_zoo.load(ADDRESS)
-
-
-@pytest.mark.failure
-def test_weights_of_another_head_are_refused(hub, files):
-    hub.seed(REPO, with_head(files, hidden=15))
-    with pytest.raises(WeightsError, match="do not fit"):
-        fmae_zoo.load(ADDRESS)
-
-
-@pytest.mark.failure
-def test_nothing_in_a_repo_is_imported_or_executed(hub, files, tmp_path):
-    mark = tmp_path / "harmed"
-    code = f"open({str(mark)!r}, 'w')\n".encode()
-    layer = {"module": "keras.layers", "class_name": "Lambda", "config": {"function": str(code)}}
-    hub.seed(REPO, {**files, "classifier.py": code, "config.json": json.dumps(layer).encode()})
-    fmae_zoo.load(ADDRESS)
-    with pytest.raises(DigestError, match=r"config\.json"):
-        fmae_zoo.pull(ADDRESS)
-    assert not mark.exists()
-    assert not [record for record in hub.log if record.path.endswith("classifier.py")]
 
 
 # The card
@@ -403,23 +329,18 @@ def section(text, title):
 def test_the_card_says_what_it_is(files):
     text = files["README.md"].decode()
     card = ModelCard(text).data
-    assert card.pipeline_tag == "image-classification"
+    assert (card.pipeline_tag, card.license) == ("image-classification", "apache-2.0")
     assert {"classifier", "fmae-zoo", "conv"} <= set(card.tags)
     assert "autoencoder" not in card.tags
     assert card.eval_results is None
-    assert card.license == "apache-2.0"
-    assert "# Classifier on tiny-ae" in text
     assert all(f"| {i} | {name} |" in text for i, name in enumerate(CLASS_NAMES))
-    assert "No results" in section(text, "Results")
-    assert "does not record how these weights were trained" in section(text, "Training")
     head = section(text, "Encoder and head")
-    assert all(words in head for words in ("`features`", "16 ReLU units", "dropout of 0.3"))
-    assert 'type = "conv"' in head
+    assert all(words in head for words in ("`features`", "16 ReLU", "0.3", 'type = "conv"'))
     for words in ("reconstruct", "ae.encode", "objective", "decoder.safetensors"):
         assert words not in text
-    for name, record in Manifest.validated(json.loads(files["manifest.json"])).files.items():
+    for name, record in json.loads(files["manifest.json"])["files"].items():
         assert f"| `{name}` | " in section(text, "Files")
-        assert record.sha256 in section(text, "Files")
+        assert record["sha256"] in section(text, "Files")
 
 
 @pytest.mark.parametrize("name", ["frozen_head", "fine_tuned"])
@@ -432,13 +353,9 @@ def test_the_card_has_the_figures_that_were_measured(folder, name):
     assert found == {"accuracy": 0.8765, "loss": 0.4}
     assert "**0.8765**" in section(text, "Results")
     assert "epochs 3" in section(text, "Results")
-    assert "As the protocol of its figures says" in section(text, "Training")
-    assert "not in this repo" not in text
-    assert "Another seed gives others" in section(text, "Limitations")
 
 
-@pytest.mark.parametrize("trainable", [True, False])
-@pytest.mark.parametrize("labels", [None, CLASS_NAMES])
+@pytest.mark.parametrize(("trainable", "labels"), [(True, None), (False, CLASS_NAMES)])
 def test_the_examples_of_the_card_run(few, monkeypatch, tmp_path, trainable, labels):
     monkeypatch.setattr(loading, "find_data", lambda: few)
     made = make(labels=labels)
@@ -452,28 +369,21 @@ def test_the_examples_of_the_card_run(few, monkeypatch, tmp_path, trainable, lab
     assert ("names" in names) == (labels is not None)
     assert names["tuned"].encoder.trainable
     assert ADDRESS in blocks[1]
-    assert ("They have no names" in text) == (labels is None)
     assert ("is frozen" in text) == (not trainable)
 
 
 def test_labels_are_only_shown(tmp_path):
-    labels = ["<!-- fmae_zoo: end -->", "a|b", "**bold**", "![x](http://evil)", *"efghij"]
-    folder = fmae_zoo.save(make(labels=labels), tmp_path)
+    labels = ["<!-- fmae_zoo: end -->", "a|b", "**bold**", "![x](http://evil)"]
+    encoder = fmae_zoo.Autoencoder(tiny_spec()).encoder
+    labels += [f"class {number}" for number in range(4, 150)]
+    folder = fmae_zoo.save(Classifier(encoder, 150, hidden=4, labels=labels), tmp_path)
     text = card_of(Entry.read(folder), REPO)
     assert text.count("fmae_zoo: end -->") == 1
     assert r"!\[x\](" in text
     assert r"\*\*bold\*\*" in text
-    assert card_of(Entry.read(folder), REPO, existing=text) == text
-
-
-def test_many_labels_are_shown_in_part(tmp_path):
-    encoder = fmae_zoo.Autoencoder(tiny_spec()).encoder
-    labels = [f"class {number}" for number in range(150)]
-    folder = fmae_zoo.save(Classifier(encoder, 150, hidden=4, labels=labels), tmp_path)
-    text = card_of(Entry.read(folder), REPO)
     assert "| 99 | class 99 |" in text
     assert "class 100" not in text
-    assert "And 50 more, which are in `head.json`." in text
+    assert card_of(Entry.read(folder), REPO, existing=text) == text
 
 
 # The command line
@@ -482,42 +392,30 @@ def test_many_labels_are_shown_in_part(tmp_path):
 def test_the_commands_take_it(fmae, hub, folder, tmp_path):
     token = tmp_path / "token"
     token.write_text("hf_writer")
-    code, _, err = fmae("push", f"local:{folder}", REPO, "--token-file", token)
-    assert code == 0, err
+    assert fmae("push", f"local:{folder}", REPO, "--token-file", token)[0] == 0
     for name in (f"local:{folder}", ADDRESS):
         assert fmae("verify", name)[0] == 0
-        code, out, _ = fmae("info", name)
-        assert code == 0
-        assert "Sandal" in out
-        code, out, _ = fmae("info", name, "--json")
-        assert json.loads(out)["head"]["labels"] == list(CLASS_NAMES)
+        assert "Sandal" in fmae("info", name)[1]
+        assert json.loads(fmae("info", name, "--json")[1])["head"]["labels"] == list(CLASS_NAMES)
 
 
 @pytest.mark.failure
 @pytest.mark.parametrize(
-    ("words", "message"),
+    "words",
     [
-        (("reconstruct", "NAME", "FILE", "-o", "x.png"), "has no decoder"),
-        (("generate", "NAME", "-o", "x.png"), "has no decoder"),
-        (("generate", "NAME", "--sampler", "prior", "-o", "x.png"), "has no decoder"),
-        (("embed", "NAME", "FILE", "-o", "x.npz"), "loaded whole"),
-        (("classify", "NAME", "-o", "x"), "loaded whole"),
-        (("evaluate", "NAME"), "Expected an Autoencoder"),
+        ("reconstruct", "NAME", "FILE", "-o", "x.png"),
+        ("generate", "NAME", "-o", "x.png"),
+        ("generate", "NAME", "--sampler", "prior", "-o", "x.png"),
+        ("embed", "NAME", "FILE", "-o", "x.npz"),
+        ("classify", "NAME", "-o", "x"),
+        ("evaluate", "NAME"),
     ],
 )
-def test_a_command_for_autoencoders_says_so(
-    fmae, saved, images, tmp_path, monkeypatch, words, message
-):
+def test_a_command_for_autoencoders_says_so(fmae, saved, images, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "images.npy", images)
     given = {"NAME": f"local:{saved}", "FILE": tmp_path / "images.npy"}
     code, out, err = fmae(*[given.get(word, word) for word in words])
-    assert code == 1
-    assert message in " ".join(err.split())
-    assert not out
+    assert (code, out) == (1, "")
+    assert re.search(r"has\s+no\s+decoder|loaded\s+whole|Expected\s+an\s+Autoencoder", err)
     assert [path.name for path in tmp_path.iterdir()] == ["images.npy"]
-
-
-def test_errors_are_the_zoos(saved):
-    with pytest.raises(FmaeError):
-        fmae_zoo.load(saved, part="nothing")

@@ -3,6 +3,8 @@
 import os
 import re
 import threading
+from concurrent.futures import Future
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,6 @@ import pytest
 import fmae_zoo
 from fmae_zoo import datasets, plots
 from fmae_zoo.errors import ArgumentError, FmaeError
-from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import HubOptions, read_token
 from fmae_zoo.manifest import Manifest
 from fmae_zoo.saving import spec_toml
@@ -51,34 +52,29 @@ TAKES_A_PATH = {
     "path": fmae_zoo.ModelSpec.from_toml,
     "path of a plot": lambda given: plots.plot_grid(np.zeros((1, 28, 28)), given),
     "path of idx": datasets.read_idx,
-    "source": fmae_zoo.register,
+    "source|folder of register": fmae_zoo.register,
     "token file": read_token,
 }
 
 
-@pytest.mark.parametrize("kind", NO_PATHS)
-@pytest.mark.parametrize("taker", TAKES_A_PATH)
+@pytest.mark.parametrize(
+    ("taker", "kind"),
+    # A picture may have a name that is not UTF-8.
+    [each for each in product(TAKES_A_PATH, NO_PATHS) if each != ("path of a plot", "not utf-8")],
+)
 def test_what_is_no_path_is_refused_by_name(taker, kind, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = NO_PATHS[kind]
-    if (taker, kind) == ("path of a plot", "not utf-8"):
-        # Of a picture that is no name to refuse.
-        assert TAKES_A_PATH[taker](given).exists()
-        return
-    with pytest.raises(ArgumentError) as caught:
-        TAKES_A_PATH[taker](given)
+    with pytest.raises(ArgumentError, match=taker.split(" of ")[0]) as caught:
+        TAKES_A_PATH[taker](NO_PATHS[kind])
     message = str(caught.value)
-    if taker != "source" or isinstance(given, (str, os.PathLike)):
-        assert message.startswith(f"{taker.split(' of ')[0]} is ")
-        assert repr(given)[:40] in message
     assert len(message) < 400
     message.encode()
 
 
-@pytest.mark.parametrize("given", NO_PATHS.values(), ids=NO_PATHS)
 @pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull, fmae_zoo.train])
-def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call, given):
-    for source in [given, f"local:{given}"] if isinstance(given, str) else [given]:
+def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call):
+    texts = [given for given in NO_PATHS.values() if isinstance(given, str)]
+    for source in (*NO_PATHS.values(), *(f"local:{text}" for text in texts)):
         with pytest.raises(FmaeError) as caught:
             call(source)
         str(caught.value).encode()
@@ -131,23 +127,20 @@ def test_a_tilde_is_the_home_folder_to_every_function(home, few, idx, tmp_path):
 
 
 def test_a_tilde_is_the_home_folder_to_every_command(home, fmae, idx, few):
-    model = "local:~/run"
-    data_folder = "--data=~/../data"
     home.mkdir()
     parts = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
     (home / "spec.toml").write_text(spec_toml(tiny_spec(**parts)))
     np.save(home / "images.npy", few.test_images[:20])
-    commands = {
-        "run/manifest.json": ("train", "local:~", data_folder, "--epochs", 1, "-o", "~/run"),
-        "codes.npz": ("embed", model, "~/images.npy", "-o", "~/codes.npz"),
-        "pairs.png": ("reconstruct", model, "~/images.npy", "-o", "~/pairs.png"),
-        "new.png": ("generate", model, "-n", 4, "-o", "~/new.png"),
-        "copy/spec.toml": ("pull", model, "-o", "~/copy"),
-        "report/report.json":
-            ("classify", model, data_folder, "--epochs", 1, "-o", "~/report"),
-    }  # fmt: skip
-    for made, words in commands.items():
-        code, _, err = fmae(*words)
+    quick = ("--data=~/../data", "--epochs", 1)
+    for made, output, *words in (
+        ("run/manifest.json", "run", "train", "local:~", *quick),
+        ("codes.npz", "codes.npz", "embed", "local:~/run", "~/images.npy"),
+        ("pairs.png", "pairs.png", "reconstruct", "local:~/run", "~/images.npy"),
+        ("new.png", "new.png", "generate", "local:~/run", "-n", 4),
+        ("copy/spec.toml", "copy", "pull", "local:~/run"),
+        ("report/report.json", "report", "classify", "local:~/run", *quick),
+    ):
+        code, _, err = fmae(*words, "-o", f"~/{output}")
         assert code == 0, err
         assert (home / made).is_file(), made
 
@@ -162,32 +155,32 @@ READERS = {
 }
 
 
-@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+MADE = {
+    "pipe": os.mkfifo,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "folder": lambda path: path.mkdir(),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    make = {
-        "pipe": os.mkfifo,
-        "device": lambda path: path.symlink_to("/dev/zero"),
-        "folder": lambda path: path.mkdir(),
-    }
-    make[kind](path)
+    MADE[kind](path)
     with pytest.raises(FmaeError, match=name):
         at_once(READERS[name], path)
 
 
-@pytest.mark.parametrize(
-    "name", ["spec.toml", "manifest.json", "encoder.safetensors", "golden.safetensors", "README.md"]
-)
+@pytest.mark.parametrize("name", ["spec.toml", "manifest.json", "encoder.safetensors", "README.md"])
 @pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull])
 def test_a_pipe_in_an_entry_is_not_waited_for(tmp_path, name, call):
     folder = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / "mine")
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
-    if name == "README.md" or (call is fmae_zoo.load and name == "golden.safetensors"):
+    if name == "README.md":
         assert at_once(call, folder)
-    elif call is fmae_zoo.verify and name.endswith("safetensors"):
+    elif call is fmae_zoo.verify and name == "encoder.safetensors":
         assert [check for check in at_once(call, folder) if check.passed is False]
     else:
         with pytest.raises(FmaeError):
@@ -217,28 +210,18 @@ def test_a_pipe_among_pictures_is_left_out(tmp_path, fmae, few):
     assert "neither a file nor a folder" in err
 
 
-def test_a_pipe_has_no_digest(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    assert at_once(has_digest, tmp_path / "pipe", "0" * 64) is False
-
-
 def at_once(function, *args):
     """Return what a function returns, or fail where it waits."""
-    results, errors = [], []
+    done: Future = Future()
 
     def run():
         try:
-            results.append(function(*args))
+            done.set_result(function(*args))
         except BaseException as error:
-            errors.append(error)
+            done.set_exception(error)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive(), "it waits"
-    if errors:
-        raise errors[0]
-    return results[0]
+    threading.Thread(target=run, daemon=True).start()
+    return done.result(60)
 
 
 HOMELESS = """

@@ -15,9 +15,8 @@ from fmae_zoo.component import MAX_PARAMETERS
 from fmae_zoo.datasets import CLASS_NAMES
 from fmae_zoo.errors import ArgumentError, FmaeError, SpecError, WeightsError
 from fmae_zoo.files import sha256_of
-from fmae_zoo.head import MAX_CLASSES, checked_labels
+from fmae_zoo.head import MAX_CLASSES
 from fmae_zoo.manifest import Manifest
-from fmae_zoo.registry import find_entry
 from fmae_zoo.saving import record_files
 from fmae_zoo.weights import load_weights, read_tensors, save_tensors, tensors_of
 from tests.conftest import BACKENDS, TINY_CONV, run_python, tiny_spec
@@ -39,10 +38,17 @@ SPECS = {
 }
 
 SETTINGS = {
-    "plain": {},
     "tuned": {"trainable": True},
     "features": {"layer": "features", "hidden": 8, "dropout": 0.1, "seed": 5},
     "labels": {"labels": CLASS_NAMES},
+    "labels of any language": {"num_classes": 2, "labels": ["Überzieher", "靴"]},
+    "numbers of numpy": {
+        "num_classes": np.int64(3),
+        "hidden": np.int32(8),
+        "dropout": np.float32(0.1),
+        "trainable": np.True_,
+        "seed": np.int16(4),
+    },
     "bfloat16": {"precision": "mixed_bfloat16", "layer": "features", "trainable": True},
 }
 
@@ -81,6 +87,16 @@ def recorded(folder):
     record_files(folder, Manifest.read(folder)).write(folder)
 
 
+def change_tensors(path, changes):
+    tensors = read_tensors(path) | changes
+    save_tensors({name: each for name, each in tensors.items() if each is not None}, path)
+    recorded(path.parent)
+
+
+def failed_checks(folder, **options):
+    return [c.name for c in fmae_zoo.verify(folder, **options) if c.passed is False]
+
+
 def describe(folder, **changes):
     """Change the description of the head; the manifest agrees with it."""
     content = json.loads((folder / "head.json").read_text()) | changes
@@ -92,8 +108,10 @@ def describe(folder, **changes):
 # What comes back
 
 
-@pytest.mark.parametrize("spec", SPECS)
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("spec", "setting"),
+    [(spec, "features") for spec in SPECS] + [("convolutional", each) for each in SETTINGS],
+)
 def test_a_saved_classifier_loads_with_the_same_probabilities(spec, setting, images, tmp_path):
     classifier = classifier_of(SPECS[spec], **SETTINGS[setting])
     loaded = fmae_zoo.load(f"local:{fmae_zoo.save(classifier, tmp_path / 'mine')}")
@@ -146,56 +164,41 @@ def test_the_manifest_states_sizes_and_digests(saved, tuned):
 
 
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
-def test_another_precision_may_be_asked_for(tuned, saved, images, precision):
+def test_another_precision_may_be_asked_for(tuned, saved, images, tmp_path, precision):
     loaded = fmae_zoo.load(saved, precision=precision)
     assert loaded.encoder.layers[1].compute_dtype == precision.removeprefix("mixed_")
     np.testing.assert_allclose(loaded.predict(images), tuned.predict(images), atol=0.1)
+    assert not failed_checks(fmae_zoo.save(loaded, tmp_path / "again"))
 
 
-def test_without_weights_it_is_built_from_the_seed(saved, images):
-    one, same, other = (fmae_zoo.load(saved, pretrained=False, seed=s) for s in (1, 1, 2))
+def test_without_weights_it_is_built_from_the_seed(saved, tuned, images):
+    fmae_zoo.register(saved)
+    one, same, other = (fmae_zoo.load("tiny-ae", pretrained=False, seed=s) for s in (1, 1, 2))
     np.testing.assert_array_equal(one.predict(images), same.predict(images))
     assert not np.array_equal(one.predict(images), other.predict(images))
+    loaded = fmae_zoo.load("tiny-ae", pretrained=True)
+    np.testing.assert_array_equal(loaded.predict(images), tuned.predict(images))
 
 
 @pytest.mark.parametrize("when", ["made", "saved", "loaded"])
 def test_the_users_keras_settings_change_nothing(when, images, tmp_path):
-    def with_others(function):
-        before = keras.config.dtype_policy(), keras.config.image_data_format()
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        keras.config.set_image_data_format("channels_first")
+    before = keras.config.dtype_policy(), keras.config.image_data_format()
+
+    def done(what, function):
+        if what == when:
+            keras.config.set_dtype_policy("mixed_bfloat16")
+            keras.config.set_image_data_format("channels_first")
         try:
             return function()
         finally:
             keras.config.set_dtype_policy(before[0])
             keras.config.set_image_data_format(before[1])
 
-    def done(what, function):
-        return with_others(function) if when == what else function()
-
     encoder = fmae_zoo.Autoencoder(tiny_spec(network=TINY_CONV), seed=3).encoder
     classifier = done("made", lambda: Classifier(encoder, 10, layer="features"))
     folder = done("saved", lambda: fmae_zoo.save(classifier, tmp_path / "mine"))
     loaded = done("loaded", lambda: fmae_zoo.load(folder))
     np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
-    again = fmae_zoo.save(loaded, tmp_path / "again")
-    assert (again / WEIGHTS).read_bytes() == (folder / WEIGHTS).read_bytes()
-
-
-def test_numbers_of_numpy_are_numbers(images, tmp_path):
-    settings = {"hidden": np.int32(8), "dropout": np.float32(0.1), "trainable": np.True_}
-    classifier = classifier_of(num_classes=np.int64(3), seed=np.int16(4), **settings)
-    loaded = fmae_zoo.load(fmae_zoo.save(classifier, tmp_path))
-    np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
-    assert settings_of(loaded) == settings_of(classifier)
-    assert fmae_zoo.load(fmae_zoo.save(classifier_of(dropout=0), tmp_path / "none"))
-
-
-def test_a_registered_classifier_loads_by_its_name(saved, tuned, images):
-    assert fmae_zoo.register(saved) == "tiny-ae.fmnist"
-    assert "tiny-ae" in fmae_zoo.list_models(pretrained=True)
-    loaded = fmae_zoo.load("tiny-ae", pretrained=True)
-    np.testing.assert_array_equal(loaded.predict(images), tuned.predict(images))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -245,16 +248,15 @@ def with_a_layer_more():
 
 @pytest.mark.parametrize("make", [own_encoder, cut_by_hand, of_another_spec, with_a_layer_more])
 def test_an_encoder_that_no_spec_gives_is_refused(make, tmp_path):
-    classifier = Classifier(make(), 10)
-    with pytest.raises(ArgumentError, match=r'spec.*classifier\.save\("NAME\.keras"\)'):
-        fmae_zoo.save(classifier, tmp_path / "mine")
+    with pytest.raises(ArgumentError, match=r"spec.*classifier\.save"):
+        fmae_zoo.save(Classifier(make(), 10), tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
 def test_another_head_is_refused(tmp_path):
     classifier = classifier_of()
     classifier.head = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)], name="head")
-    with pytest.raises(ArgumentError, match="its layers are not those"):
+    with pytest.raises(ArgumentError, match="its layers"):
         fmae_zoo.save(classifier, tmp_path)
 
 
@@ -266,20 +268,21 @@ def test_more_classes_than_a_file_may_say_are_refused(tmp_path):
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     classifier = classifier_of()
     classifier.head.layers[-1].bias.assign(np.full(10, np.nan, "float32"))
-    with pytest.raises(WeightsError, match=r"head\.probabilities\.bias holds NaN"):
+    with pytest.raises(WeightsError, match=r"head\.probabilities\.bias"):
         fmae_zoo.save(classifier, tmp_path / "mine")
     assert not (tmp_path / "mine" / "manifest.json").exists()
 
 
 def test_one_kind_is_not_saved_over_the_other(folder, tuned, tmp_path):
     model = fmae_zoo.Autoencoder(tuned.spec)
-    with pytest.raises(ArgumentError, match="holds a classifier, and an autoencoder"):
-        fmae_zoo.save(model, folder)
     other = fmae_zoo.save(model, tmp_path / "other")
-    with pytest.raises(ArgumentError, match="holds an autoencoder, and a classifier"):
-        fmae_zoo.save(tuned, other)
-    with pytest.raises(ArgumentError, match="holds a classifier"):
-        fmae_zoo.train(tuned.spec, output=folder)
+    for act, there in (
+        (lambda: fmae_zoo.save(model, folder), "classifier"),
+        (lambda: fmae_zoo.save(tuned, other), "autoencoder"),
+        (lambda: fmae_zoo.train(tuned.spec, output=folder), "classifier"),
+    ):
+        with pytest.raises(ArgumentError, match=f"holds an? {there}"):
+            act()
     fmae_zoo.save(tuned, folder)
     assert all(fmae_zoo.load(each) for each in (folder, other))
 
@@ -293,78 +296,54 @@ def test_a_part_of_a_classifier_is_refused(saved, part):
 # Damage
 
 
-def cut_weights(folder):
-    content = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(content[: len(content) // 2])
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
 
 
-def flip_a_bit(folder):
-    content = bytearray((folder / WEIGHTS).read_bytes())
-    content[-1] ^= 1
-    (folder / WEIGHTS).write_bytes(bytes(content))
+DAMAGES = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-40]),
+    "altered": lambda path: path.write_bytes(path.read_bytes().replace(b"e", b"f", 1)),
+    "lost": lambda path: path.unlink(),
+    "pipe": pipe,
+}
 
 
-def edit_the_head(folder):
-    path = folder / "head.json"
-    path.write_text(path.read_text().replace("Sandal", "Sandwich"))
-
-
-def lose_the_head(folder):
-    (folder / "head.json").unlink()
-
-
-def put_a_pipe_for_the_head(folder):
-    (folder / "head.json").unlink()
-    os.mkfifo(folder / "head.json")
-
-
-def lose_the_weights(folder):
-    (folder / WEIGHTS).unlink()
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        cut_weights,
-        flip_a_bit,
-        edit_the_head,
-        lose_the_head,
-        put_a_pipe_for_the_head,
-        lose_the_weights,
-    ],
-)
-def test_files_that_are_not_as_recorded_are_refused(folder, spoil):
-    spoil(folder)
-    with pytest.raises(WeightsError, match=r"damaged or altered|cannot be read"):
+@pytest.mark.parametrize("name", ["head.json", WEIGHTS])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_files_that_are_not_as_recorded_are_refused(folder, name, damage):
+    DAMAGES[damage](folder / name)
+    with pytest.raises(WeightsError, match=name):
         fmae_zoo.load(folder)
-    failed = [check.name for check in fmae_zoo.verify(folder) if check.passed is False]
-    assert failed == ["head.json" if "head" in spoil.__name__ else WEIGHTS]
+    assert failed_checks(folder) == [name]
 
 
 TENSORS = {
-    "missing": ({"head.hidden.bias": None}, r"missing tensor head\.hidden\.bias"),
-    "left over": ({"head.more": np.zeros(2, "float32")}, r"unexpected tensor head\.more"),
-    "shape": ({"head.hidden.bias": np.zeros(3, "float32")}, r"expected shape \(256,\)"),
-    "dtype": ({"head.hidden.bias": np.zeros(256, "float64")}, "expected float32"),
-    "NaN": ({"head.hidden.bias": np.full(256, np.nan, "float32")}, "holds NaN"),
-    "encoder": ({"encoder.stage1_conv1.kernel": None}, r"missing tensor encoder\.stage1"),
+    "missing": {"head.hidden.bias": None},
+    "left over": {"head.more": np.zeros(2, "float32")},
+    "shape": {"head.hidden.bias": np.zeros(3, "float32")},
+    "dtype": {"head.hidden.bias": np.zeros(256, "float64")},
+    "NaN": {"head.hidden.bias": np.full(256, np.nan, "float32")},
+    "encoder": {"encoder.stage1_conv1.kernel": None},
 }
 
 
 @pytest.mark.parametrize("case", TENSORS)
-def test_tensors_that_do_not_fit_change_nothing(folder, tuned, case):
-    changes, words = TENSORS[case]
-    tensors = read_tensors(folder / WEIGHTS) | changes
-    save_tensors({k: v for k, v in tensors.items() if v is not None}, folder / WEIGHTS)
-    recorded(folder)
-    with pytest.raises(WeightsError, match=words):
-        fmae_zoo.load(folder)
+def test_tensors_that_do_not_fit_change_nothing(folder, case):
+    change_tensors(folder / WEIGHTS, TENSORS[case])
     classifier = classifier_of(layer="features")
     before = tensors_of(classifier)
-    with pytest.raises(WeightsError, match=words):
-        load_weights(classifier, folder / WEIGHTS)
+    for act in (fmae_zoo.load, lambda folder: load_weights(classifier, folder / WEIGHTS)):
+        with pytest.raises(WeightsError, match=next(iter(TENSORS[case]))):
+            act(folder)
     for name, tensor in tensors_of(classifier).items():
         np.testing.assert_array_equal(tensor, before[name])
+
+
+def test_weights_of_another_head_do_not_fit(folder):
+    describe(folder, hidden=255)
+    with pytest.raises(WeightsError, match="do not fit"):
+        fmae_zoo.load(folder)
 
 
 HEADS = {
@@ -373,74 +352,47 @@ HEADS = {
     "labels of numbers": {"labels": list(range(10))},
     "labels that a terminal obeys": {"labels": ["\x1b[2J", *"abcdefghi"]},
     "classes as text": {"num_classes": "10"},
-    "one class": {"num_classes": 1, "labels": None},
     "very many classes": {"num_classes": 10**12, "labels": None},
     "no layer": {"layer": ...},
     "an unknown layer": {"layer": "nosuch"},
     "a class to import": {"class_name": "os.system"},
     "a wide layer": {"hidden": 10**9},
-    "many weights": {"hidden": 65_536, "layer": "image"},
+    "many weights": {"hidden": 65_536, "num_classes": MAX_PARAMETERS // 65_536, "labels": None},
     "dropout": {"dropout": 1.0},
     "precision": {"precision": "os.system"},
     "trainable": {"trainable": "yes"},
+    "nothing": b"",
+    "brackets": b"[" * 100_000,
+    "no text": b"\xff\xfe",
+    "a list": b"[1]",
 }
 
 
 @pytest.mark.parametrize("case", HEADS)
 def test_a_description_that_breaks_a_rule_is_refused_before_anything_is_made(folder, case):
-    describe(folder, **HEADS[case])
-    if case == "many weights":
-        describe(folder, num_classes=MAX_PARAMETERS // 65_536, labels=None)
-    with pytest.raises(SpecError, match=r"head\.json: "):
-        fmae_zoo.load(folder)
-    checks = fmae_zoo.verify(folder)
-    assert [check.name for check in checks if check.passed is False] == ["goldens"]
-
-
-@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff\xfe", b"null", b"[1]", b"{}"])
-def test_a_description_that_is_none(folder, content):
-    (folder / "head.json").write_bytes(content)
-    recorded(folder)
+    if isinstance(HEADS[case], dict):
+        describe(folder, **HEADS[case])
+    else:
+        (folder / "head.json").write_bytes(HEADS[case])
+        recorded(folder)
     with pytest.raises(SpecError, match=r"head\.json"):
         fmae_zoo.load(folder)
-
-
-def test_another_head_than_that_of_the_weights_does_not_fit(folder):
-    describe(folder, hidden=255)
-    with pytest.raises(WeightsError, match="do not fit"):
-        fmae_zoo.load(folder)
+    assert failed_checks(folder)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "failed"),
     [
-        {"probabilities": np.zeros((8, 9), "float32")},
-        {"probabilities": None},
-        {"images": np.zeros((0, 28, 28), "uint8")},
-        {"codes": np.zeros((8, 4), "float32")},
+        ({"probabilities": np.full((8, 10), 0.1, "float32")}, "golden probabilities"),
+        ({"probabilities": np.zeros((8, 9), "float32")}, "goldens"),
+        ({"probabilities": None}, "goldens"),
+        ({"images": np.zeros((0, 28, 28), "uint8")}, "goldens"),
+        ({"codes": np.zeros((8, 4), "float32")}, "goldens"),
     ],
 )
-def test_goldens_of_other_shapes_are_a_failed_check(folder, change):
-    golden = read_tensors(folder / "golden.safetensors") | change
-    save_tensors({k: v for k, v in golden.items() if v is not None}, folder / "golden.safetensors")
-    recorded(folder)
-    failed = [check for check in fmae_zoo.verify(folder) if check.passed is False]
-    assert [check.name for check in failed] == ["goldens"]
-
-
-def test_verify_finds_other_probabilities(folder):
-    golden = read_tensors(folder / "golden.safetensors")
-    golden["probabilities"] += 0.001
-    save_tensors(golden, folder / "golden.safetensors")
-    recorded(folder)
-    failed = [check.name for check in fmae_zoo.verify(folder) if check.passed is False]
-    assert failed == ["golden probabilities"]
-
-
-def test_the_goldens_of_a_low_precision_are_float32s(tmp_path):
-    classifier = classifier_of(precision="mixed_bfloat16", layer="features")
-    folder = fmae_zoo.save(classifier, tmp_path)
-    assert {check.passed for check in fmae_zoo.verify(folder)} == {True, None}
+def test_other_goldens_are_a_failed_check(folder, change, failed):
+    change_tensors(folder / "golden.safetensors", change)
+    assert failed_checks(folder) == [failed]
 
 
 @pytest.mark.parametrize("figure", ["frozen_head", "fine_tuned"])
@@ -459,32 +411,7 @@ def test_verify_finds_that_figures_are_of_other_classes(folder, few):
     results = {"fine_tuned": {"accuracy": 0.9}}
     Manifest.read(folder).model_copy(update={"results": results}).write(folder)
     other = replace(few, test_labels=few.test_labels + 5, class_names=None)
-    checks = {check.name: check for check in fmae_zoo.verify(folder, data=other)}
-    assert checks["figures"].passed is False
-    assert "labels" in checks["figures"].detail
-
-
-def test_figures_of_an_autoencoder_in_its_manifest_are_not_computed(folder):
-    manifest = Manifest.read(folder)
-    manifest.model_copy(update={"results": {"reconstruction": {"mse": 0.1}}}).write(folder)
-    checks = {check.name: check.passed for check in fmae_zoo.verify(folder)}
-    assert checks["figures"] is None
-
-
-def test_an_entry_says_what_it_is(saved, tmp_path):
-    entry = find_entry(saved)
-    assert (entry.is_classifier, entry.title) == (True, "a classifier on tiny-ae.fmnist")
-    assert entry.head.labels == CLASS_NAMES
-    other = find_entry(fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec()), tmp_path / "ae"))
-    assert (other.is_classifier, other.title, other.head) == (False, "tiny-ae.fmnist", None)
-
-
-@pytest.mark.parametrize("labels", [None, CLASS_NAMES, ["Überzieher", "靴"]])
-def test_labels_of_any_language_are_taken(labels, tmp_path):
-    count = 10 if labels is None else len(labels)
-    assert checked_labels(labels, count) == (None if labels is None else tuple(labels))
-    folder = fmae_zoo.save(classifier_of(num_classes=count, labels=labels), tmp_path)
-    assert fmae_zoo.load(folder).labels == (None if labels is None else tuple(labels))
+    assert failed_checks(folder, data=other) == ["figures"]
 
 
 def test_what_measures_autoencoders_refuses_a_classifier(tuned, few):

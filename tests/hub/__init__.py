@@ -25,13 +25,13 @@ from urllib.parse import quote, urlencode
 from . import reading as reading, writing as writing
 from .faults import Answer, Fault
 from .routing import Call, dispatch
-from .store import Blob, Commit, Repo, Store, Token, check_path, put_file, wants_lfs
+from .store import Blob, Commit, Repo, Store, check_path, wants_lfs
 
-__all__ = ["Fault", "LocalHub", "Record", "Repo", "Token"]
+__all__ = ["LocalHub"]
 
 POLL = 0.02
 ONE_SEND = 1 << 16
-RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
 @dataclass
@@ -65,7 +65,6 @@ class LocalHub:
         faults: What shall go wrong. The first fault that matches a request has it.
         store: The repositories. Hold `store.lock` while changing them.
         page_size: How many models a page of a list has.
-        tree_page_size: How many entries a page of a list of files or commits has.
     """
 
     def __init__(self, port: int = 0):
@@ -73,7 +72,6 @@ class LocalHub:
         self.faults: list[Fault] = []
         self.log: list[Record] = []
         self.page_size = 3
-        self.tree_page_size = 1000
         self.stopping = threading.Event()
         self._secret = secrets.token_hex(8)
         self._lock = threading.Lock()
@@ -96,13 +94,8 @@ class LocalHub:
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    @property
-    def tokens(self) -> dict[str, Token]:
-        """Who may do what. Add to it: `hub.tokens["hf_new"] = Token("new", "write")`."""
-        return self.store.tokens
-
     def repo(self, repo_id: str) -> Repo:
-        """Return a repository, to look into it or to change its flags."""
+        """Return a repository, to look into it."""
         return self.store.repos[repo_id]
 
     def seed(
@@ -130,7 +123,7 @@ class LocalHub:
             tree = dict(parent.tree)
             for path, content in files.items():
                 lfs = bool(content) and wants_lfs(path, len(content), content[:512])
-                put_file(tree, check_path(path), Blob(content, lfs))
+                tree[check_path(path)] = Blob(content, lfs)
             commit: Commit = self.store.commit(found, parent, tree, "Add files", author)
             if pull:
                 found.pulls[int(pull[1])] = commit.oid
@@ -152,15 +145,10 @@ class LocalHub:
         return fault
 
     def reset(self) -> None:
-        """Forget all repositories, faults and requests; have the first tokens again."""
+        """Forget all repositories, faults and requests."""
         self.faults.clear()
         self.store.reset()
         self.clear_log()
-
-    def requests(self, since: int = 0) -> list[Record]:
-        """Return the requests logged from position `since` on."""
-        with self._lock:
-            return self.log[since:]
 
     def clear_log(self) -> None:
         with self._lock:
@@ -281,13 +269,10 @@ class Handler(BaseHTTPRequestHandler):
         """Cut an answer to the range that was asked for."""
         wanted = RANGE.fullmatch(self.headers.get("Range", ""))
         size = len(answer.body)
-        if not answer.ranges or wanted is None or wanted[0] == "bytes=-":
+        if not answer.ranges or wanted is None:
             return answer
-        if wanted[1]:
-            start = int(wanted[1])
-            end = min(int(wanted[2] or size - 1), size - 1)
-        else:
-            start, end = max(size - int(wanted[2]), 0), size - 1
+        start = int(wanted[1])
+        end = min(int(wanted[2] or size - 1), size - 1)
         if start > end:
             return Answer(416, {**answer.headers, "Content-Range": f"bytes */{size}"})
         headers = {**answer.headers, "Content-Range": f"bytes {start}-{end}/{size}"}

@@ -1,25 +1,13 @@
 """What a Hub tells: repositories, revisions, files."""
 
 import hashlib
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from .cards import check_card
 from .faults import Answer, json_answer
 from .routing import ID, OID, PATH, REVISION, Call, page, route, stored_object
 from .store import HubError
-from .views import LISTED, LISTED_FULL, entry_view, model_view
-
-
-@route("GET", "/api/whoami-v2")
-def whoami(call: Call) -> Answer:
-    token = call.token
-    if token is None:
-        raise HubError(401, "Invalid username or password.")
-    orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in token.orgs]
-    auth = {"type": "access_token", "accessToken": {"displayName": "test", "role": token.role}}
-    return json_answer(
-        {"type": "user", "name": token.user, "fullname": token.user, "orgs": orgs, "auth": auth}
-    )
+from .views import LISTED, LISTED_FULL, file_view, model_view
 
 
 @route("POST", "/api/validate-yaml")
@@ -44,7 +32,7 @@ def list_models(call: Call) -> Answer:
     search = query.get("search", [""])[-1].lower()
     views = []
     for repo in call.hub.store.repos.values():
-        if repo.disabled or (repo.private and not (call.token and call.token.owns(repo.id))):
+        if repo.private and not (call.token and call.token.owns(repo.id)):
             continue
         view = model_view(repo, repo.head)
         if (
@@ -53,10 +41,7 @@ def list_models(call: Call) -> Answer:
             and search in repo.id.lower()
         ):
             views.append(view)
-    order = query.get("sort", ["createdAt"])[-1]
-    if order not in ("likes", "downloads", "lastModified"):
-        order = "createdAt"
-    views.sort(key=lambda view: view[order], reverse=True)
+    views.sort(key=lambda view: view["createdAt"], reverse=True)
     size = min(call.hub.page_size, int(query.get("limit", [call.hub.page_size])[-1]))
     return page(call, [{k: v[k] for k in v if k in shown} for v in views], size)
 
@@ -112,40 +97,14 @@ def list_commits(call: Call, repo_id: str, revision: str) -> Answer:
         }
         for commit in repo.history(repo.resolve(revision))
     ]
-    return page(call, commits, call.hub.tree_page_size)
+    return json_answer(commits)
 
 
-@route("GET", rf"/api/models/{ID}/tree/{REVISION}(?:/{PATH})?")
-def list_tree(call: Call, repo_id: str, revision: str, path: str) -> Answer:
-    repo = call.hub.store.readable(repo_id, call.token)
-    commit = repo.resolve(revision)
-    path = path.strip("/")
-    prefix = f"{path}/" if path else ""
-    names = set()
-    for name in commit.tree:
-        if name.startswith(prefix):
-            parts = name[len(prefix) :].split("/")
-            depth = len(parts) if call.flag("recursive") else 1
-            names |= {prefix + "/".join(parts[: i + 1]) for i in range(depth)}
-    if path and not names:
-        message = f'{path} does not exist on "{revision}"'
-        raise HubError(404, message, "EntryNotFound", repo_commit=commit.oid)
-    expand = call.flag("expand")
-    entries = [entry_view(repo, commit, name, expand) for name in sorted(names)]
-    return page(call, entries, call.hub.tree_page_size)
-
-
-@route("POST", rf"/api/models/{ID}/paths-info/{REVISION}")
-def paths_info(call: Call, repo_id: str, revision: str) -> Answer:
-    repo = call.hub.store.readable(repo_id, call.token)
-    commit = repo.resolve(revision)
-    if "json" in call.headers.get("content-type", ""):
-        paths, expand = call.json().get("paths", []), call.json().get("expand", False)
-    else:
-        form = parse_qs(call.body.decode())
-        paths, expand = form.get("paths", []), form.get("expand", [""])[-1].lower() == "true"
-    entries = [entry_view(repo, commit, path.rstrip("/"), expand) for path in paths]
-    return json_answer([entry for entry in entries if entry is not None])
+@route("GET", rf"/api/models/{ID}/tree/{REVISION}")
+def list_tree(call: Call, repo_id: str, revision: str) -> Answer:
+    """List all files, without their folders."""
+    tree = call.hub.store.readable(repo_id, call.token).resolve(revision).tree
+    return json_answer([file_view(path, tree[path]) for path in sorted(tree)])
 
 
 @route("GET", rf"/api/models/{ID}/revision/{REVISION}")

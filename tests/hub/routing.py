@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 from .faults import Answer, json_answer
-from .store import HubError, Repo, Token
+from .store import TOKENS, HubError, Repo, Token
 
 if TYPE_CHECKING:
     from . import LocalHub
@@ -94,7 +94,7 @@ def authenticate(call: Call) -> Token | None:
     if authorization is None:
         return None
     scheme, _, secret = authorization.partition(" ")
-    token = call.hub.tokens.get(secret)
+    token = TOKENS.get(secret)
     if scheme.lower() != "bearer" or token is None:
         raise HubError(401, "Invalid credentials in Authorization header")
     return token

@@ -47,12 +47,11 @@ class Token:
         return self.role == "write" and self.owns(repo_id)
 
 
-def default_tokens() -> dict[str, Token]:
-    return {
-        "hf_writer": Token("me", "write", ("zoo",)),
-        "hf_reader": Token("me", "read", ("zoo",)),
-        "hf_other": Token("other", "write"),
-    }
+TOKENS = {
+    "hf_writer": Token("me", "write", ("zoo",)),
+    "hf_reader": Token("me", "read", ("zoo",)),
+    "hf_other": Token("other", "write"),
+}
 
 
 @dataclass(frozen=True)
@@ -91,37 +90,6 @@ def check_path(path: str) -> str:
 Tree = dict[str, Blob]
 
 
-def put_file(tree: Tree, path: str, blob: Blob) -> None:
-    """Set a file, in the place of a folder of that name or of files where its folders shall be."""
-    parents = {path[: match.start()] for match in re.finditer("/", path)}
-    for other in list(tree):
-        if other in parents or other.startswith(path + "/"):
-            del tree[other]
-    tree[path] = blob
-
-
-def folders(tree: Tree, under: str = "") -> dict[str, str]:
-    """Git ids of the trees of all folders, by path; the root's path is empty."""
-    prefix = f"{under}/" if under else ""
-    entries: dict[str, tuple[str, str, str]] = {}
-    found = {}
-    for path, blob in tree.items():
-        if path.startswith(prefix):
-            name, _, rest = path[len(prefix) :].partition("/")
-            if not rest:
-                entries[name] = ("100644", name, blob.git_id)
-            elif name not in entries:
-                found.update(folders(tree, prefix + name))
-                # Git sorts a folder as if its name ended with a slash.
-                entries[name] = ("40000", name + "/", found[prefix + name])
-    content = b"".join(
-        f"{mode} {name.rstrip('/')}\0".encode() + bytes.fromhex(oid)
-        for mode, name, oid in sorted(entries.values(), key=lambda entry: entry[1].encode())
-    )
-    found[under] = git_sha1("tree", content)
-    return found
-
-
 @dataclass(frozen=True)
 class Commit:
     oid: str
@@ -140,9 +108,6 @@ class Repo:
     created: str
     private: bool = False
     gated: str | bool = False
-    disabled: bool = False
-    granted: set[str] = field(default_factory=set)
-    """Users who may read the files though the repository is gated."""
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -150,8 +115,6 @@ class Repo:
     pull_authors: dict[int, str] = field(default_factory=dict)
     objects: dict[str, bytes] = field(default_factory=dict)
     """Git LFS content that was uploaded, by SHA-256."""
-    likes: int = 0
-    downloads: int = 0
 
     @property
     def head(self) -> Commit:
@@ -182,39 +145,18 @@ class Repo:
             found.append(self.commits[found[-1].parent])
         return found
 
-    def last_change(self, commit: Commit, path: str) -> Commit:
-        """Return the commit that gave a file or folder the content it has."""
-
-        def content(tree: Tree) -> dict[str, str]:
-            return {
-                name: blob.git_id
-                for name, blob in tree.items()
-                if name == path or name.startswith(path + "/")
-            }
-
-        now = content(commit.tree)
-        for older in self.history(commit):
-            if content(older.tree) != now:
-                break
-            commit = older
-        return commit
-
 
 class Store:
-    """All repositories and tokens of a Hub. Hold `lock` while using it."""
+    """All repositories of a Hub. Hold `lock` while using it."""
 
     def __init__(self):
         self.lock = threading.RLock()
-        self.tokens: dict[str, Token] = {}
         self.repos: dict[str, Repo] = {}
         self._time = datetime.now(UTC)
-        self.reset()
 
     def reset(self) -> None:
         with self.lock:
             self.repos.clear()
-            self.tokens.clear()
-            self.tokens.update(default_tokens())
 
     def now(self) -> str:
         """Return the time; no two calls have the same one, so that sorting by it is certain."""
@@ -239,7 +181,8 @@ class Store:
         """Add a commit to the repository. No ref points to it yet."""
         parent_oid = parent.oid if parent else None
         date = self.now()
-        identity = f"{repo.id} {folders(tree)['']} {parent_oid} {author} {date} {title}"
+        files = sorted((path, blob.git_id) for path, blob in tree.items())
+        identity = f"{repo.id} {files} {parent_oid} {author} {date} {title}"
         oid = git_sha1("commit", f"{identity}\n\n{message}".encode())
         commit = Commit(oid, tree, parent_oid, title, message, author, date)
         repo.commits[oid] = commit
@@ -256,14 +199,12 @@ class Store:
                 # The Hub does not tell strangers whether a repository is missing or private.
                 raise unauthorized()
             raise HubError(404, "Repository not found", "RepoNotFound")
-        if repo.disabled:
-            raise HubError(403, "Access to this resource is disabled.")
         return repo
 
     def downloadable(self, repo_id: str, token: Token | None) -> Repo:
         """Return a repository whose files the token's holder may read."""
         repo = self.readable(repo_id, token)
-        if repo.gated and not (token and (token.owns(repo_id) or token.user in repo.granted)):
+        if repo.gated and not (token and token.owns(repo_id)):
             message = f"Access to model {repo_id} is restricted"
             if token is None:
                 message += ". You must have access to it and be authenticated to access it."

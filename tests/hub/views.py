@@ -3,11 +3,10 @@
 from typing import Any
 
 from .cards import card_tags, read_card
-from .store import Blob, Commit, Repo, folders, git_sha1
+from .store import Blob, Commit, Repo, git_sha1
 
 LISTED = frozenset(
-    ("_id", "id", "modelId", "likes", "private", "downloads", "tags", "createdAt")
-    + ("library_name", "pipeline_tag")
+    ("_id", "id", "modelId", "private", "tags", "createdAt") + ("library_name", "pipeline_tag")
 )
 """What a list of models tells of each unless more is asked for."""
 LISTED_FULL = LISTED | {"author", "sha", "lastModified", "gated", "siblings"}
@@ -26,9 +25,6 @@ def model_view(repo: Repo, commit: Commit, blobs: bool = False) -> dict[str, Any
         "createdAt": repo.created,
         "private": repo.private,
         "gated": repo.gated,
-        "disabled": repo.disabled,
-        "likes": repo.likes,
-        "downloads": repo.downloads,
         "tags": card_tags(card),
         "library_name": card.get("library_name"),
         "pipeline_tag": card.get("pipeline_tag"),
@@ -53,18 +49,9 @@ def _sibling(path: str, blob: Blob, details: bool) -> dict[str, Any]:
     return view
 
 
-def entry_view(repo: Repo, commit: Commit, path: str, expand: bool) -> dict[str, Any] | None:
-    """Return what a listing of files tells of a file or folder, or `None` if there is none."""
-    blob = commit.tree.get(path)
-    if blob is not None:
-        view: dict[str, Any] = {"type": "file", "oid": blob.git_id, "size": len(blob.content)}
-        if blob.lfs:
-            view["lfs"] = _lfs_view(blob, "oid")
-    elif any(name.startswith(path + "/") for name in commit.tree):
-        view = {"type": "directory", "oid": folders(commit.tree, path)[path], "size": 0}
-    else:
-        return None
-    if expand:
-        last = repo.last_change(commit, path)
-        view["lastCommit"] = {"id": last.oid, "title": last.title, "date": last.date}
-    return {**view, "path": path}
+def file_view(path: str, blob: Blob) -> dict[str, Any]:
+    """Return what a listing of files tells of a file."""
+    view = {"type": "file", "path": path, "oid": blob.git_id, "size": len(blob.content)}
+    if blob.lfs:
+        view["lfs"] = _lfs_view(blob, "oid")
+    return view

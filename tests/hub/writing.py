@@ -8,7 +8,7 @@ from typing import Any
 from .cards import check_card
 from .faults import Answer, json_answer
 from .routing import ID, OID, PATH, REVISION, Call, route, stored_object
-from .store import LFS_SIZE, Blob, HubError, Repo, Tree, check_path, put_file, wants_lfs
+from .store import LFS_SIZE, Blob, HubError, Repo, Tree, check_path, wants_lfs
 
 CONFLICT = "A commit has happened since. Please refresh and try again."
 NO_SUCH_OBJECT = (
@@ -16,19 +16,12 @@ NO_SUCH_OBJECT = (
 )
 
 
-def repo_named_in(call: Call) -> str:
-    content = call.json()
-    if content.get("type") not in (None, "model"):
-        raise HubError(400, "This Hub has models only")
-    if call.token is None:
-        raise HubError(401, "Invalid username or password.")
-    return f"{content.get('organization') or call.token.user}/{content.get('name')}"
-
-
 @route("POST", "/api/repos/create")
 def create_repo(call: Call) -> Answer:
-    repo_id = repo_named_in(call)
     content = call.json()
+    if call.token is None:
+        raise HubError(401, "Invalid username or password.")
+    repo_id = f"{content.get('organization') or call.token.user}/{content.get('name')}"
     if not call.token.may_write(repo_id):
         namespace = repo_id.split("/")[0]
         message = f'You don\'t have the rights to create a model under the namespace "{namespace}"'
@@ -39,14 +32,6 @@ def create_repo(call: Call) -> Answer:
     private = content.get("visibility") == "private" or bool(content.get("private"))
     call.hub.store.create(repo_id, call.token.user, private)
     return json_answer(created)
-
-
-@route("DELETE", "/api/repos/delete")
-def delete_repo(call: Call) -> Answer:
-    repo_id = repo_named_in(call)
-    call.hub.store.writable(repo_id, call.token)
-    del call.hub.store.repos[repo_id]
-    return Answer(200, {"Content-Type": "text/plain; charset=utf-8"}, b"OK")
 
 
 @route("POST", rf"/api/models/{ID}/tag/{REVISION}")
@@ -60,14 +45,6 @@ def create_tag(call: Call, repo_id: str, revision: str) -> Answer:
     return json_answer({})
 
 
-@route("DELETE", rf"/api/models/{ID}/tag/{PATH}")
-def delete_tag(call: Call, repo_id: str, path: str) -> Answer:
-    repo = call.hub.store.writable(repo_id, call.token)
-    if repo.tags.pop(path, None) is None:
-        raise HubError(404, f"Invalid rev id: {path}", "RevisionNotFound")
-    return json_answer({})
-
-
 @route("POST", rf"/api/models/{ID}/branch/{PATH}")
 def create_branch(call: Call, repo_id: str, path: str) -> Answer:
     repo = call.hub.store.writable(repo_id, call.token)
@@ -77,16 +54,6 @@ def create_branch(call: Call, repo_id: str, path: str) -> Answer:
     if branch in repo.branches:
         raise HubError(409, f"Reference already exists: refs/heads/{branch}")
     repo.branches[branch] = repo.resolve(call.json().get("startingPoint", "main")).oid
-    return json_answer({})
-
-
-@route("DELETE", rf"/api/models/{ID}/branch/{PATH}")
-def delete_branch(call: Call, repo_id: str, path: str) -> Answer:
-    repo = call.hub.store.writable(repo_id, call.token)
-    if path == "main":
-        raise HubError(403, "The main branch cannot be deleted")
-    if repo.branches.pop(path, None) is None:
-        raise HubError(404, f"Invalid rev id: {path}", "RevisionNotFound")
     return json_answer({})
 
 
@@ -189,27 +156,23 @@ def commit(call: Call, repo_id: str, revision: str) -> Answer:
 def apply_operation(repo: Repo, tree: Tree, line: dict[str, Any]) -> None:
     """Apply one line of a commit to a tree."""
     kind, value = line.get("key"), line.get("value", {})
-    path = str(value.get("path", ""))
-    path = check_path(path.rstrip("/") if kind == "deletedFolder" else path)
+    path = check_path(str(value.get("path", "")))
     if kind == "file":
         text = value.get("content", "")
         content = base64.b64decode(text) if value.get("encoding") == "base64" else text.encode()
         if len(content) > LFS_SIZE:
             message = "Your push was rejected because it contains files larger than 10 MiB"
             raise HubError(400, f"{message}. Offending file: {path}")
-        put_file(tree, path, Blob(content, lfs=False))
+        tree[path] = Blob(content, lfs=False)
     elif kind == "lfsFile":
         stored = repo.objects.get(str(value.get("oid")))
         if stored is None or value.get("size", len(stored)) != len(stored):
             raise HubError(400, f"{NO_SUCH_OBJECT}. Offending file: {path}")
-        put_file(tree, path, Blob(stored, lfs=True))
-    elif kind in ("deletedFile", "deletedFolder"):
-        whole = kind == "deletedFolder"
-        gone = [name for name in tree if name == path or (whole and name.startswith(path + "/"))]
-        if not gone or (whole and path in tree):
+        tree[path] = Blob(stored, lfs=True)
+    elif kind == "deletedFile":
+        if path not in tree:
             raise HubError(404, f"A file with this name doesn't exist: {path}", "EntryNotFound")
-        for name in gone:
-            del tree[name]
+        del tree[path]
     else:
         raise HubError(400, f"Unknown operation {kind!r}")
 
