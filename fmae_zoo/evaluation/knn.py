@@ -19,19 +19,27 @@ def knn(subject: Subject) -> dict[str, Any] | None:
     """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
-    fit, validation = subject.data.split
     labels, test_labels = subject.data.labels
+    codes = subject.train_codes
+    chosen, accuracy = chosen_k(subject)
+    near = _neighbour_labels(codes, labels, subject.test_codes)
+    return {
+        "accuracy": _accuracy(near, test_labels, chosen),
+        "validation_accuracy": accuracy,
+        "k": chosen,
+        "latent_size": subject.latent_size,
+    }
+
+
+def chosen_k(subject: Subject) -> tuple[int, float]:
+    """Return the k with the highest validation accuracy, and this accuracy."""
+    fit, validation = subject.data.split
+    labels, _ = subject.data.labels
     codes = subject.train_codes
     near = _neighbour_labels(codes[fit], labels[fit], codes[validation])
     scores = {k: _accuracy(near, labels[validation], k) for k in NEIGHBOURS if k <= len(fit)}
     chosen = max(scores, key=lambda k: scores[k])
-    near = _neighbour_labels(codes, labels, subject.test_codes)
-    return {
-        "accuracy": _accuracy(near, test_labels, chosen),
-        "validation_accuracy": scores[chosen],
-        "k": chosen,
-        "latent_size": subject.latent_size,
-    }
+    return chosen, scores[chosen]
 
 
 def _neighbour_labels(codes: np.ndarray, labels: np.ndarray, queries: np.ndarray) -> np.ndarray:

@@ -22,8 +22,26 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
     """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
-    fit, validation = subject.data.split
     labels, test_labels = subject.data.labels
+    codes = subject.train_codes
+    chosen, accuracy = chosen_c(subject)
+    chosen_probe = probe(chosen, codes, labels)
+    return {
+        "accuracy": float(chosen_probe.score(subject.test_codes, test_labels)),
+        "validation_accuracy": accuracy,
+        "C": chosen,
+        "latent_size": subject.latent_size,
+    }
+
+
+def chosen_c(subject: Subject) -> tuple[float, float]:
+    """Return the C with the highest validation accuracy, and this accuracy.
+
+    Raises:
+        DataError: The images to fit on are all of one class.
+    """
+    fit, validation = subject.data.split
+    labels, _ = subject.data.labels
     codes = subject.train_codes
     if len(np.unique(labels[fit])) < 2:
         raise DataError(
@@ -35,13 +53,7 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
         for c in STRENGTHS
     }
     chosen = max(scores, key=lambda c: scores[c])
-    chosen_probe = probe(chosen, codes, labels)
-    return {
-        "accuracy": float(chosen_probe.score(subject.test_codes, test_labels)),
-        "validation_accuracy": float(scores[chosen]),
-        "C": chosen,
-        "latent_size": subject.latent_size,
-    }
+    return chosen, float(scores[chosen])
 
 
 def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:

@@ -3,11 +3,11 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fmae_zoo.datasets import Dataset, load_named
 from fmae_zoo.entry import Entry
@@ -34,9 +34,12 @@ class Job:
         spec: Spec of the training, adapted to the data.
         data_digest: Digest of the data.
         state: `waiting`, `training`, `done`, or `failed`.
-        error: Reason why the training could not begin; empty if there is none.
+        error: Reason why the training could not begin or go on, if it is not in the log.
         process: Process of the training, or None before it begins.
     """
+
+    program: ClassVar[tuple[str, ...]] = ("fmae_zoo", "train")
+    """Module that the process runs, and its first arguments."""
 
     name: str
     seed: int
@@ -70,14 +73,14 @@ class Job:
         """Start or resume the training in its own process, which writes a log.
 
         Args:
-            words: Further options of `fmae train`.
+            words: Further options of the program.
         """
         resume = ["--resume"] if self.folder.is_dir() else []
         self.folder.mkdir(parents=True, exist_ok=True)
         options = ["--seed", str(self.seed), "-o", str(self.folder), *resume, *words]
         with (self.folder / LOG_FILE).open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fmae_zoo", "train", self.name, *options],
+                [sys.executable, "-m", *self.program, self.name, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -91,10 +94,19 @@ class Job:
         if code is None:
             return False
         self.state = "failed" if code else "done"
+        if code < 0:
+            self.error = f"the process was ended by signal {-code}"
         return True
 
+    def stop(self) -> None:
+        """End the process; the training resumes from its checkpoint the next time."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+        self.state = "waiting"
+
     def last_words(self) -> str:
-        """Return why the training could not begin, or else the last line of its log."""
+        """Return why the training could not begin or go on, or else the last line of its log."""
         if self.error:
             return self.error
         lines = (self.folder / LOG_FILE).read_text(errors="replace").split("\n")
@@ -155,28 +167,46 @@ def train_all(
         words: Further options of `fmae train`.
         report: Function called with the jobs every `POLL` seconds and at the end.
     """
-    running: list[Job] = []
     waiting = [job for job in jobs if not _done(job)]
+    run_each(iter(waiting), at_once, words, lambda: report(jobs))
+
+
+def run_each(
+    jobs: Iterator[Job],
+    at_once: int = 1,
+    words: Iterable[str] = (),
+    report: Callable[[], None] = lambda: None,
+) -> None:
+    """Run jobs; each is taken from the iterator when it can start.
+
+    An exception stops the running processes, as for `train_all`.
+
+    Args:
+        jobs: Trainings that are not done.
+        at_once: Number of processes that run at the same time.
+        words: Further options of their program.
+        report: Function called every `POLL` seconds and at the end.
+    """
+    running: list[Job] = []
     try:
-        while waiting or running:
-            while waiting and len(running) < at_once:
-                job = waiting.pop(0)
+        while True:
+            while len(running) < at_once and (job := next(jobs, None)) is not None:
                 try:
                     job.start(words)
                 except OSError as error:
                     job.state, job.error = "failed", f"{job.folder}: cannot be written: {error}"
                 else:
                     running.append(job)
+            if not running:
+                break
             running = [job for job in running if not job.look()]
-            report(jobs)
-            time.sleep(POLL)
+            report()
+            if running:
+                time.sleep(POLL)
     finally:
         for job in running:
-            assert job.process is not None
-            job.process.terminate()
-            job.process.wait()
-            job.state = "waiting"
-        report(jobs)
+            job.stop()
+        report()
 
 
 def _done(job: Job) -> bool:
