@@ -82,17 +82,17 @@ def embed_command(
     """
     import fmae_zoo
 
-    _check_source(files, data_source)
+    check_source(files, data_source)
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder", precision=precision)
     # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.embedding import embed_files
 
     source = ImageFiles(list(files), encoder.spec.shape, batch_size)
     try:
-        images = _of_data(data_source, batch_size) if data_source else source
+        images = of_data(data_source, batch_size) if data_source else source
         count = embed_files(encoder, images, output)
     finally:
-        _report(source)
+        report(source)
     size = encoder.output_shape[-1]
     facts = {"images": count, "latent_size": size, "unreadable": source.unreadable}
     _finish(output, facts, as_json)
@@ -128,8 +128,8 @@ def reconstruct_command(
     import fmae_zoo
     from fmae_zoo.plots import plot_reconstructions
 
-    _check_source(files, data_source)
-    model = _autoencoder(name)
+    check_source(files, data_source)
+    model = autoencoder(name)
     source = ImageFiles(list(files), model.spec.shape, MAX_PICTURES)
     told: Any = _class_of(name, model, label)
     if model.spec.classes is not None and told is None and not data_source:
@@ -176,7 +176,7 @@ def generate_command(
     """
     from fmae_zoo.plots import plot_grid
 
-    model = _autoencoder(name)
+    model = autoencoder(name)
     told = _class_of(name, model, label)
     sampler = sampler or model.sampler
     images = model.generate(count, seed, sampler=sampler, label=told)
@@ -202,7 +202,7 @@ def show_command(
     """
     from fmae_zoo.registry import find_entry, short_name
 
-    model = _autoencoder(name)
+    model = autoencoder(name)
     from fmae_zoo.show import page_of
 
     entry = find_entry(name)
@@ -220,12 +220,14 @@ def show_command(
     _finish(output, facts, as_json)
 
 
-def _check_source(files: tuple[Path, ...], data_source: str | None) -> None:
+def check_source(files: tuple[Path, ...], data_source: str | None) -> None:
+    """Raise unless images come either from files or from a data set."""
     if bool(files) == bool(data_source):
         raise click.UsageError("Expected files, or --data; not both, and not neither.")
 
 
-def _of_data(data_source: str, batch_size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+def of_data(data_source: str, batch_size: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Yield names and images of a data set in batches."""
     import fmae_zoo
 
     data = fmae_zoo.load_data(data_source)
@@ -235,7 +237,8 @@ def _of_data(data_source: str, batch_size: int) -> Iterator[tuple[list[str], np.
             yield [f"{split}[{start + offset}]" for offset in range(len(batch))], batch
 
 
-def _autoencoder(name: str) -> Any:
+def autoencoder(name: str) -> Any:
+    """Return a pretrained autoencoder by name, and refuse a classifier."""
     import fmae_zoo
 
     model = fmae_zoo.load(name, pretrained=True)
@@ -275,13 +278,14 @@ def _first(source: ImageFiles) -> np.ndarray:
         count += len(images)
         if count >= MAX_PICTURES:
             break
-    _report(source)
+    report(source)
     if not batches:
         raise ImagesError("None of the files holds a readable image.")
     return np.concatenate(batches)[:MAX_PICTURES]
 
 
-def _report(source: ImageFiles) -> None:
+def report(source: ImageFiles) -> None:
+    """Print which files were left out, and whether images have a bright background."""
     for path, reason in source.unreadable.items():
         note(f"left out {path}: {reason}")
     if source.on_white:
