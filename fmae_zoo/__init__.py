@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _lazy, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 _NEED_KERAS = {
+    "AnomalyDetector",
     "Autoencoder",
     "Classifier",
     "classify",
@@ -24,6 +25,7 @@ _NEED_KERAS = {
     "publish",
     "push",
     "stock",
+    "sweep",
     "train",
     "verify",
 }

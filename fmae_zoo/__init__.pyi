@@ -2,6 +2,7 @@
 
 __version__: str
 
+from .anomalies import AnomalyDetector as AnomalyDetector
 from .autoencoder import Autoencoder as Autoencoder
 from .benchmarking import benchmark as benchmark
 from .classifier import Classifier as Classifier
@@ -47,5 +48,6 @@ from .registry import list_models as list_models, register as register
 from .samplers.fitting import fit_samplers as fit_samplers
 from .saving import save as save
 from .spec import ModelSpec as ModelSpec
+from .sweeping.sweep import sweep as sweep
 from .training.run import train as train
 from .verification import verify as verify

@@ -11,6 +11,7 @@ from keras import layers
 from fmae_zoo.arguments import PREDICT_BATCH, check_integer, check_seed, check_share
 from fmae_zoo.component import LAYOUT, Shape
 from fmae_zoo.errors import ArgumentError, UnknownModelError
+from fmae_zoo.evaluation.report import report_of
 from fmae_zoo.head import checked_labels
 from fmae_zoo.images import as_images, in_unit_range
 from fmae_zoo.inference import predicted
@@ -174,25 +175,13 @@ class Classifier(Pretrained, Classifying, keras.Model):
             ImagesError: The images have a shape, dtype or range that `fit` does not take.
             ArgumentError: There are no images, or the labels do not fit them.
         """
-        from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
         probabilities = self.predict(images)
         if not len(probabilities):
             raise ArgumentError("There are no images to report on.")
         labels = class_numbers(labels, len(probabilities), self.num_classes)
-        predicted = probabilities.argmax(axis=1)
-        classes = list(range(self.num_classes))
-        precision, recall, _, _ = precision_recall_fscore_support(
-            labels, predicted, labels=classes, zero_division=0.0
-        )
         of_truth = probabilities[np.arange(len(labels)), labels]
-        return {
-            "loss": float(-np.log(np.maximum(of_truth, 1e-7)).mean()),
-            "accuracy": float((predicted == labels).mean()),
-            "precision": [float(value) for value in precision],
-            "recall": [float(value) for value in recall],
-            "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
-        }
+        loss = float(-np.log(np.maximum(of_truth, 1e-7)).mean())
+        return {"loss": loss, **report_of(probabilities.argmax(axis=1), labels, self.num_classes)}
 
     def unfreeze(self, precision: str | None = None) -> "Classifier":
         """Return a copy with the same weights and a trainable encoder."""

@@ -113,6 +113,26 @@ SECTIONS = (
         "labels. The entry with the best linear probe is first.",
         ("linear_probe", "knn", "frozen_head", "fine_tuned"),
     ),
+    Section(
+        "Other classifiers",
+        "Classifiers of scikit-learn on the code. Those of the columns before the first are the "
+        "linear probe and kNN of the table above.",
+        ("heads",),
+        (
+            Column("linear_probe.accuracy", "logistic", "{:.4f}"),
+            Column("knn.accuracy", "knn", "{:.4f}"),
+        ),
+    ),
+    Section(
+        "Few labels",
+        "Classification with few labelled images of each class.",
+        ("few_labels",),
+    ),
+    Section(
+        "Clusters",
+        "How well clusters of the codes, found without labels, agree with the classes.",
+        ("clustering",),
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """`fmae classify`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from fmae_zoo.cli.output import (
     seed_option,
 )
 
+if TYPE_CHECKING:
+    from fmae_zoo.datasets import Dataset
+
 _STAGES = {
     "frozen": "training the head on the frozen encoder",
     "fine_tuned": "training the encoder too",
@@ -25,6 +28,13 @@ _STAGES = {
 
 @click.command("classify")
 @click.argument("name")
+@click.option(
+    "--head",
+    type=click.Choice(("dense", "logistic", "svm", "knn", "forest", "boosting", "mlp")),
+    default="dense",
+    show_default=True,
+    help="Keras' dense layers, or a classifier of scikit-learn on the code.",
+)
 @click.option("--fine-tune", is_flag=True, help="Then train the encoder too.")
 @click.option(
     "--layer",
@@ -43,6 +53,7 @@ _STAGES = {
 @json_option
 def classify_command(
     name: str,
+    head: str,
     fine_tune: bool,
     layer: str | None,
     epochs: int | None,
@@ -56,11 +67,13 @@ def classify_command(
 
     It is trained as for the published figures, which `fmae info` shows. The folder that --output
     names can be loaded, verified and pushed like a model. It holds the figures too, unless they
-    are of the small sample, or --layer is not the default.
+    are of the small sample, or --layer is not the default. With another --head than dense it holds
+    a pipeline of scikit-learn, which joblib.load reads.
 
     \b
     Example: fmae classify conv-ae-bn --fine-tune -o runs/classifier
              fmae push local:runs/classifier me/classifier
+             fmae classify conv-ae-bn --head svm
     """
     import fmae_zoo
     from fmae_zoo._backend import require_backend
@@ -71,6 +84,11 @@ def classify_command(
     entry = find_entry(name)
     _ = entry.manifest
     data = data_for(data_source, name, entry)
+    if head != "dense":
+        if fine_tune or layer or epochs or tune_epochs:
+            raise click.UsageError(f"--head {head} has no layers or epochs")
+        _fit_head(name, head, seed, data, output, as_json)
+        return
     last = "fine_tuned" if fine_tune else "frozen"
     reports: dict[str, Any] = {}
 
@@ -78,9 +96,7 @@ def classify_command(
         reports[stage] = report
         if not as_json:
             figures = f"accuracy {report['accuracy']:.4f}, loss {report['loss']:.4f}"
-            names = data.class_names or range(data.num_classes)
-            rows = list(zip(names, report["precision"], report["recall"]))
-            emit_table(("class", "precision", "recall"), rows, title=f"{name}, {stage}: {figures}")
+            _emit_report(f"{name}, {stage}: {figures}", report, data)
         elif stage == last:
             emit_json({**about(name, data), "reports": reports})
 
@@ -103,6 +119,30 @@ def classify_command(
             f"Classifier, report and pictures are in {output}. Load it with: "
             f"fmae_zoo.load('local:{output}')"
         )
+
+
+def _fit_head(
+    name: str, head: str, seed: int, data: "Dataset", output: str | None, as_json: bool
+) -> None:
+    from fmae_zoo.sklearn import fit_head
+
+    note(f"fitting {head} to the codes of {len(data.train_images):,} images")
+    found = fit_head(name, head, seed=seed, data=data)
+    if output is not None:
+        found.save(output)
+    if as_json:
+        emit_json({**about(name, data), "reports": {head: found.report}})
+    else:
+        _emit_report(f"{name}, {head}: accuracy {found.report['accuracy']:.4f}", found.report, data)
+    note_sample(data)
+    if output is not None:
+        note(f"Load the classifier with: joblib.load('{output}/classifier.joblib')")
+
+
+def _emit_report(title: str, report: dict[str, Any], data: "Dataset") -> None:
+    names = data.class_names or range(data.num_classes)
+    rows = list(zip(names, report["precision"], report["recall"]))
+    emit_table(("class", "precision", "recall"), rows, title=title)
 
 
 def _note_epoch(epoch: int, logs: dict[str, float]) -> None:

@@ -10,13 +10,16 @@ from fmae_zoo.arguments import check_seed
 from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
 from fmae_zoo.evaluation import (
+    clustering,
     code_use,
     denoising,
     elbo,
+    few_labels,
     fid,
     fine_tuned,
     frozen_head,
     generation,
+    heads,
     inpainting,
     knn,
     linear_probe,
@@ -35,8 +38,11 @@ FIGURES: dict[str, Figure] = {
         reconstruction,
         linear_probe,
         knn,
+        heads,
         frozen_head,
         fine_tuned,
+        few_labels,
+        clustering,
         elbo,
         nll,
         denoising,

@@ -1,0 +1,194 @@
+"""Classification with few labels: on codes alone, and on a graph of all images' codes."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fmae_zoo.errors import DataError
+from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+
+COUNTS = (1, 2, 5, 10, 50, 100)
+"""Numbers of labelled images of each class."""
+
+DRAWS = 20
+"""Random choices of labelled images, over which mean and standard deviation are taken."""
+
+NEIGHBOURS = 10
+"""Neighbours of each image in the graph."""
+
+ALPHA = 0.99
+"""Share of an image's scores that comes from its neighbours; chosen on training images."""
+
+ITERATIONS = 60
+
+Features = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def few_labels(subject: Subject) -> dict[str, Any] | None:
+    """Return accuracies with few labels, inductive and transductive, and those of baselines.
+
+    Return None for codes of more than `MAX_PROBE_WIDTH` values.
+
+    Raises:
+        DataError: A class has fewer training images than labels are drawn of it.
+    """
+    if subject.latent_size > MAX_PROBE_WIDTH:
+        return None
+    codes = subject.train_codes, subject.test_codes
+    sources = {"": codes, **_baselines(subject)}
+    ways = {"inductive": _inductive, "transductive": _transductive}
+    results: dict[str, Any] = {"latent_size": subject.latent_size}
+    done, total = 0, len(ways) * len(sources)
+    for way, classify in ways.items():
+        results[way] = {"draws": DRAWS}
+        for prefix, features in sources.items():
+            subject.advance(done, total)
+            done += 1
+            for count, scores in classify(subject, *features):
+                name = f"{prefix}_{count}" if prefix else f"accuracy_{count}"
+                results[way][name] = float(scores.mean())
+                results[way][f"{name}_sd"] = float(scores.std(ddof=1))
+    subject.advance(total, total)
+    return results
+
+
+def _baselines(subject: Subject) -> Features:
+    """Return pixels, and as many of their principal components as a code has values."""
+    from sklearn.decomposition import PCA
+
+    data = subject.data
+    pixels = [
+        each.reshape(len(each), -1).astype(np.float32) / 255.0
+        for each in (data.train_images, data.test_images)
+    ]
+    pca = PCA(min(subject.latent_size, *pixels[0].shape), random_state=0).fit(pixels[0])
+    return {
+        "pixels": (pixels[0], pixels[1]),
+        "pca": (pca.transform(pixels[0]), pca.transform(pixels[1])),
+    }
+
+
+def drawn(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Return indices of `count` images of each class, chosen at random.
+
+    Raises:
+        DataError: A class has fewer images.
+    """
+    generator = np.random.default_rng([seed, count])
+    chosen = []
+    for each in np.unique(labels):
+        members = np.flatnonzero(labels == each)
+        if len(members) < count:
+            raise DataError(f"class {each} has {len(members)} images; {count} labels are drawn")
+        chosen.append(generator.choice(members, count, replace=False))
+    return np.concatenate(chosen)
+
+
+def _of_draws(
+    subject: Subject, accuracy: Callable[[np.ndarray], float]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each number of labels with the accuracy of each draw of labelled images."""
+    labels, _ = subject.data.labels
+    for count in COUNTS:
+        draws = [drawn(labels, count, subject.seed + draw) for draw in range(DRAWS)]
+        yield count, np.array([accuracy(each) for each in draws])
+
+
+def _inductive(
+    subject: Subject, train: np.ndarray, test: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    from sklearn.linear_model import LogisticRegression
+
+    labels, test_labels = subject.data.labels
+    # One scale for all features: to standardise each would raise those that hold only noise.
+    scale = np.sqrt(train.var(axis=0).mean())
+    train, test = train / scale, test / scale
+
+    def accuracy(chosen: np.ndarray) -> float:
+        head = LogisticRegression(C=1.0, max_iter=300).fit(train[chosen], labels[chosen])
+        return float(head.score(test, test_labels))
+
+    return _of_draws(subject, accuracy)
+
+
+def _transductive(
+    subject: Subject, train: np.ndarray, test: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
+    from sklearn.semi_supervised import LabelSpreading
+
+    features = np.concatenate([train, test])
+    labels = np.concatenate(subject.data.labels)
+    graph = _neighbour_graph(features)
+
+    def accuracy(chosen: np.ndarray) -> float:
+        known = np.full(len(labels), -1)
+        known[chosen] = labels[chosen]
+        spread = LabelSpreading(kernel=lambda *_: graph, alpha=ALPHA, max_iter=ITERATIONS)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            predicted = spread.fit(features, known).transduction_
+        hidden = known == -1
+        return float((predicted[hidden] == labels[hidden]).mean())
+
+    return _of_draws(subject, accuracy)
+
+
+def _neighbour_graph(features: np.ndarray) -> Any:
+    """Return a sparse symmetric matrix of similarities between each image and its neighbours.
+
+    Neighbours are those by cosine similarity. With the distance d of two images and the distance s
+    of the first from its farthest neighbour, their similarity is exp(-4 d^2 / s^2), as in Calder et
+    al. 2020 (arXiv 2006.11184).
+    """
+    from sklearn.neighbors import kneighbors_graph
+    from sklearn.preprocessing import normalize
+
+    count = min(NEIGHBOURS, len(features) - 1)
+    graph = kneighbors_graph(normalize(features), count, mode="distance").tocsr()
+    farthest = np.maximum(graph.max(axis=1).toarray(), np.finfo(np.float32).tiny)
+    graph.data = np.exp(-4 * (graph.data / np.repeat(farthest, count)) ** 2)
+    return graph.maximum(graph.T)
+
+
+def _measures(prefix: str, title: str) -> tuple[Measure, ...]:
+    return tuple(
+        Measure(f"{prefix}_{count}{end}", f"{title}{count} a class{words}")
+        for count in COUNTS
+        for end, words in (("", ""), ("_sd", ", standard deviation"))
+    )
+
+
+def _protocol(way: str, words: str) -> Protocol:
+    measures = _measures("accuracy", "accuracy with labels: ")
+    return Protocol(
+        ("few_labels", way),
+        f"few labels, {way}",
+        f"{words}. Mean over {DRAWS} random choices of labelled training images",
+        CLASSIFICATION,
+        measures[::2],
+        beside=measures[1::2],
+        baselines=_measures("pixels", "pixels, labels: ") + _measures("pca", "PCA, labels: "),
+    )
+
+
+FIGURE = Figure(
+    few_labels,
+    (
+        _protocol(
+            "inductive",
+            "logistic regression (C = 1) on the labelled images' latent means, divided by their "
+            "overall standard deviation; accuracy on the test images, which are not seen before",
+        ),
+        _protocol(
+            "transductive",
+            f"labels spread (Zhou et al. 2004, alpha = {ALPHA}) over a graph of the {NEIGHBOURS} "
+            "nearest latent means by cosine, of training and test images together; accuracy on "
+            "all images without a label",
+        ),
+    ),
+    needs_labels=True,
+    on_request=True,
+)
