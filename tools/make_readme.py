@@ -7,6 +7,7 @@ These are the README's tables and pictures, registry/RESULTS.md and registry/res
 import sys
 from pathlib import Path
 
+from result_curves import curves, plot_few_labels
 from result_pictures import (
     described,
     description_of,
@@ -32,6 +33,7 @@ RESULTS = ROOT / "registry" / "RESULTS.md"
 NUMBERS = ROOT / "registry" / "results.csv"
 PICTURE = ROOT / "docs" / "reconstructions.png"
 PLOT = ROOT / "docs" / "results.png"
+CURVES = ROOT / "docs" / "few-labels.png"
 SHORT = ("mse", "linear_probe", "knn", "frozen_head", "frechet")
 """Keys of the columns in the README's table of models."""
 
@@ -84,7 +86,11 @@ def texts() -> dict[Path, str]:
 
 def outdated() -> list[str]:
     """Return the names of the generated files that are out of date."""
-    pictures = {PLOT: described(plotted()), PICTURE: described(weights_of(drawn()))}
+    pictures = {
+        PLOT: described(plotted()),
+        PICTURE: described(weights_of(drawn())),
+        CURVES: described(curves()),
+    }
     stale = [path for path, text in texts().items() if not _has(path, text)]
     stale += [path for path, text in pictures.items() if description_of(path) != text]
     return [path.name for path in stale]
@@ -105,6 +111,7 @@ def main() -> None:
         write_text(path, text)
     plot_results(plotted(), PLOT)
     draw_reconstructions(drawn(), PICTURE)
+    plot_few_labels(curves(), CURVES, described(curves()))
 
 
 if __name__ == "__main__":

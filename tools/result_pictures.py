@@ -101,7 +101,7 @@ def plot_results(rows: Sequence[dict[str, Any]], path: Path) -> None:
             color=MUTED,
         )
         found[0].set_ylim(len(rows) - 0.4, -0.6)
-        _save(figure, path, described(rows))
+        save_figure(figure, path, described(rows))
 
 
 def _ticks_of(values: Iterable[float]) -> Callable[[float, int], str]:
@@ -150,7 +150,7 @@ def draw_reconstructions(entries: Sequence[Entry], path: Path) -> None:
                 axis.set_yticks([])
                 axis.spines[:].set_visible(False)
             axis_row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=8)
-        _save(figure, path, described(weights_of(entries)))
+        save_figure(figure, path, described(weights_of(entries)))
 
 
 def weights_of(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -181,7 +181,8 @@ def description_of(path: Path) -> str:
         return str(image.info.get("Description", ""))
 
 
-def _save(figure: Any, path: Path, description: str) -> None:
+def save_figure(figure: Any, path: Path, description: str) -> None:
+    """Write a figure as PNG with a description in its metadata."""
     path.parent.mkdir(exist_ok=True)
     metadata = {"Description": description}
     figure.savefig(path, dpi=110, bbox_inches="tight", metadata=metadata)

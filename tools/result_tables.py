@@ -192,8 +192,8 @@ def _records(rows: Sequence[Row]) -> Iterator[str]:
         yield "## Records"
         yield (
             "The best entry for each task. Accuracies are compared on the validation images, and "
-            "the test accuracy of the chosen entry is shown. Errors and likelihoods are compared "
-            "on the test images."
+            "the test accuracy of the chosen entry is shown. Errors, likelihoods, few labels and "
+            "clusters are compared by the numbers that are shown."
         )
         yield found
 

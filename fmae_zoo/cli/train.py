@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from fmae_zoo.cli.output import (
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.registry import find_entry
+
+if TYPE_CHECKING:
+    from fmae_zoo.spec import ModelSpec
 
 
 @click.command("train")
@@ -39,6 +42,13 @@ from fmae_zoo.registry import find_entry
     type=UserPath(),
     help="Folder for checkpoints and the model, or with --all of such. [runs/NAME-seedN]",
 )
+@click.option(
+    "--log",
+    "trackers",
+    type=click.Choice(("tensorboard", "wandb", "trackio", "mlflow")),
+    multiple=True,
+    help="Send the losses to a tracker; TensorBoard's are in OUTPUT/logs. Repeatable.",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in the output folder.")
 @data_option
 @json_option
@@ -50,6 +60,7 @@ def train_command(
     jobs: int,
     seed: int,
     output: str | None,
+    trackers: tuple[str, ...],
     resume: bool,
     data_source: str | None,
     as_json: bool,
@@ -65,6 +76,8 @@ def train_command(
     if everything == (name is not None):
         raise click.UsageError("Expected a name, or --all; not both, and not neither.")
     recipe = {key: value for key, value in recipe.items() if value is not None}
+    if everything and trackers:
+        raise click.UsageError("--log is for one model, not for --all.")
     if everything:
         _train_all(
             missing,
@@ -92,10 +105,18 @@ def train_command(
     )
     folder = Path(output or f"runs/{called}-seed{seed}")
     data = fmae_zoo.load_data(data_source) if data_source else load_named(spec.data)
+    callbacks = _callbacks(trackers, spec, folder, seed)
     try:
         with RichProgress(name) as bar:
             history = fmae_zoo.train(
-                name, seed=seed, output=folder, resume=resume, data=data, progress=bar, **recipe
+                name,
+                seed=seed,
+                output=folder,
+                resume=resume,
+                data=data,
+                progress=bar,
+                callbacks=callbacks,
+                **recipe,
             )
     except KeyboardInterrupt:
         raise click.Abort(_how_to_resume(name, folder, seed, recipe, data_source)) from None
@@ -105,6 +126,17 @@ def train_command(
         return
     emit_table(("figure", "best epoch"), list(last.items()), title=f"{name}, seed {seed}")
     note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
+
+
+def _callbacks(trackers: tuple[str, ...], spec: "ModelSpec", folder: Path, seed: int) -> list[Any]:
+    if not trackers:
+        return []
+    from fmae_zoo._backend import require_backend
+
+    require_backend()
+    from fmae_zoo.training.tracking import tracker
+
+    return [tracker(each, spec, folder, seed) for each in trackers]
 
 
 def _train_all(

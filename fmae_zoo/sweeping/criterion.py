@@ -13,7 +13,7 @@ from fmae_zoo.images import as_images
 from fmae_zoo.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from fmae_zoo.training.loop import History
+    from fmae_zoo.training.history import History
 
 
 @dataclass(frozen=True)

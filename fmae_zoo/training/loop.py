@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +34,15 @@ from fmae_zoo.training.checkpoint import (
     write_checkpoint,
     writing,
 )
+from fmae_zoo.training.history import History
 from fmae_zoo.training.optimizer import make_optimizer
 from fmae_zoo.training.state import value_of
 from fmae_zoo.training.trainable import Trainable
-from fmae_zoo.training.watch import Watch
+from fmae_zoo.training.watch import Relay, Watch, listeners_of
 from fmae_zoo.weights import assign_tensors, is_finite, tensors_of
 
 VALIDATION_MASKS = 1_000_003
 """Used instead of the epoch to seed the masks of validation images, the same in every epoch."""
-
-
-@dataclass
-class History:
-    """A finished training run.
-
-    Attributes:
-        model: Trained model in float32, with the weights of the best epoch.
-        rows: One dictionary for each epoch: epoch, loss and terms, the same with the prefix `val_`,
-            learning_rate, and seconds.
-        record: Training record for the manifest.
-        folder: Folder that the model was saved in, or None.
-    """
-
-    model: Autoencoder
-    rows: list[dict[str, float]]
-    record: TrainingRecord
-    folder: Path | None = None
 
 
 class Run:
@@ -72,13 +54,20 @@ class Run:
         data: Data set to train and validate on.
         folder: Folder of the checkpoints and the trained model, or None to write nothing.
         progress: Function that reports progress (see `train`), or None.
+        callbacks: Keras' callbacks, which see the run as one training.
     """
 
     def __init__(
-        self, spec: ModelSpec, seed: int, data: Dataset, folder: Path | None, progress: Any
+        self,
+        spec: ModelSpec,
+        seed: int,
+        data: Dataset,
+        folder: Path | None,
+        progress: Any,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> None:
         self.spec, self.recipe, self.seed, self.data = spec, spec.recipe, seed, data
-        self.folder, self.reporter = folder, progress
+        self.folder, self.reporter, self.callbacks = folder, progress, callbacks
         fit, validation = data.split
         self.images, self.validation = data.train_images[fit], data.train_images[validation]
         self.fingerprint = {
@@ -149,9 +138,14 @@ class Run:
             if progress.best_epoch:
                 best = read_best(self.folder)
         before = progress.epoch
-        while not self._finished(progress):
+        steps = math.ceil(len(self.images) / self.recipe.batch_size)
+        listeners = listeners_of(self.callbacks, model, self.recipe.epochs, steps)
+        listeners.on_train_begin()
+        row: dict[str, float] = {}
+        while not self._finished(progress) and not (row and model.stop_training):
             self.check_interrupt()
-            row = self._epoch(model, progress, validation)
+            listeners.on_epoch_begin(progress.epoch)
+            row = self._epoch(model, progress, validation, Relay(listeners))
             weights = tensors_of(_weights_of(model))
             # A ReLU can turn NaN into zero, so a finite loss does not prove finite weights.
             if not all(is_finite(each) for each in weights.values()):
@@ -164,6 +158,8 @@ class Run:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
                 best = weights
             self._keep(model, progress, best if improved else None)
+            listeners.on_epoch_end(progress.epoch - 1, dict(row))
+        listeners.on_train_end(dict(row))
         return self._finish(best, progress, is_new=progress.epoch > before)
 
     def _keep(
@@ -216,7 +212,11 @@ class Run:
         return progress.epoch >= self.recipe.epochs or (stopped and progress.epoch > 0)
 
     def _epoch(
-        self, model: Autoencoder, progress: Progress, validation: tuple[Any, Annotations]
+        self,
+        model: Autoencoder,
+        progress: Progress,
+        validation: tuple[Any, Annotations],
+        relay: Relay,
     ) -> dict[str, float]:
         rng = np.random.default_rng([self.seed, progress.epoch])
         order = rng.permutation(len(self.images))
@@ -242,14 +242,14 @@ class Run:
             batch_size=self.recipe.batch_size,
             shuffle=False,
             verbose=0,
-            callbacks=[watch],
+            callbacks=[watch, relay],
         ).history
         bad = int(value_of(model.first_bad_step))
         if bad >= 0:
             raise self._not_finite("loss", bad, progress)
         size = self.recipe.batch_size if self.spec.objective.of_batches else 500
         checks = Trainable.evaluate(
-            model, *validation, batch_size=size, verbose=0, return_dict=True
+            model, *validation, batch_size=size, verbose=0, return_dict=True, callbacks=[relay]
         )
         seconds = time.perf_counter() - began
         progress.seconds += seconds

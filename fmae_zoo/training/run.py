@@ -1,14 +1,18 @@
 """`train`: a reproducible and resumable training run from a recipe, a seed and data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import keras
 
 from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import DEFAULT_TAG, ModelSpec
-from fmae_zoo.training.loop import History, Run
+from fmae_zoo.training.history import History
+from fmae_zoo.training.loop import Run
 
 
 def train(
@@ -19,6 +23,7 @@ def train(
     resume: bool = False,
     data: Dataset | None = None,
     progress: Any = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **recipe: Any,
 ) -> History:
     """Train a model from scratch by its recipe.
@@ -42,6 +47,10 @@ def train(
         progress: Function called as `progress(epoch, epochs, batch, batches, loss)` about every 50
             steps and after each epoch; epoch and batch count from 0. A progress bar is
             `with fmae_zoo.progress.RichProgress(TITLE) as progress`. None by default.
+        callbacks: Keras' callbacks, also those of other packages. The logs of an epoch are its row
+            in the history; a callback that sets `model.stop_training` ends the run after the epoch.
+            Those that set the learning rate need `schedule="constant", warmup_epochs=0`.
+            `fmae_zoo.training.tracking.tracker` makes those of TensorBoard, wandb and others.
         **recipe: Recipe fields that replace the spec's: `epochs`, `batch_size`, `learning_rate`,
             `precision`, ...; None removes an optional field.
 
@@ -60,8 +69,11 @@ def train(
             the folder to resume from does not exist; or another process is training in it. The last
             good checkpoint is kept.
         ArgumentError: The seed is out of range, `resume` is given without `output`, `data` is not a
-            Dataset, or the output folder holds another spec.
+            Dataset, a callback is none of Keras', or the output folder holds another spec.
     """
+    for each in callbacks:
+        if not isinstance(each, keras.callbacks.Callback):
+            raise ArgumentError(f"callbacks: expected Keras' callbacks; received {each!r}")
     check_seed(seed)
     seed = int(seed)
     check_dataset(data)
@@ -73,7 +85,7 @@ def train(
     if recipe:
         spec = with_recipe(spec, recipe)
     data = data or load_named(spec.data)
-    return Run(for_data(spec, data), seed, data, output, progress)(resume)
+    return Run(for_data(spec, data), seed, data, output, progress, callbacks)(resume)
 
 
 def for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:

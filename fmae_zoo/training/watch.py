@@ -1,7 +1,7 @@
-"""The callback that watches an epoch of a run."""
+"""Callbacks of a run, which Keras trains epoch by epoch."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -53,3 +53,29 @@ class Watch(keras.callbacks.Callback):
         if self.reporter is not None:
             steps = self.params["steps"]
             self.reporter(self.epoch, self.epochs, steps, steps, float((logs or {})["loss"]))
+
+
+class Relay(keras.callbacks.Callback):
+    """Callback that tells a user's callbacks about the batches of every epoch of a run.
+
+    Keras' `fit` is called once for each epoch, so the run itself tells them when the training and
+    its epochs begin and end.
+    """
+
+    async_safe = True
+
+    def __init__(self, listeners: keras.callbacks.CallbackList) -> None:
+        super().__init__()
+        for kind in ("train", "test"):
+            for moment in ("begin", "end"):
+                name = f"on_{kind}_batch_{moment}"
+                setattr(self, name, getattr(listeners, name))
+
+
+def listeners_of(
+    callbacks: Sequence[keras.callbacks.Callback], model: Any, epochs: int, steps: int
+) -> keras.callbacks.CallbackList:
+    """Return a user's callbacks as Keras calls them, for a model that is trained by a run."""
+    return keras.callbacks.CallbackList(
+        callbacks, model=model, epochs=epochs, steps=steps, verbose=0
+    )
