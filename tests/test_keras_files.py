@@ -14,11 +14,11 @@ READ = """
 import sys
 {imports}
 import numpy as np
-folder, kind = sys.argv[1:]
-model = keras.saving.load_model(f"{{folder}}/model.keras")
-arrays = np.load(f"{{folder}}/arrays.npz")
-answer = getattr(model, "encode" if kind == "autoencoder" else "predict")
-np.testing.assert_allclose(answer(arrays["inputs"]), arrays["outputs"], atol=1e-5)
+arrays = np.load(f"{{sys.argv[1]}}/arrays.npz")
+for kind, inputs in {{"decoder": "codes", "classifier": "images", "autoencoder": "images"}}.items():
+    model = keras.saving.load_model(f"{{sys.argv[1]}}/{{kind}}.keras")
+    answer = getattr(model, "encode" if kind == "autoencoder" else "predict")
+    np.testing.assert_allclose(answer(arrays[inputs]), arrays[kind], atol=1e-5)
 print("read")
 """
 
@@ -30,23 +30,20 @@ def pair():
     return model, Classifier(model.encoder, 3)
 
 
-@pytest.mark.parametrize("kind", ["autoencoder", "decoder", "classifier"])
 @pytest.mark.parametrize("imports", ["import fmae_zoo, keras", "import keras, fmae_zoo"])
-def test_a_file_is_read_by_a_process_that_imports_the_package_and_keras(
-    pair, tmp_path, kind, imports
-):
+def test_files_are_read_by_a_process_that_imports_the_package_and_keras(pair, tmp_path, imports):
     model, classifier = pair
-    inputs = FLOATS
-    if kind == "autoencoder":
-        saved, outputs = model, model.encode(FLOATS)
-    elif kind == "decoder":
-        inputs = model.encode(FLOATS)
-        saved, outputs = model.decoder, model.decoder.predict(inputs, verbose=0)
-    else:
-        saved, outputs = classifier, classifier.predict(FLOATS)
-    saved.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "arrays.npz", inputs=inputs, outputs=outputs)
-    done = run_python(READ.format(imports=imports), str(tmp_path), kind, backend=BACKEND)
+    codes = model.encode(FLOATS)
+    outputs = {
+        "autoencoder": codes,
+        "decoder": model.decoder.predict(codes, verbose=0),
+        "classifier": classifier.predict(FLOATS),
+    }
+    saved = {"autoencoder": model, "decoder": model.decoder, "classifier": classifier}
+    for kind, each in saved.items():
+        each.save(tmp_path / f"{kind}.keras")
+    np.savez(tmp_path / "arrays.npz", images=FLOATS, codes=codes, **outputs)
+    done = run_python(READ.format(imports=imports), str(tmp_path), backend=BACKEND)
     assert "read" in done.stdout, done.stderr[-2000:]
 
 

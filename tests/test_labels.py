@@ -152,3 +152,21 @@ def test_classify_with_a_head(tmp_path, monkeypatch, sample):
 def test_an_unknown_head_is_refused(sample):
     with pytest.raises(ArgumentError, match="expected one of logistic"):
         fit_head("pca", "tree", data=sample)
+
+
+def test_labels_spread_as_scikit_learn_spreads_them(subject, sample):
+    from sklearn.semi_supervised import LabelSpreading
+
+    labels = np.concatenate(sample.labels)
+    codes = np.concatenate([subject.train_codes, subject.test_codes])
+    codes += np.random.default_rng(1).normal(size=codes.shape) * 3  # So that not all are right.
+    graph = few_labels._neighbour_graph(codes)
+    draws = [few_labels.drawn(sample.labels[0], 2, seed) for seed in (0, 1)]
+    for chosen, found in zip(draws, few_labels._spread(graph, labels, draws)):
+        known = np.full(len(labels), -1)
+        known[chosen] = labels[chosen]
+        theirs = LabelSpreading(
+            kernel=lambda *_: graph, alpha=few_labels.ALPHA, max_iter=few_labels.ITERATIONS
+        )
+        assert (theirs.fit(codes, known).transduction_ == found).mean() > 0.98
+        assert 0.5 < (found == labels).mean() < 1.0

@@ -201,8 +201,8 @@ def test_the_users_keras_settings_change_nothing(when, images, tmp_path):
     np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_every_backend_gives_the_probabilities(backend, saved):
+@pytest.mark.parametrize("backend", sorted({*BACKENDS} - {keras.backend.backend()}))
+def test_every_other_backend_gives_the_probabilities(backend, saved):
     code = (
         "import sys, fmae_zoo\n"
         "wrong = [check for check in fmae_zoo.verify(sys.argv[1]) if check.passed is False]\n"

@@ -1,11 +1,9 @@
 """Classification with few labels: on codes alone, and on a graph of all images' codes."""
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from fmae_zoo.errors import DataError
 from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
@@ -88,19 +86,15 @@ def drawn(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _of_draws(
-    subject: Subject, accuracy: Callable[[np.ndarray], float]
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield each number of labels with the accuracy of each draw of labelled images."""
+def _draws(subject: Subject, count: int) -> list[np.ndarray]:
     labels, _ = subject.data.labels
-    for count in COUNTS:
-        draws = [drawn(labels, count, subject.seed + draw) for draw in range(DRAWS)]
-        yield count, np.array([accuracy(each) for each in draws])
+    return [drawn(labels, count, subject.seed + draw) for draw in range(DRAWS)]
 
 
 def _inductive(
     subject: Subject, train: np.ndarray, test: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each number of labels with the accuracy of each draw of labelled images."""
     from sklearn.linear_model import LogisticRegression
 
     labels, test_labels = subject.data.labels
@@ -112,28 +106,42 @@ def _inductive(
         head = LogisticRegression(C=1.0, max_iter=300).fit(train[chosen], labels[chosen])
         return float(head.score(test, test_labels))
 
-    return _of_draws(subject, accuracy)
+    for count in COUNTS:
+        yield count, np.array([accuracy(chosen) for chosen in _draws(subject, count)])
 
 
 def _transductive(
     subject: Subject, train: np.ndarray, test: np.ndarray
 ) -> Iterator[tuple[int, np.ndarray]]:
-    from sklearn.semi_supervised import LabelSpreading
-
-    features = np.concatenate([train, test])
+    """Yield each number of labels with the accuracy of each draw of labelled images."""
     labels = np.concatenate(subject.data.labels)
-    graph = _neighbour_graph(features)
+    graph = _neighbour_graph(np.concatenate([train, test]))
+    for count in COUNTS:
+        draws, accuracies = _draws(subject, count), []
+        for chosen, predicted in zip(draws, _spread(graph, labels, draws)):
+            hidden = np.delete(np.arange(len(labels)), chosen)
+            accuracies.append((predicted[hidden] == labels[hidden]).mean())
+        yield count, np.array(accuracies)
 
-    def accuracy(chosen: np.ndarray) -> float:
-        known = np.full(len(labels), -1)
-        known[chosen] = labels[chosen]
-        spread = LabelSpreading(kernel=lambda *_: graph, alpha=ALPHA, max_iter=ITERATIONS)
-        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
-            predicted = spread.fit(features, known).transduction_
-        hidden = known == -1
-        return float((predicted[hidden] == labels[hidden]).mean())
 
-    return _of_draws(subject, accuracy)
+def _spread(graph: Any, labels: np.ndarray, draws: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the classes of all images for each draw of labelled ones, whose labels spread.
+
+    As scikit-learn's `LabelSpreading`, for all draws at once, which takes a tenth of the time.
+    """
+    from scipy.sparse import diags_array
+
+    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
+    graph = scale @ graph @ scale
+    shape = len(labels), len(draws), int(labels.max()) + 1
+    known: np.ndarray = np.zeros(shape, np.float32)
+    for draw, chosen in enumerate(draws):
+        known[chosen, draw, labels[chosen]] = 1.0
+    known = known.reshape(len(labels), -1)
+    scores = known
+    for _ in range(ITERATIONS):
+        scores = ALPHA * (graph @ scores) + (1 - ALPHA) * known
+    yield from scores.reshape(shape).argmax(axis=2).T
 
 
 def _neighbour_graph(features: np.ndarray) -> Any:
@@ -150,7 +158,7 @@ def _neighbour_graph(features: np.ndarray) -> Any:
     graph = kneighbors_graph(normalize(features), count, mode="distance").tocsr()
     farthest = np.maximum(graph.max(axis=1).toarray(), np.finfo(np.float32).tiny)
     graph.data = np.exp(-4 * (graph.data / np.repeat(farthest, count)) ** 2)
-    return graph.maximum(graph.T)
+    return graph.maximum(graph.T).astype(np.float32)
 
 
 def _measures(prefix: str, title: str) -> tuple[Measure, ...]:
