@@ -21,6 +21,7 @@ _NEED_KERAS = {
     "Classifier",
     "classify",
     "evaluate",
+    "export",
     "fit_samplers",
     "publish",
     "push",

@@ -14,6 +14,7 @@ from .errors import (
     DataError as DataError,
     DigestError as DigestError,
     DuplicateModelError as DuplicateModelError,
+    ExportError as ExportError,
     FmaeError as FmaeError,
     GatedRepoError as GatedRepoError,
     HubConflictError as HubConflictError,
@@ -38,6 +39,7 @@ from .errors import (
 )
 from .evaluation import evaluate as evaluate
 from .evaluation.classify import classify as classify
+from .exporting import export as export
 from .hub.publish import publish as publish
 from .hub.pull import pull as pull
 from .hub.push import push as push

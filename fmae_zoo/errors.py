@@ -52,6 +52,10 @@ class TrainingError(FmaeError, RuntimeError):
     """Training could not continue; the last good checkpoint or weights are kept."""
 
 
+class ExportError(FmaeError, RuntimeError):
+    """A model cannot be exported, or the exported file does not compute what the model does."""
+
+
 class BackendError(FmaeError, ImportError):
     """No Keras backend is installed, or the chosen one is not."""
 

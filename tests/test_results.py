@@ -260,3 +260,18 @@ def test_of_each_kind_of_latent_the_least_error_is_drawn(tool):
         if "reconstruction" in results:
             kind = ENTRIES[name].spec.latent.type
             assert best[kind] <= results["reconstruction"]["mse"]
+
+
+def test_anomalies_are_shown_when_all_classes_are_measured(tool, tmp_path):
+    anomalies, path = tool("result_anomalies"), tmp_path / "anomalies.json"
+    assert anomalies.anomalies_section(path) == []
+    scores = {"reconstruction": 0.9, "density": 0.8, "both": 0.91}
+    row = {"classes": {str(label): {} for label in range(9)}, "mean": scores}
+    novelty = {"pca": {"auroc": {"digits": scores, "inverted": scores | {"both": 0.99}}}}
+    path.write_text(json.dumps({"one_class": {"pca": row}, "novelty": novelty}))
+    text = "\n\n".join(anomalies.anomalies_section(path))
+    assert "| pca | 0.9100 | 0.9900 | 0.9500 |" in text
+    assert "One class" not in text
+    row["classes"]["9"] = {}
+    path.write_text(json.dumps({"one_class": {"pca": row}, "novelty": novelty}))
+    assert "| pca | 0.9000 | 0.8000 | 0.9100 |" in "\n\n".join(anomalies.anomalies_section(path))

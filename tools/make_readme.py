@@ -7,6 +7,7 @@ These are the README's tables and pictures, registry/RESULTS.md and registry/res
 import sys
 from pathlib import Path
 
+from result_anomalies import anomalies_section
 from result_curves import curves, plot_few_labels
 from result_pictures import (
     described,
@@ -79,7 +80,7 @@ def texts() -> dict[Path, str]:
     rows = entry_rows()
     return {
         README: with_tables(README.read_text(encoding="utf-8")),
-        RESULTS: results_text(rows),
+        RESULTS: results_text(rows, anomalies_section()),
         NUMBERS: csv_text(rows),
     }
 

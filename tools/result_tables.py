@@ -136,14 +136,14 @@ SECTIONS = (
 )
 
 
-def results_text(rows: Sequence[Row]) -> str:
-    """Return the text of registry/RESULTS.md."""
+def results_text(rows: Sequence[Row], further: Sequence[str] = ()) -> str:
+    """Return the text of registry/RESULTS.md, with further paragraphs after the figures."""
     placed = {name for section in SECTIONS for name in section.figures}
     others = tuple(name for name in FIGURES if name not in placed)
     parts = [HEAD, *_records(rows), "## Models", _table(MODELS, rows)]
     for section in (*SECTIONS, Section("Other figures", "All other figures.", others)):
         parts += _section(section, rows)
-    parts += [*_seeds(rows), *_training(rows)]
+    parts += [*further, *_seeds(rows), *_training(rows)]
     return "\n\n".join(parts) + "\n"
 
 

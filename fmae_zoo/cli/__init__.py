@@ -29,6 +29,7 @@ COMMANDS = {
     "similar": "anomalies",
     "samplers": "samplers",
     "benchmark": "benchmark",
+    "export": "export",
     "push": "hub",
     "pull": "hub",
     "search": "hub",
