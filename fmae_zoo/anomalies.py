@@ -5,11 +5,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from fmae_zoo.arguments import check_seed
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import as_images
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
+
+FEWEST = 10
+FOLDS = 5
+"""One of so many normal images is held out, to normalise the density."""
 
 COMPONENTS = 10
 """Maximum number of Gaussians in the density of the codes."""
@@ -81,36 +86,32 @@ class AnomalyDetector:
         """Learn what is normal, and return this detector.
 
         Args:
-            images: Two or more normal images as for `Autoencoder.encode`, that the model was best
+            images: Ten or more normal images as for `Autoencoder.encode`, that the model was best
                 not trained on. The default is the validation images of the data that the spec
                 names.
             seed: Seed of the fit of the density.
 
         Raises:
-            ImagesError: As for `Autoencoder.encode`; or there are fewer than two images.
+            ImagesError: As for `Autoencoder.encode`; or there are fewer than ten images.
+            ArgumentError: The seed is out of range.
             DataError: `images` is missing, and no source has the data.
         """
-        from sklearn.covariance import ledoit_wolf_shrinkage
-        from sklearn.mixture import GaussianMixture
-
         from fmae_zoo.datasets import load_named
 
+        check_seed(seed)
         if images is None:
             data = load_named(self.model.spec.data)
             images = data.train_images[data.split[1]]
         errors, codes = self._coded(images)
-        if len(codes) < 2:
-            raise ImagesError(f"Expected two normal images or more; received {len(codes)}")
-        enough = len(np.unique(codes, axis=0)) // (CODES_PER_VALUE * codes.shape[1])
-        self.density = GaussianMixture(
-            min(max(enough, 1), COMPONENTS),
-            tol=1e-2,
-            reg_covar=max(ledoit_wolf_shrinkage(codes) * codes.var(axis=0).mean(), 1e-9),
-            max_iter=300,
-            random_state=seed,
-        ).fit(codes)
-        normal = np.stack([errors, -self.density.score_samples(codes)])
-        self.mean, self.deviation = normal.mean(axis=1), np.maximum(normal.std(axis=1), 1e-9)
+        if len(codes) < FEWEST:
+            raise ImagesError(f"Expected {FEWEST} normal images or more; received {len(codes)}")
+        # Codes that a density was fitted to seem too likely, so others say what is normal.
+        held_out = np.arange(len(codes)) % FOLDS == 0
+        tried = _density(codes[~held_out], seed)
+        self.density = _density(codes, seed)
+        normal = errors, -tried.score_samples(codes[held_out])
+        self.mean = np.array([each.mean() for each in normal])
+        self.deviation = np.array([max(each.std(), 1e-9) for each in normal])
         return self
 
     def scores(self, images: Any) -> AnomalyScores:
@@ -136,3 +137,18 @@ class AnomalyDetector:
         codes = self.model.encode(array)
         errors = np.square(array - self.model.decode(codes)).sum(axis=(1, 2, 3), dtype=np.float64)
         return errors, codes.astype(np.float64)
+
+
+def _density(codes: np.ndarray, seed: int) -> Any:
+    """Return a mixture of Gaussians fitted to codes `(n, latent size)`."""
+    from sklearn.covariance import ledoit_wolf_shrinkage
+    from sklearn.mixture import GaussianMixture
+
+    enough = len(np.unique(codes, axis=0)) // (CODES_PER_VALUE * codes.shape[1])
+    return GaussianMixture(
+        min(max(enough, 1), COMPONENTS),
+        tol=1e-2,
+        reg_covar=max(ledoit_wolf_shrinkage(codes) * codes.var(axis=0).mean(), 1e-9),
+        max_iter=300,
+        random_state=seed,
+    ).fit(codes)

@@ -24,6 +24,10 @@ PICTURE_FILES = (RECONSTRUCTIONS_FILE, DRAWS_FILE, INTERPOLATIONS_FILE, TRAVERSA
 """Pictures of the model's images, drawn by `push` for the card."""
 REPORT_FILES = ("report.json", "confusion-frozen.png", "confusion-fine-tuned.png")
 """Files that `fmae classify` writes beside a classifier."""
+VALUE_FILE = "objective.json"
+"""Value of the objective of a sweep, written beside each of its trained models."""
+LOGS_FOLDER = "logs"
+"""Folder of TensorBoard's files in the output folder of a training."""
 CARD_FILE = "README.md"
 RECORDED_FILES = (
     HEAD_FILE,

@@ -20,6 +20,7 @@ from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DigestError, ImagesError
 from fmae_zoo.evaluation.heads import HEADS
 from fmae_zoo.evaluation.report import report_of
+from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH
 from fmae_zoo.files import atomic_write, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.layout import ENCODER_FILE
@@ -34,8 +35,8 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     process that reads it loads the weights by name, once, and refuses other weights.
 
     Images are rows of pixels `(n, height * width * channels)`, as scikit-learn's data sets and
-    data frames have them, or arrays `(n, height, width[, channels])`: uint8 in 0..255 or floats in
-    [0, 1].
+    data frames have them, or arrays `(n, height, width[, channels])`: integers in 0..255 or floats
+    in [0, 1].
 
     Args:
         source: Pretrained model, as `fmae_zoo.load` takes it.
@@ -62,9 +63,12 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         Raises:
             ImagesError: X does not hold such images.
+            ArgumentError: The source is a classifier.
             FmaeError: The source has no pretrained encoder; as `fmae_zoo.load`.
         """
         entry = find_entry(self.source)
+        if entry.is_classifier:
+            raise ArgumentError(f"{self.source} is a classifier; expected an autoencoder")
         self.image_shape_ = entry.spec.shape
         self._images(X, reset=True)
         _, self.digest_ = entry.file(ENCODER_FILE)
@@ -89,8 +93,12 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _rows(self, X: Any, reset: bool) -> np.ndarray:
         """Return X `(n, pixels)` after scikit-learn's checks."""
         if getattr(X, "ndim", 2) > 2:
-            X = as_images(X, self.image_shape_).reshape(len(X), -1)
-        rows = validate_data(self, X, reset=reset, dtype=[np.float32, np.float64, np.uint8])
+            X = as_images(X, self.image_shape_).reshape(len(X), math.prod(self.image_shape_))
+        rows = validate_data(self, X, reset=reset, dtype="numeric")
+        if np.issubdtype(rows.dtype, np.integer) and rows.min() >= 0 and rows.max() <= 255:
+            rows = rows.astype(np.uint8)
+        elif not np.issubdtype(rows.dtype, np.floating):
+            rows = rows.astype(np.float64)
         check_non_negative(rows, type(self).__name__)
         return rows
 
@@ -180,7 +188,8 @@ def fit_head(
         data: Data set with labels; by default the one that the model's spec names.
 
     Raises:
-        ArgumentError: There is no such head, or the seed is out of range.
+        ArgumentError: There is no such head, the seed is out of range, the source is a classifier,
+            or its codes have more than 1,024 values.
         DataError: The data has no labels, or those to fit on are all of one class.
         FmaeError: As `fmae_zoo.load`.
     """
@@ -188,7 +197,13 @@ def fit_head(
         raise ArgumentError(f"head is {head!r}; expected one of {', '.join(HEADS)}")
     check_seed(seed)
     check_dataset(data)
-    data = data or load_named(find_entry(source).spec.data)
+    spec = find_entry(source).spec
+    if spec.latent.size > MAX_PROBE_WIDTH:
+        raise ArgumentError(
+            f"{source}: codes of {spec.latent.size:,} values; expected at most {MAX_PROBE_WIDTH:,}"
+            ". fmae_zoo.classify takes them"
+        )
+    data = data or load_named(spec.data)
     labels, test_labels = data.labels
     encoder = Encoder(source).fit(data.train_images)
     codes = encoder.transform(data.train_images)

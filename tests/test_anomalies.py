@@ -81,11 +81,21 @@ def test_scores_are_what_they_are_said_to_be(detector, images, sample):
     found, model = detector.scores(images), detector.model
     squares = np.square(images / 255 - model.reconstruct(images)[..., 0])
     np.testing.assert_allclose(found.reconstruction, squares.sum(axis=(1, 2)), rtol=1e-4)
-    parts = [
-        (getattr(normal, each), getattr(found, each)) for each in ("reconstruction", "density")
-    ]
-    summed = sum((new - old.mean()) / old.std() for old, new in parts)
+    errors = normal.reconstruction
+    assert (detector.mean[0], detector.deviation[0]) == pytest.approx((errors.mean(), errors.std()))
+    # Held-out codes are a little less likely than fitted ones.
+    assert 0.0 < detector.mean[1] - normal.density.mean() < detector.deviation[1]
+    parts = np.stack([found.reconstruction, found.density], axis=1)
+    summed = ((parts - detector.mean) / detector.deviation).sum(axis=1)
     np.testing.assert_allclose(found.both, summed, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [10, 30, 300])
+def test_the_sum_is_about_zero_for_normal_images_that_were_not_fitted(count, sample):
+    detector = AnomalyDetector(fmae_zoo.load("pca", pretrained=True))
+    found = detector.fit(sample.train_images[:count]).scores(sample.test_images).both
+    assert -2.5 < np.median(found) < 2.5
+    assert np.percentile(found, 95) < 10.0
 
 
 def test_the_density_is_that_of_scipy(sample):
@@ -127,10 +137,12 @@ def test_wrong_arguments_are_refused(images):
     detector = AnomalyDetector(Autoencoder(tiny_spec()))
     with pytest.raises(ArgumentError, match="call fit first"):
         detector.scores(images)
-    with pytest.raises(ImagesError, match="two normal images"):
+    with pytest.raises(ImagesError, match="Expected 10 normal images or more; received 1"):
         detector.fit(images[:1])
     with pytest.raises(ImagesError, match="28"):
         detector.fit(images[:, :20])
+    with pytest.raises(ArgumentError, match="seed is -1"):
+        detector.fit(images, seed=-1)
     with pytest.raises(ArgumentError, match="expected an Autoencoder"):
         AnomalyDetector("pca")
 

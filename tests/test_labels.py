@@ -170,3 +170,16 @@ def test_labels_spread_as_scikit_learn_spreads_them(subject, sample):
         )
         assert (theirs.fit(codes, known).transduction_ == found).mean() > 0.98
         assert 0.5 < (found == labels).mean() < 1.0
+
+
+def test_draws_of_other_seeds_are_other_draws(subject, monkeypatch):
+    monkeypatch.setattr(few_labels, "DRAWS", 3)
+    drawn = []
+    for subject.seed in (0, 1):
+        drawn += [tuple(each) for each in few_labels._draws(subject, 2)]
+    assert len(set(drawn)) == 6
+
+
+def test_codes_that_are_too_wide_are_refused(sample):
+    with pytest.raises(ArgumentError, match="codes of 12,544 values"):
+        fit_head("conv-ae-bn-spatial", "svm", data=sample)

@@ -82,7 +82,7 @@ def rows(data):
 @pytest.mark.parametrize("source", [SOURCE, "conv-vae-bn", "dense-ae.fmnist"])
 def test_codes_are_those_of_the_model(source, data, rows):
     expected = fmae_zoo.load(source, pretrained=True).encode(data[0])
-    for images in (data[0], rows, rows / 255.0, data[0][..., None]):
+    for images in (data[0], rows, rows / 255.0, data[0][..., None], rows.astype("int64")):
         codes = Encoder(source).fit_transform(images)
         np.testing.assert_allclose(codes, expected, atol=1e-5)
 
@@ -130,6 +130,8 @@ def test_other_weights_than_the_fitted_are_refused(rows):
         (lambda rows: np.full(rows.shape, np.nan), "NaN"),
         (lambda rows: rows - 1.0, "Negative values"),
         (lambda rows: rows.reshape(-1, 14, 56), "received shape"),
+        (lambda rows: rows.astype(int) * 2, "received values in [0, 510]"),
+        (lambda rows: rows[:0].reshape(0, 28, 28), "0 sample"),
     ],
 )
 def test_what_are_no_images_is_refused(wrong, message, rows):
@@ -140,3 +142,5 @@ def test_what_are_no_images_is_refused(wrong, message, rows):
 def test_a_source_without_an_encoder_is_refused(rows):
     with pytest.raises(fmae_zoo.UnknownModelError, match="pca"):
         Encoder("pcaa").fit(rows)
+    with pytest.raises(fmae_zoo.ArgumentError, match="is a classifier"):
+        Encoder("conv-ae-bn.fmnist-classifier").fit(rows)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from fmae_zoo.sweeping import running, sweep as sweeping
 from fmae_zoo.sweeping.criterion import CRITERIA
 from fmae_zoo.sweeping.space import Axis, Space
 from fmae_zoo.sweeping.sweep import sweep
-from fmae_zoo.training.checkpoint import history_csv, read_progress
+from fmae_zoo.training.checkpoint import alone_in, history_csv, read_progress
 from tests.conftest import tiny_spec
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -54,6 +55,8 @@ class Stop:
 @pytest.mark.parametrize(
     ("values", "axis"),
     [
+        (np.array([16, 32]), {"choices": (16, 32)}),
+        ([np.float32(0.5), None], {"choices": (0.5, None)}),
         ("16,32", {"choices": (16, 32)}),
         ("adam, sgd,", {"choices": ("adam", "sgd", None)}),
         ("[8,4],[6]", {"choices": ([8, 4], [6])}),
@@ -177,6 +180,30 @@ def test_stopped_it_goes_on_and_counts_each_trial_once(swept, tmp_path, monkeypa
         swept(space, trials=3, epochs=1, seed=1)
 
 
+def test_a_trial_that_another_process_trains_is_waited_for(swept, tmp_path, monkeypatch):
+    stop = Stop(at=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("fmae_zoo.sweeping.trial.run", stop)
+        with pytest.raises(KeyboardInterrupt):
+            swept({"latent.size": "2,3"}, trials=2)
+    with (
+        alone_in(tmp_path / "sweep" / "trials" / "0000", resume=False),
+        pytest.raises(TrainingError, match="another process is training here"),
+    ):
+        swept({"latent.size": "2,3"}, trials=2)
+    found = swept({"latent.size": "2,3"}, trials=2)
+    assert [row["state"] for row in found.trials] == ["complete", "complete"]
+
+
+def test_the_process_of_a_trial_ends_with_its_sweep(tmp_path):
+    words = ["-m", "fmae_zoo.sweeping", str(tmp_path), "--seed", "0", "-o", str(tmp_path / "run")]
+    words += ["--data", str(tmp_path / "none"), "--objective", "loss", "--parent", "1"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "The sweep has ended" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_crash_of_a_trial_ends_no_other(swept, monkeypatch):
     from fmae_zoo.sweeping import trial
 
@@ -250,6 +277,16 @@ def test_wrong_arguments_are_told_before_anything_is_written(swept, few, tmp_pat
     ):
         with pytest.raises(ArgumentError, match=words):
             swept(space, **wrong)
+    for given, words in (
+        ({3: "2,4"}, "expected a key of the spec"),
+        ({"latent.size": 4}, "expected a list of values"),
+    ):
+        with pytest.raises(ArgumentError, match=words):
+            swept(given)
+    with pytest.raises(SpecError, match=r"Integers: int:2:64"):
+        swept({"latent.size": "2:64"})
+    with pytest.raises(ArgumentError, match="choose another objective"):
+        swept({"objective": [{"type": "squared_error"}, {"type": "contractive"}]})
     with pytest.raises(ArgumentError, match="a grid needs values"):
         swept({"latent.size": "int:2:4"}, sampler="grid")
     unlabelled = replace(few, train_labels=None, test_labels=None)

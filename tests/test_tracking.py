@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import fmae_zoo
 from fmae_zoo.cli import cli
-from fmae_zoo.errors import ArgumentError
+from fmae_zoo.errors import ArgumentError, TrainingError
 from fmae_zoo.saving import spec_toml
 from fmae_zoo.training.tracking import tracker
 from tests.conftest import tiny_spec
@@ -35,18 +35,25 @@ class Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.seen.append("batch")
 
+    def on_test_begin(self, logs=None):
+        self.seen.append("test")
+
     def on_epoch_end(self, epoch, logs=None):
         self.logs.append(logs)
         self.model.stop_training = epoch == self.stop_after
+
+
+def losses(row):
+    return {name: value for name, value in row.items() if name != "epoch"}
 
 
 def test_a_callback_sees_one_training(few):
     recorder = Recorder()
     plain = fmae_zoo.train(tiny_spec(), data=few, batch_size=96)
     history = fmae_zoo.train(tiny_spec(), data=few, batch_size=96, callbacks=[recorder])
-    epoch = ["batch", "batch"]
+    epoch = ["batch", "batch", "test"]
     assert recorder.seen == ["begin", 0, *epoch, 1, *epoch, 2, *epoch, "end"]
-    assert recorder.logs == history.rows
+    assert recorder.logs == list(map(losses, history.rows))
     for one, other in zip(plain.model.weights, history.model.weights):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
 
@@ -67,12 +74,15 @@ def test_callbacks_of_keras_work(few, tmp_path):
         keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 / (epoch + 1)),
         keras.callbacks.EarlyStopping("val_loss", min_delta=1e9),
+        keras.callbacks.ModelCheckpoint(str(tmp_path / "{epoch}.keras"), save_best_only=True),
     ]
     constant = {"schedule": "constant", "warmup_epochs": 0}
     history = fmae_zoo.train(tiny_spec(), data=few, callbacks=callbacks, **constant)
     # Keras compares the second epoch with the first.
     assert [row["learning_rate"] for row in history.rows] == pytest.approx([0.01, 0.005])
+    assert (tmp_path / "1.keras").is_file()
     titles, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert titles.split(",").count("epoch") == 1
     found = [float(dict(zip(titles.split(","), row.split(",")))["val_loss"]) for row in rows]
     assert found == pytest.approx([row["val_loss"] for row in history.rows])
 
@@ -80,6 +90,18 @@ def test_callbacks_of_keras_work(few, tmp_path):
 def test_what_is_no_callback_is_refused(few):
     with pytest.raises(ArgumentError, match="expected Keras' callbacks; received <function"):
         fmae_zoo.train(tiny_spec(), data=few, callbacks=[lambda: None])
+    with pytest.raises(ArgumentError, match="expected a list of callbacks"):
+        fmae_zoo.train(tiny_spec(), data=few, callbacks=Recorder())
+    backup = keras.callbacks.BackupAndRestore("folder")
+    with pytest.raises(ArgumentError, match="resume=True"):
+        fmae_zoo.train(tiny_spec(), data=few, callbacks=[backup])
+
+
+def test_a_callback_is_told_of_the_end_of_a_training_that_fails(few):
+    recorder = Recorder()
+    with pytest.raises(TrainingError, match="NaN or infinite"):
+        fmae_zoo.train(tiny_spec(), data=few, learning_rate=1e30, callbacks=[recorder])
+    assert recorder.seen[-1] == "end"
 
 
 def test_tensorboard_has_the_losses(few, tmp_path):
@@ -118,7 +140,9 @@ def test_wandb_and_trackio_get_a_run(name, few, tmp_path, monkeypatch):
     assert (first, last) == ("init", "finish")
     assert run["name"] == f"{spec.full_name}-seed3"
     assert run["config"]["recipe"]["epochs"] == 3
-    assert epochs == [("log", (row,), {"step": step}) for step, row in enumerate(history.rows, 1)]
+    assert epochs == [
+        ("log", (losses(row),), {"step": step}) for step, row in enumerate(history.rows, 1)
+    ]
 
 
 def test_mlflow_gets_a_run(few, tmp_path, monkeypatch):
@@ -127,7 +151,7 @@ def test_mlflow_gets_a_run(few, tmp_path, monkeypatch):
     history = fmae_zoo.train(spec, data=few, callbacks=[tracker("mlflow", spec, tmp_path)])
     names = [name for name, _, _ in module.calls]
     assert names == ["set_experiment", "start_run", "log_params", *["log_metrics"] * 3, "end_run"]
-    assert module.calls[3][1:] == ((history.rows[0],), {"step": 1})
+    assert module.calls[3][1:] == ((losses(history.rows[0]),), {"step": 1})
 
 
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
@@ -146,8 +170,12 @@ def test_the_command_logs(few, tmp_path, monkeypatch):
     source.mkdir()
     (source / "spec.toml").write_text(spec_toml(tiny_spec()))
     words = ["train", str(source), "-o", str(tmp_path / "run"), "--log", "trackio"]
+    words += ["--learning-rate", "0.005"]
     result = CliRunner().invoke(cli, words)
     assert result.exit_code == 0, result.output
     assert [name for name, _, _ in module.calls] == ["init", "log", "log", "log", "finish"]
+    assert module.calls[0][2]["config"]["recipe"]["learning_rate"] == 0.005
+    (tmp_path / "run" / "logs").mkdir()  # Of TensorBoard.
+    assert fmae_zoo.push(tmp_path / "run", "me/tiny", dry_run=True).changed is False
     refused = CliRunner().invoke(cli, ["train", "--all", "--log", "trackio"])
     assert refused.exit_code == 2

@@ -1,5 +1,6 @@
 """`fmae classify`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -126,6 +127,9 @@ def _fit_head(
 ) -> None:
     from fmae_zoo.sklearn import fit_head
 
+    if output is not None:
+        Path(output).mkdir(parents=True, exist_ok=True)
+    _ = data.labels
     note(f"fitting {head} to the codes of {len(data.train_images):,} images")
     found = fit_head(name, head, seed=seed, data=data)
     if output is not None:

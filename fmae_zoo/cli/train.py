@@ -21,6 +21,7 @@ from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.registry import find_entry
 
 if TYPE_CHECKING:
+    from fmae_zoo.datasets import Dataset
     from fmae_zoo.spec import ModelSpec
 
 
@@ -105,7 +106,7 @@ def train_command(
     )
     folder = Path(output or f"runs/{called}-seed{seed}")
     data = fmae_zoo.load_data(data_source) if data_source else load_named(spec.data)
-    callbacks = _callbacks(trackers, spec, folder, seed)
+    callbacks = _callbacks(trackers, spec, recipe, data, folder, seed)
     try:
         with RichProgress(name) as bar:
             history = fmae_zoo.train(
@@ -119,7 +120,9 @@ def train_command(
                 **recipe,
             )
     except KeyboardInterrupt:
-        raise click.Abort(_how_to_resume(name, folder, seed, recipe, data_source)) from None
+        words = _options(recipe, data_source)
+        words += [word for each in trackers for word in ("--log", each)]
+        raise click.Abort(_how_to_resume(name, folder, seed, words)) from None
     last = history.rows[history.record.best_epoch - 1]
     if as_json:
         emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
@@ -128,14 +131,23 @@ def train_command(
     note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
 
 
-def _callbacks(trackers: tuple[str, ...], spec: "ModelSpec", folder: Path, seed: int) -> list[Any]:
+def _callbacks(
+    trackers: tuple[str, ...],
+    spec: "ModelSpec",
+    recipe: dict[str, Any],
+    data: "Dataset",
+    folder: Path,
+    seed: int,
+) -> list[Any]:
     if not trackers:
         return []
     from fmae_zoo._backend import require_backend
 
     require_backend()
+    from fmae_zoo.training.run import for_data, with_recipe
     from fmae_zoo.training.tracking import tracker
 
+    spec = for_data(with_recipe(spec, recipe), data)
     return [tracker(each, spec, folder, seed) for each in trackers]
 
 
@@ -189,13 +201,11 @@ def _options(recipe: dict[str, Any], data_source: str | None) -> list[str]:
     return [*words, "--data", data_source] if data_source else words
 
 
-def _how_to_resume(
-    name: str, folder: Path, seed: int, recipe: dict[str, Any], data_source: str | None
-) -> str:
+def _how_to_resume(name: str, folder: Path, seed: int, further: list[str]) -> str:
     from fmae_zoo.training.checkpoint import CHECKPOINT_FILE
 
     words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
-    words += _options(recipe, data_source)
+    words += further
     if not (folder / CHECKPOINT_FILE).is_file():
         return "Stopped before the first step: there is nothing to resume."
     return (

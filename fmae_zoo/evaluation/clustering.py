@@ -23,10 +23,10 @@ def clustering(subject: Subject) -> dict[str, Any] | None:
     results: dict[str, Any] = {"latent_size": subject.latent_size}
     for done, (name, find) in enumerate(METHODS.items()):
         runs = []
-        for seed in range(subject.seed, subject.seed + SEEDS):
-            subject.advance(done * SEEDS + seed - subject.seed, len(METHODS) * SEEDS)
-            runs.append(agreement(labels, find(codes, count, seed)))
-        means = {key: np.array([run[key] for run in runs]) for key in runs[0]}
+        for run in range(SEEDS):
+            subject.advance(done * SEEDS + run, len(METHODS) * SEEDS)
+            runs.append(agreement(labels, find(codes, count, subject.seed * SEEDS + run)))
+        means = {key: np.array([each[key] for each in runs]) for key in runs[0]}
         results[name] = {"seeds": SEEDS}
         for key, values in means.items():
             results[name] |= {key: float(values.mean()), f"{key}_sd": float(values.std(ddof=1))}

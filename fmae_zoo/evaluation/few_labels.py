@@ -88,7 +88,7 @@ def drawn(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 def _draws(subject: Subject, count: int) -> list[np.ndarray]:
     labels, _ = subject.data.labels
-    return [drawn(labels, count, subject.seed + draw) for draw in range(DRAWS)]
+    return [drawn(labels, count, subject.seed * DRAWS + draw) for draw in range(DRAWS)]
 
 
 def _inductive(

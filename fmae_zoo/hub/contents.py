@@ -20,6 +20,7 @@ from fmae_zoo.layout import (
     GOLDEN_FILE,
     INTERPOLATIONS_FILE,
     KERAS_FILES,
+    LOGS_FOLDER,
     PICTURE_FILES,
     RECONSTRUCTIONS_FILE,
     RECORDED_FILES,
@@ -27,6 +28,7 @@ from fmae_zoo.layout import (
     SAMPLERS_FILE,
     TRAINING_FILES,
     TRAVERSALS_FILE,
+    VALUE_FILE,
 )
 from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
 from fmae_zoo.registry import find_entry
@@ -41,7 +43,7 @@ REPO_FILES = (SPEC_FILE, MANIFEST_FILE, *RECORDED_FILES, CARD_FILE)
 """Names of the files that `push` writes into a repo, and may remove from it."""
 
 _UNRECORDED = (SPEC_FILE, CARD_FILE)
-_LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE, *REPORT_FILES)
+_LEFT_AT_HOME = (CHECKPOINT_FILE, BEST_FILE, *REPORT_FILES, VALUE_FILE)
 _PICTURED, _DRAWN, _COLUMNS = 10, 36, 9
 _SECRETS = {
     "a Hugging Face token": rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}",
@@ -150,8 +152,8 @@ def _check_known(folder: Path) -> None:
 def _unknown_in(folder: Path) -> Iterator[str]:
     for path in folder.iterdir():
         known = path.name in REPO_FILES or path.name in _LEFT_AT_HOME
-        hidden = path.name.startswith(".")
-        if not hidden and (not known or not path.is_file() or path.is_symlink()):
+        is_skipped = path.name.startswith(".") or path.name == LOGS_FOLDER
+        if not is_skipped and (not known or not path.is_file() or path.is_symlink()):
             yield path.name
 
 

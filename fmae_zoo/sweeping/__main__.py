@@ -19,17 +19,20 @@ from fmae_zoo.errors import FmaeError
 @click.option("--resume", is_flag=True)
 @click.option("--data", "data_file", type=Path, required=True)
 @click.option("--objective", required=True)
-def main(source: Path, data_file: Path, objective: str, **options: Any) -> None:
-    """Train the spec in the folder SOURCE, and write the value of the objective to the output."""
+@click.option("--parent", type=int, required=True)
+def main(source: Path, data_file: Path, objective: str, parent: int, **options: Any) -> None:
+    """Train the spec in the folder SOURCE, and write the value of the objective to the output.
+
+    It ends with the process PARENT, which runs the sweep.
+    """
     require_backend()
     from fmae_zoo.sweeping.trial import read_data, run
-
-    parent = os.getppid()
 
     def watch(*_: Any) -> None:
         if os.getppid() != parent:
             sys.exit("The sweep has ended. The same command goes on with this trial.")
 
+    watch()
     run(source, data=read_data(data_file), objective=objective, progress=watch, **options)
 
 

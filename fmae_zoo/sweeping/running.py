@@ -16,6 +16,7 @@ from fmae_zoo.files import write_text
 from fmae_zoo.sweeping.criterion import CRITERIA
 from fmae_zoo.sweeping.space import Space
 from fmae_zoo.sweeping.trial import Trial, history_of
+from fmae_zoo.training.checkpoint import alone_in
 
 TRIALS = 30
 """Default number of trials."""
@@ -55,12 +56,17 @@ class Running:
         """Yield the trials that were stopped, then new ones until there are `count`."""
         module = self.optuna.trial
         for stopped in self.study.get_trials(states=(module.TrialState.RUNNING,)):
+            with alone_in(self._folder_of(stopped.number), resume=False):
+                pass  # Raises if a process of the stopped sweep is still training there.
             yield from self._begun(module.Trial(self.study, stopped._trial_id))
         if sampler == "grid":
             count = self._enqueue(count)
         while len(self._rows()) < (count or TRIALS):
             self.study.sampler = self._sampler(sampler)
             yield from self._begun(self.study.ask())
+
+    def _folder_of(self, number: int) -> Path:
+        return self.folder / "trials" / f"{number:04d}"
 
     def _sampler(self, sampler: Any) -> Any:
         """Return the sampler of the next trial, the same whether the sweep was stopped or not."""
@@ -82,7 +88,7 @@ class Running:
     def _begun(self, asked: Any) -> Iterator[Trial]:
         """Yield the training of an Optuna trial; none if the spec refuses the values together."""
         values = {axis.key: axis.suggest(asked) for axis in self.space.axes}
-        folder = self.folder / "trials" / f"{asked.number:04d}"
+        folder = self._folder_of(asked.number)
         try:
             spec = self.space.spec(values)
             CRITERIA[self.objective].check(spec)
@@ -125,7 +131,7 @@ class Running:
         """Return a row for each trial that has begun."""
         table = []
         for each in self._rows():
-            history = history_of(self.folder / "trials" / f"{each.number:04d}")
+            history = history_of(self._folder_of(each.number))
             # Optuna gives a pruned trial its last loss as its value.
             value = each.value if each.state.name == "COMPLETE" else None
             row = {"trial": each.number, "state": each.state.name.lower(), "value": value}

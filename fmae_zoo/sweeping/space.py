@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fmae_zoo.errors import ArgumentError, SpecError
 from fmae_zoo.spec import ModelSpec
 
@@ -56,15 +58,20 @@ class Axis:
         Raises:
             ArgumentError: The values are none of these, or a range is empty.
         """
+        if not isinstance(key, str):
+            raise ArgumentError(f"{key!r}: expected a key of the spec, as latent.size")
         if not isinstance(values, str):
-            choices = tuple(values) if isinstance(values, Sequence) else ()
+            many = isinstance(values, (Sequence, np.ndarray, set))
+            # NumPy's numbers become Python's, which can be written.
+            choices = tuple(getattr(e, "item", lambda e=e: e)() for e in values) if many else ()
         elif found := RANGE.fullmatch(values.strip()):
             return cls._range(key, values, *found.groups())
         else:
             choices = tuple(_value(text.strip()) for text in COMMA.split(values))
         if not choices or choices == (None,):
             raise ArgumentError(
-                f"{key}: expected values, as A,B,C or LOW:HIGH; received {values!r}"
+                f"{key}: expected a list of values, or text as A,B,C or LOW:HIGH; "
+                f"received {values!r}"
             )
         axis = cls(key, choices)
         if len(set(axis.labels)) < len(choices):
@@ -163,6 +170,9 @@ class Space:
             else:
                 return
         assert error is not None
+        ends = (axis.low, axis.high)
+        if not axis.choices and not axis.whole and all(end == int(end) for end in ends):
+            raise SpecError(f"{error}. Integers: int:{int(axis.low)}:{int(axis.high)}") from None
         raise error
 
     def spec(self, values: Mapping[str, Any]) -> ModelSpec:

@@ -1,6 +1,7 @@
 """`sweep`: train a model with many values of its spec, and find the best by validation."""
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ UNPRUNED = 5
 """Number of trials that finish before any is pruned."""
 
 STUDY_FILE = "study.journal"
-LOSS_KEYS = ("objective.", "recipe.binarise")
+LOSS_KEYS = ("objective", "recipe.binarise", "recipe.mask", "latent.free_bits")
 """Beginnings of the keys that change what the loss is, so that losses cannot be compared."""
 
 
@@ -154,6 +155,7 @@ def sweep(
                 data_file = Path(temporary, "data.pickle")
                 write_data(data_file, data)
                 words = ["--data", str(data_file), "--objective", objective]
+                words += ["--parent", str(os.getpid())]
             run_each(running.trials(trials, sampler), max(jobs, 1), words, running.look)
             best = Space(for_data(spec, data), swept.axes)
             return _result(running, best, folder, objective, seed)

@@ -11,14 +11,12 @@ from typing import Any, ClassVar
 from fmae_zoo.datasets import Dataset
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.files import atomic_write, write_text
-from fmae_zoo.layout import HISTORY_FILE
+from fmae_zoo.layout import HISTORY_FILE, VALUE_FILE
 from fmae_zoo.saving import spec_toml
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.sweeping.criterion import CRITERIA
 from fmae_zoo.training.many import Job
 from fmae_zoo.training.run import train
-
-VALUE_FILE = "objective.json"
 
 
 class Pruned(Exception):

@@ -38,7 +38,7 @@ from fmae_zoo.training.history import History
 from fmae_zoo.training.optimizer import make_optimizer
 from fmae_zoo.training.state import value_of
 from fmae_zoo.training.trainable import Trainable
-from fmae_zoo.training.watch import Relay, Watch, listeners_of
+from fmae_zoo.training.watch import Relay, Watch, listeners_of, listening
 from fmae_zoo.weights import assign_tensors, is_finite, tensors_of
 
 VALIDATION_MASKS = 1_000_003
@@ -140,9 +140,21 @@ class Run:
         before = progress.epoch
         steps = math.ceil(len(self.images) / self.recipe.batch_size)
         listeners = listeners_of(self.callbacks, model, self.recipe.epochs, steps)
-        listeners.on_train_begin()
-        row: dict[str, float] = {}
-        while not self._finished(progress) and not (row and model.stop_training):
+        with listening(listeners):
+            best = self._epochs(model, progress, validation, best, listeners)
+        return self._finish(best, progress, is_new=progress.epoch > before)
+
+    def _epochs(
+        self,
+        model: Autoencoder,
+        progress: Progress,
+        validation: tuple[Any, Annotations],
+        best: dict[str, np.ndarray],
+        listeners: keras.callbacks.CallbackList,
+    ) -> dict[str, np.ndarray]:
+        """Train until the run is finished or a callback stops it; return the best weights."""
+        is_stopped = False
+        while not self._finished(progress) and not is_stopped:
             self.check_interrupt()
             listeners.on_epoch_begin(progress.epoch)
             row = self._epoch(model, progress, validation, Relay(listeners))
@@ -158,9 +170,10 @@ class Run:
                 progress.best_loss, progress.best_epoch = row["val_loss"], progress.epoch
                 best = weights
             self._keep(model, progress, best if improved else None)
-            listeners.on_epoch_end(progress.epoch - 1, dict(row))
-        listeners.on_train_end(dict(row))
-        return self._finish(best, progress, is_new=progress.epoch > before)
+            logs = {name: value for name, value in row.items() if name != "epoch"}
+            listeners.on_epoch_end(progress.epoch - 1, logs)
+            is_stopped = model.stop_training
+        return best
 
     def _keep(
         self, model: Autoencoder, progress: Progress, best: dict[str, np.ndarray] | None

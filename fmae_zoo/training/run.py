@@ -71,9 +71,13 @@ def train(
         ArgumentError: The seed is out of range, `resume` is given without `output`, `data` is not a
             Dataset, a callback is none of Keras', or the output folder holds another spec.
     """
+    if not isinstance(callbacks, Sequence):
+        raise ArgumentError(f"callbacks: expected a list of callbacks; received {callbacks!r}")
     for each in callbacks:
         if not isinstance(each, keras.callbacks.Callback):
             raise ArgumentError(f"callbacks: expected Keras' callbacks; received {each!r}")
+        if isinstance(each, keras.callbacks.BackupAndRestore):
+            raise ArgumentError("callbacks: give an output folder and resume=True instead of it")
     check_seed(seed)
     seed = int(seed)
     check_dataset(data)

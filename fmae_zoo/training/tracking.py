@@ -8,11 +8,10 @@ import keras
 
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.extras import needed
+from fmae_zoo.layout import LOGS_FOLDER
 from fmae_zoo.spec import ModelSpec
 
 PROJECT = "fmae_zoo"
-LOGS = "logs"
-"""Folder of TensorBoard's files in the output folder of a run."""
 
 
 def tracker(name: str, spec: ModelSpec, folder: str | Path, seed: int = 0) -> Any:
@@ -45,7 +44,7 @@ def tracker(name: str, spec: ModelSpec, folder: str | Path, seed: int = 0) -> An
 
 def _tensorboard(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any:
     needed("tensorflow", "tensorflow")  # Keras' callback writes with it, on every backend.
-    return keras.callbacks.TensorBoard(str(folder / LOGS), write_graph=False)
+    return keras.callbacks.TensorBoard(str(folder / LOGS_FOLDER), write_graph=False)
 
 
 def _wandb(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any:

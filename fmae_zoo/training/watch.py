@@ -1,7 +1,8 @@
 """Callbacks of a run, which Keras trains epoch by epoch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -66,9 +67,9 @@ class Relay(keras.callbacks.Callback):
 
     def __init__(self, listeners: keras.callbacks.CallbackList) -> None:
         super().__init__()
-        for kind in ("train", "test"):
+        for event in ("train_batch", "test_batch", "test"):
             for moment in ("begin", "end"):
-                name = f"on_{kind}_batch_{moment}"
+                name = f"on_{event}_{moment}"
                 setattr(self, name, getattr(listeners, name))
 
 
@@ -79,3 +80,13 @@ def listeners_of(
     return keras.callbacks.CallbackList(
         callbacks, model=model, epochs=epochs, steps=steps, verbose=0
     )
+
+
+@contextmanager
+def listening(listeners: keras.callbacks.CallbackList) -> Iterator[None]:
+    """Tell a user's callbacks when a training begins and ends, also if it ends by an error."""
+    listeners.on_train_begin()
+    try:
+        yield
+    finally:
+        listeners.on_train_end()
