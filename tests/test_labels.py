@@ -46,7 +46,7 @@ def test_clusters_of_classes_are_found(subject):
     assert found["mixture"]["seeds"] == clustering.SEEDS
     for key in ("accuracy", "nmi", "ari"):
         assert found["kmeans"][key] == pytest.approx(1.0)
-        assert found["kmeans"][f"{key}_sd"] == pytest.approx(0.0)
+        assert found["kmeans"]["sd"][key] == pytest.approx(0.0)
 
 
 def test_agreement_is_that_of_the_definitions():
@@ -69,9 +69,10 @@ def test_one_label_of_each_class_is_enough_for_codes_in_clusters(subject, monkey
         assert found[way]["draws"] == 3
         assert found[way]["accuracy_1"] > 0.99
         # The baselines read the real images, on which a label of each class says less.
-        assert 0.2 < found[way]["pixels_1"] < 0.8
-        assert 0.2 < found[way]["pca_1"] < 0.8
-        assert found[way]["pixels_1_sd"] > 0.0
+        for baseline in ("pixels", "pca"):
+            assert 0.2 < found[way]["curves"][baseline]["1"]["mean"] < 0.8
+            assert found[way]["curves"][baseline]["1"]["sd"] > 0.0
+        assert found[way]["curves"]["code"]["1"]["mean"] == found[way]["accuracy_1"]
 
 
 def test_labels_that_are_not_drawn_change_nothing(subject, sample, monkeypatch):

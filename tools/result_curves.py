@@ -6,7 +6,7 @@ from typing import Any
 
 from result_pictures import save_figure
 
-from fmae_zoo.evaluation.few_labels import COUNTS
+from fmae_zoo.evaluation.few_labels import CODE, COUNTS
 from fmae_zoo.registry import bundled, short_name
 
 PANELS = (
@@ -29,7 +29,7 @@ def curves() -> list[dict[str, Any]]:
     ]
     rows = [
         {"name": f"{short_name(entry)}  {figure['latent_size']:,}"}
-        | {way: _curve(figure[way], "accuracy") for way, _ in PANELS}
+        | {way: _curve(figure[way], CODE) for way, _ in PANELS}
         for entry, figure in found
     ]
     rows.sort(key=lambda row: -row["transductive"][COUNTS.index(10)][0])
@@ -43,9 +43,10 @@ def curves() -> list[dict[str, Any]]:
     return rows
 
 
-def _curve(numbers: dict[str, float], key: str) -> list[tuple[float, float]]:
+def _curve(figure: dict[str, Any], name: str) -> list[tuple[float, float]]:
     """Return mean and standard deviation for each number of labels."""
-    return [(numbers[f"{key}_{count}"], numbers[f"{key}_{count}_sd"]) for count in COUNTS]
+    points = [figure["curves"][name][str(count)] for count in COUNTS]
+    return [(point["mean"], point["sd"]) for point in points]
 
 
 def plot_few_labels(rows: Sequence[dict[str, Any]], path: Path, description: str) -> None:

@@ -27,9 +27,8 @@ def clustering(subject: Subject) -> dict[str, Any] | None:
             subject.advance(done * SEEDS + run, len(METHODS) * SEEDS)
             runs.append(agreement(labels, find(codes, count, subject.seed * SEEDS + run)))
         means = {key: np.array([each[key] for each in runs]) for key in runs[0]}
-        results[name] = {"seeds": SEEDS}
-        for key, values in means.items():
-            results[name] |= {key: float(values.mean()), f"{key}_sd": float(values.std(ddof=1))}
+        results[name] = {key: float(values.mean()) for key, values in means.items()}
+        results[name] |= {"seeds": SEEDS, "sd": {k: float(v.std(ddof=1)) for k, v in means.items()}}
     subject.advance(len(METHODS) * SEEDS, len(METHODS) * SEEDS)
     return results
 
@@ -90,10 +89,6 @@ FIGURE = Figure(
                 Measure("nmi", "normalised mutual information", short="NMI"),
                 Measure("ari", "adjusted Rand index", short="ARI"),
             ),
-            beside=tuple(
-                Measure(f"{key}_sd", f"{key}, standard deviation") for key in ("accuracy", "nmi")
-            )
-            + (Measure("ari_sd", "ari, standard deviation"),),
         )
         for name, (title, words) in _WORDS.items()
     ),

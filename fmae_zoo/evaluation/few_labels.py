@@ -23,11 +23,16 @@ ALPHA = 0.99
 
 ITERATIONS = 60
 
+CODE = "code"
+
 Features = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def few_labels(subject: Subject) -> dict[str, Any] | None:
-    """Return accuracies with few labels, inductive and transductive, and those of baselines.
+    """Return accuracies with few labels, inductive and transductive.
+
+    `curves` has the mean and standard deviation for each number of labels: of the code, of the
+    pixels, and of as many principal components as the code has values (`pca`).
 
     Return None for codes of more than `MAX_PROBE_WIDTH` values.
 
@@ -37,19 +42,22 @@ def few_labels(subject: Subject) -> dict[str, Any] | None:
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     codes = subject.train_codes, subject.test_codes
-    sources = {"": codes, **_baselines(subject)}
+    sources = {CODE: codes, **_baselines(subject)}
     ways = {"inductive": _inductive, "transductive": _transductive}
     results: dict[str, Any] = {"latent_size": subject.latent_size}
     done, total = 0, len(ways) * len(sources)
     for way, classify in ways.items():
-        results[way] = {"draws": DRAWS}
-        for prefix, features in sources.items():
+        results[way] = {"draws": DRAWS, "curves": {}}
+        for name, features in sources.items():
             subject.advance(done, total)
             done += 1
-            for count, scores in classify(subject, *features):
-                name = f"{prefix}_{count}" if prefix else f"accuracy_{count}"
-                results[way][name] = float(scores.mean())
-                results[way][f"{name}_sd"] = float(scores.std(ddof=1))
+            curve = {
+                str(count): {"mean": float(scores.mean()), "sd": float(scores.std(ddof=1))}
+                for count, scores in classify(subject, *features)
+            }
+            results[way]["curves"][name] = curve
+        own = results[way]["curves"][CODE]
+        results[way] |= {f"accuracy_{count}": each["mean"] for count, each in own.items()}
     subject.advance(total, total)
     return results
 
@@ -161,24 +169,16 @@ def _neighbour_graph(features: np.ndarray) -> Any:
     return graph.maximum(graph.T).astype(np.float32)
 
 
-def _measures(prefix: str, title: str) -> tuple[Measure, ...]:
-    return tuple(
-        Measure(f"{prefix}_{count}{end}", f"{title}{count} a class{words}")
-        for count in COUNTS
-        for end, words in (("", ""), ("_sd", ", standard deviation"))
-    )
-
-
 def _protocol(way: str, words: str) -> Protocol:
-    measures = _measures("accuracy", "accuracy with labels: ")
     return Protocol(
         ("few_labels", way),
         f"few labels, {way}",
         f"{words}. Mean over {DRAWS} random choices of labelled training images",
         CLASSIFICATION,
-        measures[::2],
-        beside=measures[1::2],
-        baselines=_measures("pixels", "pixels, labels: ") + _measures("pca", "PCA, labels: "),
+        tuple(
+            Measure(f"accuracy_{count}", f"accuracy, {count} per class", short=f"{count} per class")
+            for count in COUNTS
+        ),
     )
 
 
