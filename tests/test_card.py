@@ -31,15 +31,24 @@ pytestmark = pytest.mark.usefixtures("eager")
 REPO = "me/mine"
 ENTRIES = [entry for entry in bundled() if entry.pretrained]
 
+FEW_LABELS = " ".join(f"accuracy_{count}" for count in (1, 2, 5, 10, 50, 100))
 PUBLISHED = tuple(
     (*figure.split(), key)
     for figure, keys in {
         "reconstruction": "mse psnr ssim",
         "linear_probe": "accuracy",
         "knn": "accuracy",
+        "heads svm": "accuracy",
+        "heads forest": "accuracy",
+        "heads boosting": "accuracy",
+        "heads mlp": "accuracy",
         "frozen_head latent": "accuracy loss",
         "frozen_head features": "accuracy loss",
         "fine_tuned": "accuracy loss",
+        "few_labels inductive": FEW_LABELS,
+        "few_labels transductive": FEW_LABELS,
+        "clustering kmeans": "accuracy nmi ari",
+        "clustering mixture": "accuracy nmi ari",
         "elbo": "elbo reconstruction kl active_values",
         "nll": "nll standard_error",
         "denoising": "mse psnr",
@@ -247,6 +256,7 @@ def test_the_protocol_stands_beside_each_figure(entry, text):
     forms = dict.fromkeys(("mse",), ".5f") | dict.fromkeys(("ssim", "precision", "recall"), ".3f")
     forms |= dict.fromkeys(("psnr", "elbo", "perplexity", "frechet", "nll"), ".2f")
     forms |= {"active_values": ",", "class_agreement": ".4f", "accuracy": ".4f"}
+    forms |= dict.fromkeys(["nmi", "ari", *FEW_LABELS.split()], ".4f")
     headlines = [path for path in PUBLISHED if path[-1] in forms]
     headlines.remove(("elbo", "active_values"))
     values = [(forms[path[-1]], figure_at(entry.manifest, path)) for path in headlines]

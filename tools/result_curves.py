@@ -28,14 +28,14 @@ def curves() -> list[dict[str, Any]]:
         if entry.pretrained and "few_labels" in entry.manifest.results
     ]
     rows = [
-        {"name": f"{short_name(entry)}  {figure['latent_size']:,}"}
+        {"name": f"{short_name(entry)}  {entry.spec.latent.size:,}"}
         | {way: _curve(figure[way], CODE) for way, _ in PANELS}
         for entry, figure in found
     ]
     rows.sort(key=lambda row: -row["transductive"][COUNTS.index(10)][0])
     if found:
-        _, widest = max(found, key=lambda each: each[1]["latent_size"])
-        names = {"pca": f"PCA  {widest['latent_size']:,}", "pixels": "pixels  784"}
+        entry, widest = max(found, key=lambda each: each[0].spec.latent.size)
+        names = {"pca": f"PCA  {entry.spec.latent.size:,}", "pixels": "pixels  784"}
         rows += [
             {"name": name} | {way: _curve(widest[way], key) for way, _ in PANELS}
             for key, name in names.items()

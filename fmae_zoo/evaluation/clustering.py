@@ -20,7 +20,7 @@ def clustering(subject: Subject) -> dict[str, Any] | None:
         return None
     codes = np.concatenate([subject.train_codes, subject.test_codes])
     labels, count = np.concatenate(subject.data.labels), subject.data.num_classes
-    results: dict[str, Any] = {"latent_size": subject.latent_size}
+    results: dict[str, Any] = {}
     for done, (name, find) in enumerate(METHODS.items()):
         runs = []
         for run in range(SEEDS):
@@ -28,7 +28,8 @@ def clustering(subject: Subject) -> dict[str, Any] | None:
             runs.append(agreement(labels, find(codes, count, subject.seed * SEEDS + run)))
         means = {key: np.array([each[key] for each in runs]) for key in runs[0]}
         results[name] = {key: float(values.mean()) for key, values in means.items()}
-        results[name] |= {"seeds": SEEDS, "sd": {k: float(v.std(ddof=1)) for k, v in means.items()}}
+        results[name] |= {"latent_size": subject.latent_size, "seeds": SEEDS}
+        results[name] |= {"sd": {k: float(v.std(ddof=1)) for k, v in means.items()}}
     subject.advance(len(METHODS) * SEEDS, len(METHODS) * SEEDS)
     return results
 

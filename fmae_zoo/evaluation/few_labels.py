@@ -44,10 +44,10 @@ def few_labels(subject: Subject) -> dict[str, Any] | None:
     codes = subject.train_codes, subject.test_codes
     sources = {CODE: codes, **_baselines(subject)}
     ways = {"inductive": _inductive, "transductive": _transductive}
-    results: dict[str, Any] = {"latent_size": subject.latent_size}
+    results: dict[str, Any] = {}
     done, total = 0, len(ways) * len(sources)
     for way, classify in ways.items():
-        results[way] = {"draws": DRAWS, "curves": {}}
+        results[way] = {"latent_size": subject.latent_size, "draws": DRAWS, "curves": {}}
         for name, features in sources.items():
             subject.advance(done, total)
             done += 1

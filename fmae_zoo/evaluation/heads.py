@@ -139,7 +139,7 @@ def heads(subject: Subject) -> dict[str, Any] | None:
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     labels, test_labels = subject.data.labels
-    results: dict[str, Any] = {"latent_size": subject.latent_size}
+    results: dict[str, Any] = {}
     for done, name in enumerate(_MEASURED):
         subject.advance(done, len(_MEASURED))
         head, data = HEADS[name], subject.data
@@ -150,6 +150,7 @@ def heads(subject: Subject) -> dict[str, Any] | None:
             "accuracy": float(classifier.score(subject.test_codes, test_labels)),
             "validation_accuracy": accuracy,
             head.setting: setting,
+            "latent_size": subject.latent_size,
         }
     subject.advance(len(_MEASURED), len(_MEASURED))
     return results
