@@ -275,3 +275,15 @@ def test_anomalies_are_shown_when_all_classes_are_measured(tool, tmp_path):
     row["classes"]["9"] = {}
     path.write_text(json.dumps({"one_class": {"pca": row}, "novelty": novelty}))
     assert "| pca | 0.9000 | 0.8000 | 0.9100 |" in "\n\n".join(anomalies.anomalies_section(path))
+
+
+def test_exported_encoders_are_shown_in_both_kinds_of_numbers(tool, tmp_path):
+    exports, path = tool("result_exports"), tmp_path / "exports.json"
+    assert exports.exports_section(path) == []
+    row = {"bytes": 1000, "images_per_second": 20_000, "accuracy": 0.88}
+    path.write_text(
+        json.dumps({"pca": {"cores": 2, "float32": row, "int8": row | {"accuracy": 0.87}}})
+    )
+    text = "\n\n".join(exports.exports_section(path))
+    assert "| pca | float32 | 1,000 | 20,000 | 2 | 0.8800 |" in text
+    assert "| pca | int8 | 1,000 | 20,000 | 2 | 0.8700 |" in text

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from result_anomalies import anomalies_section
 from result_curves import curves, plot_few_labels
+from result_exports import exports_section
 from result_pictures import (
     described,
     description_of,
@@ -80,7 +81,7 @@ def texts() -> dict[Path, str]:
     rows = entry_rows()
     return {
         README: with_tables(README.read_text(encoding="utf-8")),
-        RESULTS: results_text(rows, anomalies_section()),
+        RESULTS: results_text(rows, [*anomalies_section(), *exports_section()]),
         NUMBERS: csv_text(rows),
     }
 

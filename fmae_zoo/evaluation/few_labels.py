@@ -19,7 +19,7 @@ NEIGHBOURS = 10
 """Neighbours of each image in the graph."""
 
 ALPHA = 0.99
-"""Share of an image's scores that comes from its neighbours; chosen on training images."""
+"""Share of an image's scores that comes from its neighbours, as in Zhou et al. 2004."""
 
 ITERATIONS = 60
 
