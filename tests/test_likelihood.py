@@ -213,7 +213,13 @@ def test_a_model_without_a_likelihood_has_none(few):
 
 
 def test_it_is_measured_only_where_it_is_named(few):
-    assert [name for name, figure in FIGURES.items() if figure.on_request] == ["heads", "few_labels", "clustering", "nll", "fid"]
+    assert [name for name, figure in FIGURES.items() if figure.on_request] == [
+        "heads",
+        "few_labels",
+        "clustering",
+        "nll",
+        "fid",
+    ]
     subject = small(few, 3, latent=GAUSSIAN, objective=BERNOULLI)
     seen, steps = [], []
     options = {"data": replace(subject.data, train_labels=None, test_labels=None)}
