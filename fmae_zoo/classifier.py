@@ -11,12 +11,12 @@ from keras import layers
 from fmae_zoo.arguments import PREDICT_BATCH, check_integer, check_seed, check_share
 from fmae_zoo.component import LAYOUT, Shape
 from fmae_zoo.errors import ArgumentError, UnknownModelError
-from fmae_zoo.evaluation.report import report_of
 from fmae_zoo.head import checked_labels
 from fmae_zoo.images import as_images, in_unit_range
 from fmae_zoo.inference import predicted
 from fmae_zoo.precision import resolve
 from fmae_zoo.pretrained import Pretrained
+from fmae_zoo.report import report_of
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.classification import class_numbers
 from fmae_zoo.training.classifying import Classifying

@@ -254,7 +254,7 @@ def _quantise(path: Path, images: np.ndarray) -> None:
     quantization = needed("onnxruntime.quantization", EXTRA)
     name = needed("onnxruntime", EXTRA).InferenceSession(str(path)).get_inputs()[0].name
 
-    class Images(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+    class Images(quantization.CalibrationDataReader):  # type: ignore[name-defined]  # imported here
         """Training images in batches."""
 
         batches = iter(np.split(images, max(len(images) // 64, 1)))

@@ -19,12 +19,12 @@ from fmae_zoo.arguments import check_folder, check_seed
 from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DigestError, ImagesError
 from fmae_zoo.evaluation.heads import HEADS
-from fmae_zoo.evaluation.report import report_of
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH
 from fmae_zoo.files import atomic_write, write_text
 from fmae_zoo.images import as_images
 from fmae_zoo.layout import ENCODER_FILE
 from fmae_zoo.registry import find_entry
+from fmae_zoo.report import report_of
 
 
 class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -204,10 +204,10 @@ def fit_head(
             ". fmae_zoo.classify takes them"
         )
     data = data or load_named(spec.data)
-    labels, test_labels = data.labels
+    _, test_labels = data.labels
     encoder = Encoder(source).fit(data.train_images)
     codes = encoder.transform(data.train_images)
-    fitted, setting, accuracy = HEADS[head].chosen(codes, labels, data.split, seed)
+    fitted, setting, accuracy = HEADS[head].chosen(codes, data, seed)
     predicted = fitted.predict(encoder.transform(data.test_images))
     report = report_of(predicted, test_labels, data.num_classes)
     report |= {"validation_accuracy": accuracy, HEADS[head].setting: setting}

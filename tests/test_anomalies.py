@@ -17,21 +17,11 @@ from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.neighbours import nearest
 from fmae_zoo.plots_ranked import Column, plot_ranked
 from tests.conftest import tiny_spec
+from tests.test_show import SNAPPED
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 MODELS = ("pca", "dense-ae", "conv-vae-bn")
-LATENTS = {
-    "categories": {
-        "latent": {"type": "categorical", "size": 8, "categories": 4},
-        "objective": {"type": "elbo"},
-    },
-    "levels": {"latent": {"type": "finite_scalar", "size": 4, "levels": [4, 5]}},
-    "sphere": {
-        "latent": {"type": "power_spherical", "size": 4},
-        "objective": {"type": "elbo"},
-    },
-}
 REFUSED = {
     "told the class": {"classes": 10},
     "hidden pixels": {
@@ -119,9 +109,9 @@ def test_scores_depend_on_the_image_alone(detector, images):
     assert len(detector.scores(images[:0]).both) == 0
 
 
-@pytest.mark.parametrize("kind", LATENTS)
+@pytest.mark.parametrize("kind", SNAPPED)
 def test_discrete_and_spherical_codes_have_scores(kind, sample, images):
-    model = Autoencoder(tiny_spec(**LATENTS[kind]))
+    model = Autoencoder(tiny_spec(**SNAPPED[kind]))
     scores = AnomalyDetector(model).fit(sample.train_images[:100]).scores(images)
     assert all(np.isfinite(each).all() for each in vars(scores).values())
 

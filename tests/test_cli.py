@@ -354,7 +354,8 @@ def test_list_is_a_command_of_its_own_and_imports_no_backend():
         "from fmae_zoo.cli import main\n"
         "try: main()\n"
         "except SystemExit as stop: assert stop.code == 0\n"
-        "loaded = {'keras', 'tensorflow', 'torch', 'jax'} & set(sys.modules)\n"
+        "heavy = {'keras', 'tensorflow', 'torch', 'jax', 'sklearn', 'scipy'}\n"
+        "loaded = heavy & set(sys.modules)\n"
         "print(loaded, file=sys.stderr)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

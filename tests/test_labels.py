@@ -101,18 +101,18 @@ def test_drawn_labels_are_balanced_and_differ_by_seed(sample):
 @pytest.mark.parametrize("name", heads.HEADS)
 def test_a_head_is_chosen_by_validation_and_fitted_to_all(name, subject):
     head = heads.HEADS[name]
-    labels, test_labels = subject.data.labels
+    _, test_labels = subject.data.labels
     quick = replace(head, values=head.values[:1]) if name in ("boosting", "mlp") else head
-    fitted, setting, accuracy = quick.chosen(subject.train_codes, labels, subject.data.split)
+    fitted, setting, accuracy = quick.chosen(subject.train_codes, subject.data)
     assert setting in head.values
     assert accuracy > 0.95
     assert fitted.score(subject.test_codes, test_labels) > 0.95
 
 
 def test_a_single_class_is_refused(subject):
-    labels = np.zeros(len(subject.train_codes), int)
+    data = replace(subject.data, train_labels=np.zeros_like(subject.data.labels[0]))
     with pytest.raises(DataError, match="one class"):
-        heads.HEADS["logistic"].chosen(subject.train_codes, labels, subject.data.split)
+        heads.HEADS["logistic"].chosen(subject.train_codes, data)
 
 
 @pytest.mark.parametrize(("head", "figure"), [("logistic", "linear_probe"), ("knn", "knn")])

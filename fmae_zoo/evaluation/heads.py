@@ -1,4 +1,4 @@
-"""Classifiers of scikit-learn on latent means, other than logistic regression and kNN."""
+"""Classifiers of scikit-learn on latent means, each with a setting chosen on validation."""
 
 import warnings
 from collections.abc import Callable
@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
+from fmae_zoo.datasets import Dataset
 from fmae_zoo.errors import DataError
 from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.knn import NEIGHBOURS
-from fmae_zoo.evaluation.linear_probe import STRENGTHS
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+"""Inverse strengths of the L2 penalty of logistic regression to choose from."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Head:
         values: Values to choose from.
         words: Description of the classifier.
         is_standardised: Whether it reads standardised codes.
+        is_cut_short: Whether it stops before it converges, so that a warning of this is no news.
     """
 
     make: Callable[[int], Any]
@@ -32,42 +35,38 @@ class Head:
     values: tuple[float, ...]
     words: str
     is_standardised: bool = True
+    is_cut_short: bool = False
 
-    def fitted(self, codes: np.ndarray, labels: np.ndarray, value: float, seed: int) -> Any:
+    def fitted(self, codes: np.ndarray, labels: np.ndarray, value: float, seed: int = 0) -> Any:
         """Return a pipeline with one value of the setting, fitted to codes."""
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         head = self.make(seed).set_params(**{self.setting: value})
         pipeline = make_pipeline(StandardScaler() if self.is_standardised else "passthrough", head)
-        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        with warnings.catch_warnings():
+            if self.is_cut_short:
+                warnings.simplefilter("ignore", ConvergenceWarning)
             return pipeline.fit(codes, labels)
 
-    def chosen(
-        self,
-        codes: np.ndarray,
-        labels: np.ndarray,
-        split: tuple[np.ndarray, np.ndarray],
-        seed: int = 0,
-    ) -> tuple[Any, float, float]:
-        """Return the best classifier by validation, its setting and its validation accuracy.
+    def best(self, codes: np.ndarray, data: Dataset, seed: int = 0) -> tuple[float, float]:
+        """Return the setting with the highest validation accuracy, and this accuracy.
 
         Args:
-            codes: Codes of all training images: `(n, latent size)`.
-            labels: Their classes: `(n,)`.
-            split: Indices of the images to fit on, and of the validation images.
+            codes: Codes of all training images of the data: `(n, latent size)`.
+            data: Data set with labels.
             seed: Seed of the classifier.
 
-        Returns:
-            The classifier, fitted to all codes; the value of the setting; and the accuracy with
-            this value on the validation images, fitted to the others.
-
         Raises:
-            DataError: The images to fit on are all of one class.
+            DataError: The images to fit on are all of one class, or there are no labels.
         """
-        fit, validation = split
+        (labels, _), (fit, validation) = data.labels, data.split
         if len(np.unique(labels[fit])) < 2:
-            raise DataError("The images to fit on are all of one class; expected two at least.")
+            raise DataError(
+                f"{data.source}: {len(fit)} images to fit a classifier on, all of one class; two "
+                "classes are the least"
+            )
         usable = [each for each in self.values if self.setting != "n_neighbors" or each <= len(fit)]
         scores = {
             value: self.fitted(codes[fit], labels[fit], value, seed).score(
@@ -76,7 +75,16 @@ class Head:
             for value in usable
         }
         best = max(scores, key=lambda value: scores[value])
-        return self.fitted(codes, labels, best, seed), best, float(scores[best])
+        return best, float(scores[best])
+
+    def chosen(self, codes: np.ndarray, data: Dataset, seed: int = 0) -> tuple[Any, float, float]:
+        """Return the classifier with the best setting, fitted to all codes, and what `best` does.
+
+        Raises:
+            DataError: As `best`.
+        """
+        setting, accuracy = self.best(codes, data, seed)
+        return self.fitted(codes, data.labels[0], setting, seed), setting, accuracy
 
 
 def _logistic(seed: int) -> Any:
@@ -121,7 +129,13 @@ HEADS = {
     "svm": Head(_svm, "C", (1.0, 10.0), "support vector machine with a Gaussian kernel"),
     "forest": Head(_forest, "min_samples_leaf", (1, 3), "random forest of 200 trees"),
     "boosting": Head(_boosting, "learning_rate", (0.1,), "100 rounds of gradient boosting"),
-    "mlp": Head(_mlp, "alpha", (1e-4, 1e-2), "network with one hidden layer of 256 units"),
+    "mlp": Head(
+        _mlp,
+        "alpha",
+        (1e-4, 1e-2),
+        "network with one hidden layer of 256 units",
+        is_cut_short=True,
+    ),
 }
 """Classifiers by name; `logistic` and `knn` are those of the figures `linear_probe` and `knn`."""
 
@@ -138,14 +152,12 @@ def heads(subject: Subject) -> dict[str, Any] | None:
     """
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
-    labels, test_labels = subject.data.labels
+    _, test_labels = subject.data.labels
     results: dict[str, Any] = {}
     for done, name in enumerate(_MEASURED):
         subject.advance(done, len(_MEASURED))
         head, data = HEADS[name], subject.data
-        classifier, setting, accuracy = head.chosen(
-            subject.train_codes, labels, data.split, subject.seed
-        )
+        classifier, setting, accuracy = head.chosen(subject.train_codes, data, subject.seed)
         results[name] = {
             "accuracy": float(classifier.score(subject.test_codes, test_labels)),
             "validation_accuracy": accuracy,

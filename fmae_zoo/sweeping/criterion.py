@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fmae_zoo.errors import ArgumentError
+from fmae_zoo.evaluation.heads import HEADS
 from fmae_zoo.evaluation.knn import chosen_k
-from fmae_zoo.evaluation.linear_probe import chosen_c
 from fmae_zoo.evaluation.reconstruction import mean_squared
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 from fmae_zoo.images import as_images
@@ -60,10 +60,12 @@ def _mse(history: "History", subject: Subject) -> float:
     return mean_squared(images, model.reconstruct(images, label=subject.validation_labels))
 
 
+def _probe(history: "History", subject: Subject) -> float:
+    return HEADS["logistic"].best(subject.train_codes, subject.data)[1]
+
+
 CRITERIA = {
-    "linear_probe": Criterion(
-        "linear probe accuracy", lambda history, subject: chosen_c(subject)[1], is_probe=True
-    ),
+    "linear_probe": Criterion("linear probe accuracy", _probe, is_probe=True),
     "knn": Criterion("kNN accuracy", lambda history, subject: chosen_k(subject)[1], is_probe=True),
     "mse": Criterion("MSE", _mse),
     "loss": Criterion("loss", _loss),
