@@ -12,7 +12,7 @@ export TF_CPP_MIN_LOG_LEVEL = 3
 # The minor release of Keras before the one in constraints.txt, which is supported too.
 OLDER_KERAS = 3.14.1
 
-.PHONY: help demo test test-older-keras check wheel readme clean
+.PHONY: help demo test test-older-keras check wheel readme docs clean
 
 help:
 	@echo "make demo [BACKEND=jax]   load, measure, classify, train, draw: pictures in demo/"
@@ -21,6 +21,7 @@ help:
 	@echo "make check                ruff, mypy, and that README and results are up to date"
 	@echo "make wheel                build the wheel and use it in an empty environment"
 	@echo "make readme               write the README's tables and pictures, RESULTS.md and results.csv"
+	@echo "make docs                 build the site of the documentation: build/site/index.html"
 
 demo: $(VENV)/.with-$(DEMO_BACKEND)
 	KERAS_BACKEND=$(DEMO_BACKEND) $(BIN)/python -m fmae_zoo.demo
@@ -51,6 +52,11 @@ wheel: $(VENV)/.with-dev
 
 readme: $(VENV)/.with-dev
 	$(BIN)/python tools/make_readme.py
+
+docs: $(VENV)/.with-dev
+	KERAS_BACKEND=torch $(BIN)/python tools/make_site.py
+	$(BIN)/zensical build --strict
+	@echo "open build/site/index.html"
 
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache

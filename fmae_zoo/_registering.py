@@ -2,10 +2,15 @@
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    # Import hooks need no base class, and this module takes as long to import as the rest here.
+    Loader = MetaPathFinder = object
 
 
 def register_classes() -> None:

@@ -13,6 +13,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from fmae_zoo.errors import ImagesError
+from fmae_zoo.extras import needed
 from fmae_zoo.files import atomic_write
 from fmae_zoo.images import as_images
 from fmae_zoo.inference import predicted
@@ -31,10 +32,13 @@ def embed_files(encoder: Any, source: Iterable[tuple[list[str], np.ndarray]], ou
     Raises:
         ImagesError: The source has no readable image, or the output is neither `.npz` nor
             `.parquet`; nothing is written.
+        ArgumentError: The output is `.parquet`, and pyarrow is not installed.
     """
     writers: dict[str, Writer] = {".npz": _write_npz, ".parquet": _write_parquet}
     if output.suffix not in writers:
         raise ImagesError(f"{output}: codes are written to .npz or .parquet")
+    if output.suffix == ".parquet":
+        needed("pyarrow", "parquet")
 
     def batches() -> Batches:
         for names, images in source:

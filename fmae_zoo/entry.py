@@ -216,8 +216,8 @@ class Entry:
         if self.is_classifier:
             if part is not None:
                 raise ArgumentError(
-                    f"{self.title} is loaded whole, and not its {part}: a classifier has no "
-                    "decoder, and its encoder is `classifier.encoder`"
+                    f"{self.title}: expected an autoencoder, because a classifier is loaded "
+                    f"whole, and not its {part} alone"
                 )
             return self._build_classifier(pretrained, seed, precision)
         policy = resolve("float32" if precision is None else precision)

@@ -192,7 +192,7 @@ class ImageFiles:
     def _batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
         names: list[str] = []
         pictures: list[np.ndarray] = []
-        for path in self._files():
+        for path in self.files():
             arrays = _holds_arrays(path)
             if not arrays:
                 picture = self._picture(path)
@@ -207,7 +207,8 @@ class ImageFiles:
         if names:
             yield names, np.stack(pictures)
 
-    def _files(self) -> Iterator[Path]:
+    def files(self) -> Iterator[Path]:
+        """Yield the files to read, those of a folder sorted; what is missing is noted."""
         for path in self.paths:
             path = Path(os.path.expanduser(path))
             # os.path, because the methods of Path raise if a name is too long.

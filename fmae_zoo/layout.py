@@ -13,6 +13,9 @@ GOLDEN_FILE = "golden.safetensors"
 PARTS = ("encoder", "decoder")
 HISTORY_FILE = "history.csv"
 CURVES_FILE = "curves.png"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+LOG_FILE = "training.log"
+"""What the process of a training prints, if it is one of many."""
 TRAINING_FILES = (HISTORY_FILE, CURVES_FILE)
 KERAS_FILES = ("config.json", "metadata.json", "model.weights.h5")
 """Encoder or classifier in Keras' own format, added by `push`."""

@@ -51,15 +51,27 @@ class RichProgress(_Shown):
             TimeRemainingColumn(elapsed_when_finished=False),
             console=Console(stderr=True),
         )
-        self._task: Any = None
-        self._title = title
+        # What comes before the first step, such as a clustering of the images, may take a minute.
+        self._task = self._progress.add_task(title, total=None, epoch="-, preparing", loss="-")
+        self._is_begun = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the bar, and remove it if there was no step."""
+        if not self._is_begun:
+            self._progress.remove_task(self._task)
+        super().__exit__(kind, error, trace)
 
     def __call__(self, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         """Report `step` of `steps` in `epoch` (from 0) of `epochs`."""
-        if self._task is None:
-            self._task = self._progress.add_task(
-                self._title, total=epochs * steps, completed=epoch * steps, epoch="", loss=""
-            )
+        if not self._is_begun:
+            # A new start of the clock, so that the time left does not depend on the preparation.
+            self._progress.reset(self._task, total=epochs * steps, completed=epoch * steps)
+            self._is_begun = True
         self._progress.update(
             self._task,
             completed=epoch * steps + step,
@@ -68,33 +80,65 @@ class RichProgress(_Shown):
         )
 
 
-class ImagesProgress(_Shown):
-    """Bar over the images of a figure: `evaluate(..., advance=bar)` inside `with`."""
+class StepsProgress(_Shown):
+    """Bars over the steps of tasks: `bar.begin("knn")`, then `bar(done, count)`, inside `with`.
 
-    def __init__(self) -> None:
+    A task whose number of steps is not known shows that it runs, and for how long. If stderr is no
+    terminal, it receives one line for each task.
+
+    Args:
+        console: Where to show them; one on stderr by default. Other lines that are printed while
+            there are bars have to go through it too.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
         self._progress = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("images"),
+            TextColumn("{task.fields[steps]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
-            console=Console(stderr=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
         )
         self._task: Any = None
+        self._done = 0
 
-    def __enter__(self) -> Self:
-        """Return the bar without showing it, because most figures report no progress."""
-        return self
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop the bars, and mark the last task as finished unless there was an error."""
+        if kind is None:
+            self._end()
+        super().__exit__(kind, error, trace)
 
-    def __call__(self, done: int, count: int) -> None:
-        """Report that `done` of `count` images are done."""
-        if self._task is None:
-            self._progress.start()
-            self._task = self._progress.add_task("", total=count)
-        self._progress.update(self._task, completed=done)
-        if done == count:
-            self._progress.stop()
+    def begin(self, title: str) -> None:
+        """Begin the next task; the one before is finished."""
+        self._end()
+        if self._progress.disable:
+            self._console.print(title, markup=False, soft_wrap=True)
+        self._task = self._progress.add_task(title, total=None, steps="")
+
+    def __call__(self, done: int, count: int | None) -> None:
+        """Report that `done` of `count` steps are done, or of an unknown number.
+
+        Fewer than before are those of a new part of the task, whose time is measured anew.
+        """
+        if done < self._done:
+            self._progress.reset(self._task)
+        self._done = done
+        steps = f"{done:,}" if count is None else f"{done:,}/{count:,}"
+        self._progress.update(self._task, total=count, completed=done, steps=steps)
+
+    def _end(self) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, total=1, completed=1, steps="")
+        self._task, self._done = None, 0
 
 
 class JobsProgress(_Shown):

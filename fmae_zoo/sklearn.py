@@ -106,9 +106,12 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         """Return X as float32 images `(n, height, width, channels)`."""
         rows, pixels = self._rows(X, reset), math.prod(self.image_shape_)
         if rows.shape[1] != pixels:
+            given = np.shape(X)
+            is_one = given in (self.image_shape_, self.image_shape_[:2])
+            hint = ". One image needs a batch axis: X[None]" if is_one else ""
             raise ImagesError(
                 f"X has n_features = {rows.shape[1]}; expected {pixels}: {self.source} reads "
-                f"images of {' x '.join(map(str, self.image_shape_))} pixels"
+                f"images of {' x '.join(map(str, self.image_shape_))} pixels{hint}"
             )
         return as_images(rows.reshape(-1, *self.image_shape_), self.image_shape_)
 

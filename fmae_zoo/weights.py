@@ -54,7 +54,7 @@ def tensors_of(model: Any) -> dict[str, np.ndarray]:
     import keras
 
     return {
-        key: np.array(keras.ops.convert_to_numpy(variable.value))
+        key: np.array(keras.ops.convert_to_numpy(variable))
         for key, variable in _variables(model).items()
     }
 

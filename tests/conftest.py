@@ -42,6 +42,14 @@ FAST_TO_COMPILE = ("--xla_backend_optimization_level", "--xla_llvm_disable_expen
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Skip the tests marked `once` on all backends but one, the quickest."""
+    if os.environ["KERAS_BACKEND"] != "torch":
+        for item in items:
+            if item.get_closest_marker("once"):
+                item.add_marker(pytest.mark.skip(reason="no backend in it: runs with PyTorch"))
+
+
 @pytest.fixture(scope="session")
 def sample() -> Dataset:
     """The 1,200 training and 400 test images that ship with the package."""

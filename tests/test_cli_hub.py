@@ -75,7 +75,7 @@ def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path, few, id
         code, _, err = fmae(*words, "-o", tmp_path / made)
         assert code == 0, err
         assert (tmp_path / made).exists()
-    assert "knn" in fmae("evaluate", name, "--figure", "knn", *data)[1]
+    assert "nearest neighbours" in fmae("evaluate", name, "--figure", "knn", *data)[1]
     assert "A model for the tests" in fmae("info", name)[1]
     assert fmae("verify", f"{name}@main", "--timeout", "60")[0] == 0
 

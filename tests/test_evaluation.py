@@ -144,6 +144,30 @@ def test_reconstruction_figures_are_what_they_say(few):
     assert result["psnr"] == pytest.approx(10 * np.log10(1 / mse), rel=1e-5)
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("shape", [(5, 28, 28, 1), (3, 32, 24, 3), (2, 7, 10, 1)])
+def test_ssim_is_that_of_scikit_image(shape):
+    from skimage.metrics import structural_similarity
+
+    rng = np.random.default_rng(0)
+    images = rng.random(shape)
+    noisy = np.clip(images + 0.1 * rng.normal(size=shape), 0.0, 1.0)
+    side = min(shape[1:3])
+    theirs = [
+        structural_similarity(
+            image,
+            other,
+            win_size=min(11, side - 1 + side % 2),
+            data_range=1.0,
+            gaussian_weights=True,
+            use_sample_covariance=False,
+            channel_axis=-1,
+        )
+        for image, other in zip(images, noisy)
+    ]
+    assert mean_ssim(images, noisy) == pytest.approx(np.mean(theirs), abs=1e-9)
+
+
 def test_ssim_is_one_for_the_same_image_and_uses_an_11_pixel_window(few):
     images = few.test_images[:4, ..., None] / 255.0
     assert mean_ssim(images, images) == pytest.approx(1.0)

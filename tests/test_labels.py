@@ -1,7 +1,9 @@
 """Figures that compare codes with classes: other classifiers, few labels, clusters."""
 
 import json
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import joblib
 import numpy as np
@@ -12,7 +14,14 @@ import fmae_zoo
 from fmae_zoo.cli import cli
 from fmae_zoo.datasets import load_sample
 from fmae_zoo.errors import ArgumentError, DataError
-from fmae_zoo.evaluation import clustering, few_labels, heads
+from fmae_zoo.evaluation import (
+    clustering,
+    few_labels,
+    few_labels_fine_tuned,
+    heads,
+    umap_clustering,
+)
+from fmae_zoo.evaluation.graph import neighbour_graph
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.sklearn import fit_head
 
@@ -42,11 +51,33 @@ def subject(model, sample):
 
 
 def test_clusters_of_classes_are_found(subject):
-    found = clustering.clustering(subject)
-    assert found["mixture"]["seeds"] == clustering.SEEDS
-    for key in ("accuracy", "nmi", "ari"):
-        assert found["kmeans"][key] == pytest.approx(1.0)
-        assert found["kmeans"]["sd"][key] == pytest.approx(0.0)
+    found = clustering.FIGURE.measure(subject)
+    assert list(found) == ["kmeans", "mixture", "spectral"]
+    for method in ("kmeans", "spectral"):
+        assert found[method]["seeds"] == clustering.SEEDS
+        for key in ("accuracy", "nmi", "ari"):
+            assert found[method][key] == pytest.approx(1.0, abs=0.01)
+            assert found[method]["sd"][key] == pytest.approx(0.0, abs=0.01)
+
+
+def test_clusters_on_umap_say_what_is_not_installed(subject, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ArgumentError, match=r'pip install "fmae-zoo\[umap\]"'):
+        umap_clustering.FIGURE.measure(subject)
+
+
+def test_clusters_on_an_embedding_of_umap(subject, monkeypatch):
+    class UMAP:
+        def __init__(self, n_components, **settings):
+            self.size = n_components
+
+        def fit_transform(self, codes):
+            return codes[:, : self.size]
+
+    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
+    found = umap_clustering.FIGURE.measure(subject)
+    assert found["accuracy"] > 0.8
+    assert found["seeds"] == clustering.SEEDS
 
 
 def test_agreement_is_that_of_the_definitions():
@@ -161,7 +192,7 @@ def test_labels_spread_as_scikit_learn_spreads_them(subject, sample):
     labels = np.concatenate(sample.labels)
     codes = np.concatenate([subject.train_codes, subject.test_codes])
     codes += np.random.default_rng(1).normal(size=codes.shape) * 3  # So that not all are right.
-    graph = few_labels._neighbour_graph(codes)
+    graph = neighbour_graph(codes)
     draws = [few_labels.drawn(sample.labels[0], 2, seed) for seed in (0, 1)]
     for chosen, found in zip(draws, few_labels._spread(graph, labels, draws)):
         known = np.full(len(labels), -1)
@@ -177,10 +208,25 @@ def test_draws_of_other_seeds_are_other_draws(subject, monkeypatch):
     monkeypatch.setattr(few_labels, "DRAWS", 3)
     drawn = []
     for subject.seed in (0, 1):
-        drawn += [tuple(each) for each in few_labels._draws(subject, 2)]
+        drawn += [tuple(each) for each in few_labels.draws_of(subject, 2)]
     assert len(set(drawn)) == 6
 
 
 def test_codes_that_are_too_wide_are_refused(sample):
     with pytest.raises(ArgumentError, match="codes of 12,544 values"):
         fit_head("conv-ae-bn-spatial", "svm", data=sample)
+
+
+def test_few_labels_fine_tune_the_encoder(sample, monkeypatch):
+    monkeypatch.setattr(few_labels_fine_tuned, "COUNTS", (2, 50))
+    monkeypatch.setattr(few_labels_fine_tuned, "DRAWS", 2)
+    monkeypatch.setattr(few_labels, "DRAWS", 2)
+    ae = fmae_zoo.load("dense-ae", pretrained=True)
+    before = [each.copy() for each in ae.get_weights()]
+    found = few_labels_fine_tuned.FIGURE.measure(Subject(ae, sample))
+    assert found["curve"]["50"]["mean"] == found["accuracy_50"]
+    assert 0.3 < found["accuracy_2"] < found["accuracy_50"] - 0.1
+    assert found["accuracy_50"] > 0.7
+    assert found["curve"]["50"]["sd"] > 0
+    for was, weights in zip(before, ae.get_weights()):
+        np.testing.assert_array_equal(was, weights)

@@ -216,7 +216,9 @@ def test_it_is_measured_only_where_it_is_named(few):
     assert [name for name, figure in FIGURES.items() if figure.on_request] == [
         "heads",
         "few_labels",
+        "few_labels_fine_tuned",
         "clustering",
+        "umap_clustering",
         "nll",
         "fid",
     ]

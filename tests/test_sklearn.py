@@ -14,6 +14,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fmae_zoo
 from fmae_zoo.datasets import load_sample
+from fmae_zoo.errors import ImagesError
 from fmae_zoo.sklearn import Encoder
 
 SOURCE = "pca"
@@ -144,3 +145,10 @@ def test_a_source_without_an_encoder_is_refused(rows):
         Encoder("pcaa").fit(rows)
     with pytest.raises(fmae_zoo.ArgumentError, match="is a classifier"):
         Encoder("conv-ae-bn.fmnist-classifier").fit(rows)
+
+
+@pytest.mark.once
+def test_one_image_needs_an_axis_more(data):
+    with pytest.raises(ImagesError, match=re.escape("One image needs a batch axis: X[None]")):
+        Encoder(SOURCE).fit(data[0][0])
+    assert Encoder(SOURCE).fit_transform(data[0][0][None]).shape == (1, 32)

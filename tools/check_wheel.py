@@ -22,6 +22,15 @@ for name in names:
     card = card_of(find_entry(name), "me/mine")
     assert name.split(".")[0] in card
     print("loaded from the wheel:", name, outputs.shape)
+from fmae_zoo.datasets import load_sample
+sample = load_sample()
+trained = fmae_zoo.train("dense-ae", epochs=1, data=sample).model
+figures = fmae_zoo.evaluate(trained, ["reconstruction", "linear_probe", "elbo"], data=sample)
+assert figures["reconstruction"]["ssim"] > 0, figures
+try:
+    fmae_zoo.load_data("hf://nobody/nothing")
+except fmae_zoo.FmaeError as error:
+    print(error)
 """
 PICTURE = """
 import numpy, sys

@@ -1,6 +1,6 @@
 """Write all files that are generated from the manifests and the benchmark results.
 
-These are the README's tables and pictures, registry/RESULTS.md and registry/results.csv. With
+These are tables and pictures of README and docs/, registry/RESULTS.md, registry/results.csv. With
 --check nothing is written, and the exit code is 1 if a file is out of date.
 """
 
@@ -10,22 +10,26 @@ from pathlib import Path
 from result_anomalies import anomalies_section
 from result_curves import curves, plot_few_labels
 from result_exports import exports_section
+from result_install import install_table
 from result_pictures import (
+    WALKER,
     described,
     description_of,
     draw_reconstructions,
+    draw_walk,
     drawn,
     plot_results,
     plotted,
     weights_of,
 )
-from result_rows import csv_text, entry_rows, pca_rows
+from result_ray import SCALING, scaling_text
+from result_rows import csv_text, entry_rows
 from result_tables import results_text
 
 from fmae_zoo.card.markup import table as markdown_table
 from fmae_zoo.evaluation import columns
 from fmae_zoo.files import write_text
-from fmae_zoo.registry import bundled
+from fmae_zoo.registry import find_entry
 from fmae_zoo.summary import summary_of
 
 ROOT = Path(__file__).parent.parent
@@ -36,25 +40,23 @@ NUMBERS = ROOT / "registry" / "results.csv"
 PICTURE = ROOT / "docs" / "reconstructions.png"
 PLOT = ROOT / "docs" / "results.png"
 CURVES = ROOT / "docs" / "few-labels.png"
+WALK = ROOT / "docs" / "walk.gif"
+BACKENDS = ROOT / "docs" / "guides" / "backends.md"
 SHORT = ("mse", "linear_probe", "knn", "frozen_head", "frechet")
 """Keys of the columns in the README's table of models."""
 
 
 def table() -> str:
-    """Return the README's table of all entries as Markdown, with PCA in the last rows."""
+    """Return the README's table of models as Markdown: the best of each kind of code."""
     shown = {key: columns()[key] for key in SHORT}
     titles = ["model", "values", "parameters", *(measure.column for measure in shown.values())]
     cells = []
-    for row in map(summary_of, bundled()):
-        sizes = ["-" if row[key] is None else f"{row[key]:,}" for key in ("latent", "parameters")]
+    for row in map(summary_of, drawn()):
+        sizes = [f"{row[key]:,}" for key in ("latent", "parameters")]
         numbers = [
             "-" if row[key] is None else measure.shown(row[key]) for key, measure in shown.items()
         ]
         cells.append([f"`{row['name']}`", *sizes, *numbers])
-    for row in pca_rows(entry_rows()):
-        mse = shown["mse"].shown(row["reconstruction.mse"])
-        numbers = [mse if key == "mse" else "-" for key in shown]
-        cells.append([row["model"], f"{row['values']:,}", "-", *numbers])
     return markdown_table(titles, cells, right=range(1, len(titles)))
 
 
@@ -66,13 +68,14 @@ def speed_table() -> str:
     return backend_table(read_rows(SPEED))
 
 
-def with_tables(text: str) -> str:
-    """Return the README's text with the table between each pair of markers replaced."""
-    for name, make in (("models", table), ("speed", speed_table)):
+def with_tables(path: Path, tables: dict[str, str]) -> str:
+    """Return the text of a file with each table between the markers of its name."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in tables.items():
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         head, rest = text.split(begin)
         _, tail = rest.split(end)
-        text = f"{head}{begin}\n{make()}\n{end}{tail}"
+        text = f"{head}{begin}\n{table}\n{end}{tail}"
     return text
 
 
@@ -80,9 +83,11 @@ def texts() -> dict[Path, str]:
     """Return the expected text of every generated text file, by path."""
     rows = entry_rows()
     return {
-        README: with_tables(README.read_text(encoding="utf-8")),
+        README: with_tables(README, {"models": table()}),
+        BACKENDS: with_tables(BACKENDS, {"speed": speed_table(), "install": install_table()}),
         RESULTS: results_text(rows, [*anomalies_section(), *exports_section()]),
         NUMBERS: csv_text(rows),
+        SCALING: scaling_text(),
     }
 
 
@@ -92,6 +97,7 @@ def outdated() -> list[str]:
         PLOT: described(plotted()),
         PICTURE: described(weights_of(drawn())),
         CURVES: described(curves()),
+        WALK: described(weights_of([find_entry(WALKER)])),
     }
     stale = [path for path, text in texts().items() if not _has(path, text)]
     stale += [path for path, text in pictures.items() if description_of(path) != text]
@@ -113,6 +119,7 @@ def main() -> None:
         write_text(path, text)
     plot_results(plotted(), PLOT)
     draw_reconstructions(drawn(), PICTURE)
+    draw_walk(find_entry(WALKER), WALK)
     plot_few_labels(curves(), CURVES, described(curves()))
 
 

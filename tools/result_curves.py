@@ -29,7 +29,8 @@ def curves() -> list[dict[str, Any]]:
     ]
     rows = [
         {"name": f"{short_name(entry)}  {entry.spec.latent.size:,}"}
-        | {way: _curve(figure[way], CODE) for way, _ in PANELS}
+        | {way: _curve(figure[way]["curves"][CODE]) for way, _ in PANELS}
+        | {"fine_tuned": _fine_tuned(entry.manifest.results)}
         for entry, figure in found
     ]
     rows.sort(key=lambda row: -row["transductive"][COUNTS.index(10)][0])
@@ -37,16 +38,21 @@ def curves() -> list[dict[str, Any]]:
         entry, widest = max(found, key=lambda each: each[0].spec.latent.size)
         names = {"pca": f"PCA  {entry.spec.latent.size:,}", "pixels": "pixels  784"}
         rows += [
-            {"name": name} | {way: _curve(widest[way], key) for way, _ in PANELS}
+            {"name": name} | {way: _curve(widest[way]["curves"][key]) for way, _ in PANELS}
             for key, name in names.items()
         ]
     return rows
 
 
-def _curve(figure: dict[str, Any], name: str) -> list[tuple[float, float]]:
+def _fine_tuned(results: dict[str, Any]) -> list[tuple[float, float]] | None:
+    """Return the curve of fine-tuned classifiers, or None if it was not measured."""
+    figure = results.get("few_labels_fine_tuned")
+    return None if figure is None else _curve(figure["curve"])
+
+
+def _curve(points: dict[str, dict[str, float]]) -> list[tuple[float, float]]:
     """Return mean and standard deviation for each number of labels."""
-    points = [figure["curves"][name][str(count)] for count in COUNTS]
-    return [(point["mean"], point["sd"]) for point in points]
+    return [(points[str(count)]["mean"], points[str(count)]["sd"]) for count in COUNTS]
 
 
 def plot_few_labels(rows: Sequence[dict[str, Any]], path: Path, description: str) -> None:
@@ -72,6 +78,10 @@ def plot_few_labels(rows: Sequence[dict[str, Any]], path: Path, description: str
                     axes.fill_between(
                         COUNTS, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
                     )
+                if way == "inductive" and row.get("fine_tuned"):
+                    means = [mean for mean, _ in row["fine_tuned"]]
+                    label = f"{row['name']}, fine-tuned"
+                    axes.plot(COUNTS, means, "-.", color=colour, label=label, linewidth=2)
             others = PUBLISHED.get(way)
             if others:
                 label = "Calder et al. 2020"
@@ -83,5 +93,6 @@ def plot_few_labels(rows: Sequence[dict[str, Any]], path: Path, description: str
             axes.set_xlabel("labelled images of each class", color=MUTED)
             axes.spines[["top", "right"]].set_visible(False)
         found[0].set_ylabel("accuracy", color=MUTED)
-        found[1].legend(frameon=False, loc="lower right", fontsize=9)
+        for axes in found:
+            axes.legend(frameon=False, loc="lower right", fontsize=9)
         save_figure(figure, path, description)

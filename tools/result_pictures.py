@@ -1,6 +1,6 @@
 """The README's pictures: the results of the entries, and examples of reconstructions.
 
-The PNG description of each picture holds what it was drawn from, to recognise an old picture.
+The description in each picture holds what it was drawn from, to recognise an old picture.
 """
 
 import json
@@ -171,14 +171,60 @@ def described(rows: Sequence[dict[str, Any]]) -> str:
     return json.dumps(rows)
 
 
+WALKER = "conv-vae-bn"
+"""Entry that decodes the walk."""
+
+
+def draw_walk(entry: Entry, path: Path) -> None:
+    """Draw a moving picture: in each cell, a walk between codes of test images, decoded.
+
+    Args:
+        entry: Autoencoder whose decoder does not read classes.
+        path: Path of the GIF, which repeats.
+    """
+    import numpy as np
+    from PIL import Image
+
+    import fmae_zoo
+
+    rows, columns, stops, steps, scale = 2, 9, 4, 9, 2
+    images = fmae_zoo.load_data().test_images[: rows * columns * stops]
+    model = entry.build(pretrained=True)
+    codes = model.encode(images).reshape(rows * columns, stops, -1)
+    ease = (1 - np.cos(np.pi * np.arange(steps) / steps))[:, None, None] / 2
+    frames = []
+    for stop in range(stops):
+        begin, end = codes[:, stop], codes[:, (stop + 1) % stops]
+        for step in begin + ease * (end - begin):
+            cells = 1.0 - model.decode(step.astype("float32"))[..., 0]
+            height, width = cells.shape[1:]
+            grid = cells.reshape(rows, columns, height, width).swapaxes(1, 2)
+            picture = Image.fromarray(
+                np.round(255 * grid.reshape(rows * height, columns * width)).astype(np.uint8)
+            )
+            size = (picture.width * scale, picture.height * scale)
+            frames.append(picture.resize(size, Image.Resampling.BICUBIC))
+    frames = [frame.point(lambda grey: grey // 12 * 12 + 3 * (grey > 251)) for frame in frames]
+    frames[0].save(
+        path,
+        save_all=True,
+        append_images=frames[1:],
+        duration=90,
+        loop=0,
+        optimize=True,
+        comment=described(weights_of([entry])).encode(),
+    )
+
+
 def description_of(path: Path) -> str:
-    """Return the description of a PNG; empty if there is no file or no description."""
+    """Return the description of a picture; empty if there is no file or no description."""
     from PIL import Image
 
     if not path.is_file():
         return ""
     with Image.open(path) as image:
-        return str(image.info.get("Description", ""))
+        comment = image.info.get("comment", b"").decode()
+        return str(image.info.get("Description", comment))
 
 
 def save_figure(figure: Any, path: Path, description: str) -> None:

@@ -126,12 +126,12 @@ SECTIONS = (
     Section(
         "Few labels",
         "Classification with few labelled images of each class.",
-        ("few_labels",),
+        ("few_labels", "few_labels_fine_tuned"),
     ),
     Section(
         "Clusters",
         "How well clusters of the codes, found without labels, agree with the classes.",
-        ("clustering",),
+        ("clustering", "umap_clustering"),
     ),
 )
 

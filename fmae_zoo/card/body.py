@@ -82,7 +82,7 @@ _TOML_LIST = re.compile(r"\[\n((?:    [\d._+-]+,\n)+)\]")
 def body_of(
     spec: ModelSpec,
     manifest: Manifest,
-    repo: str,
+    repo: str | None,
     pictures: Sequence[str] = (),
     head: "Head | None" = None,
 ) -> str:
@@ -91,7 +91,7 @@ def body_of(
     Args:
         spec: Spec of the model; for a classifier, of the autoencoder whose encoder it uses.
         manifest: Manifest with the figures.
-        repo: Name of the repo on the Hub, `NAMESPACE/NAME`.
+        repo: Name of the repo on the Hub, `NAMESPACE/NAME`; None for a registered model.
         pictures: Names of picture files in the repo.
         head: Head of a classifier; None for an autoencoder.
 
@@ -115,7 +115,8 @@ def body_of(
         figures=figures,
         name=name_of(spec),
         sizes=enumeration(sizes),
-        address=f"{HUB_PREFIX}{repo}",
+        address=repo and f"{HUB_PREFIX}{repo}",
+        source=f'"{HUB_PREFIX}{repo}"' if repo else f'"{name_of(spec)}", pretrained=True',
         shape=", ".join(map(str, spec.shape)),
         array=", ".join(map(str, array_shape(spec.shape))),
         pixels=math.prod(spec.shape),

@@ -6,51 +6,77 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import fmae_zoo
-from fmae_zoo.cli.output import emit_json, fail
+from fmae_zoo.cli.output import MODEL, emit_json, fail
+from fmae_zoo.cli.quiet import keep_quiet
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.interrupts import insistent_interrupts
 
 COMMANDS = {
-    "list": "models",
-    "info": "models",
-    "verify": "models",
-    "data": "data",
-    "train": "train",
-    "sweep": "sweep",
-    "evaluate": "evaluate",
-    "classify": "classify",
-    "embed": "images",
-    "reconstruct": "images",
-    "generate": "images",
-    "show": "images",
-    "anomalies": "anomalies",
-    "similar": "anomalies",
-    "samplers": "samplers",
-    "benchmark": "benchmark",
-    "export": "export",
-    "push": "hub",
-    "pull": "hub",
-    "search": "hub",
-    "publish": "hub",
+    "list": ("models", "List the models, with their published figures."),
+    "info": ("info", "Show what is known of a model."),
+    "verify": ("models", "Check files, goldens and published figures."),
+    "data": ("data", "List the data sets known by name, or get one."),
+    "train": ("train", "Train a model by its recipe."),
+    "sweep": ("sweep", "Train a model with many values of its spec."),
+    "evaluate": ("evaluate", "Measure a model on the test set."),
+    "classify": ("classify", "Train a classifier on an encoder."),
+    "embed": ("images", "Write the codes of images into a file."),
+    "reconstruct": ("images", "Draw images over their reconstructions."),
+    "generate": ("images", "Draw new images."),
+    "show": ("images", "Write a page of pictures of a model."),
+    "anomalies": ("anomalies", "Rank images, the most unusual first."),
+    "similar": ("anomalies", "Find the images most similar to one."),
+    "samplers": ("samplers", "Fit samplers, which draw codes of new images."),
+    "benchmark": ("benchmark", "Measure the installed backends."),
+    "export": ("export", "Write a model as a file that runs without Keras."),
+    "app": ("app", "Serve a page to look at, compare and train models."),
+    "push": ("hub", "Publish a model on the Hugging Face Hub."),
+    "pull": ("hub", "Fetch and verify a model of the Hub."),
+    "search": ("hub", "Find the zoo's models on the Hub."),
+    "publish": ("hub", "Push registry entries, and pin their commits."),
+    "completion": ("completion", "Print the script that completes commands."),
 }
+"""The module of each command, and what the command does."""
 
 
 class LazyGroup(click.Group):
-    """A command group that imports a subcommand only when it is used, to keep `fmae list` quick."""
+    """A command group that imports a subcommand only when it is used, to be quick."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         """Return the names of the subcommands in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        """Import and return a subcommand, or return None for an unknown name."""
+        """Import and return a subcommand, or return None for an unknown name.
+
+        Its arguments `name` and `names` complete to the names of models.
+        """
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"fmae_zoo.cli.{COMMANDS[name]}")
-        command: click.Command = getattr(module, f"{name}_command")
+        module, _ = COMMANDS[name]
+        found = getattr(importlib.import_module(f"fmae_zoo.cli.{module}"), f"{name}_command")
+        command: click.Command = found
+        for parameter in command.params:
+            if parameter.name in ("name", "names"):
+                parameter.type = MODEL
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in COMMANDS.items()])
+
+    def shell_complete(self, context: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the subcommands that begin with a text, without importing them."""
+        found = [
+            CompletionItem(name, help=words)
+            for name, (_, words) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return found or click.Command.shell_complete(self, context, incomplete)
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
         """Find the subcommand; for an unknown name, fail and suggest the most similar one."""
@@ -79,6 +105,7 @@ def main() -> None:
 
     Wrong usage gives exit code 2. With `--json`, an error is also printed as JSON on stdout.
     """
+    keep_quiet()
     try:
         with insistent_interrupts():
             code = cli.main(standalone_mode=False)

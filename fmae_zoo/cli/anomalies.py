@@ -25,6 +25,7 @@ from fmae_zoo.cli.output import (
     json_option,
     note,
     note_sample,
+    stderr,
 )
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
@@ -77,23 +78,29 @@ def anomalies_command(
     model = autoencoder(name)
     # This imports scikit-learn, which takes a second.
     from fmae_zoo.anomalies import AnomalyDetector
+    from fmae_zoo.progress import StepsProgress
 
     detector = AnomalyDetector(model)
     data = data_for(data_source, name, find_entry(name))
-    detector.fit(data.train_images[data.split[1]])
-    normal = np.sort(getattr(detector.scores(data.test_images), by))
     source = ImageFiles(list(files), model.spec.shape, BATCH)
     ranking: list[dict[str, Any]] = []
     worst: list[tuple[float, np.ndarray]] = []
-    for names, images in source:
-        images = as_images(images, source.shape)
-        found = detector.scores(images)
-        below = np.searchsorted(normal, getattr(found, by)) * 100 / max(len(normal), 1)
-        columns = [getattr(found, each).tolist() for each in SCORES]
-        for one, percent, *scores in zip(names, below.tolist(), *columns):
-            ranking.append({"image": one, **dict(zip(SCORES, scores)), "percentile": percent})
-        scored = zip(getattr(found, by).tolist(), images)
-        worst = nlargest(top, [*worst, *scored], key=lambda each: each[0])
+    with StepsProgress(stderr) as bar:
+        bar.begin("fitting to the validation images")
+        detector.fit(data.train_images[data.split[1]])
+        bar.begin("scoring the test images")
+        normal = np.sort(getattr(detector.scores(data.test_images), by))
+        bar.begin("scoring the images")
+        for names, images in source:
+            images = as_images(images, source.shape)
+            found = detector.scores(images)
+            below = np.searchsorted(normal, getattr(found, by)) * 100 / max(len(normal), 1)
+            columns = [getattr(found, each).tolist() for each in SCORES]
+            for one, percent, *scores in zip(names, below.tolist(), *columns):
+                ranking.append({"image": one, **dict(zip(SCORES, scores)), "percentile": percent})
+            scored = zip(getattr(found, by).tolist(), images)
+            worst = nlargest(top, [*worst, *scored], key=lambda each: each[0])
+            bar(len(ranking), None)
     report(source)
     if not ranking:
         raise ImagesError("None of the files holds a readable image.")
@@ -173,6 +180,7 @@ def similar_command(
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
     from fmae_zoo.inference import predicted
     from fmae_zoo.neighbours import nearest
+    from fmae_zoo.progress import StepsProgress
 
     shape = encoder.spec.shape
     asked, source = ImageFiles([image], shape), ImageFiles(list(files), shape, BATCH)
@@ -183,10 +191,13 @@ def similar_command(
     names: list[str] = []
     pictures: list[np.ndarray] = []
     codes: list[np.ndarray] = []
-    for some, images in of_data(data_source, BATCH) if data_source else source:
-        names += some
-        pictures += list(images) if output else []
-        codes.append(predicted(encoder, as_images(images, shape), len(images)))
+    with StepsProgress(stderr) as bar:
+        bar.begin("encoding the images")
+        for some, images in of_data(data_source, BATCH) if data_source else source:
+            names += some
+            pictures += list(images) if output else []
+            codes.append(predicted(encoder, as_images(images, shape), len(images)))
+            bar(len(names), None)
     report(source)
     if not names:
         raise ImagesError("None of the files holds a readable image.")

@@ -4,17 +4,18 @@ from typing import Any
 
 import click
 
+from fmae_zoo.cli.figures import figure_table, nested_in
 from fmae_zoo.cli.output import (
     about,
     data_for,
     data_option,
     emit_json,
-    emit_table,
-    flat_figures,
     json_option,
     note,
     note_sample,
+    section,
     seed_option,
+    stderr,
 )
 from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.registry import find_entry
@@ -53,7 +54,7 @@ def evaluate_command(
     model = fmae_zoo.load(name, pretrained=True)
     # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.evaluation.record import check_data, record_results
-    from fmae_zoo.progress import ImagesProgress
+    from fmae_zoo.progress import StepsProgress
 
     entry = find_entry(name)
     data = data_for(data_source, name, entry)
@@ -64,20 +65,22 @@ def evaluate_command(
         if write:
             record_results(name, {figure: result}, data, seed)
 
-    with ImagesProgress() as bar:
+    with StepsProgress(stderr) as bar:
         results = fmae_zoo.evaluate(
             model,
             figures or None,
             data=data,
             seed=seed,
-            progress=lambda figure: note(f"measuring {figure}"),
+            progress=lambda figure: bar.begin(f"measuring {figure}"),
             done=keep,
             advance=bar,
         )
     if as_json:
         emit_json({**about(name, data), "figures": results})
     else:
-        emit_table(("figure", "", "value"), list(flat_figures(results)), title=name)
+        section(name, figure_table(results))
+        for figure in nested_in(results):
+            note(f"{figure} has lists too, such as curves or a confusion matrix: see --json.")
     for figure in set(figures) - set(results):
         note(f"{figure} does not apply to {name}.")
     note_sample(data)

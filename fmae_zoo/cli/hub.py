@@ -5,11 +5,20 @@ from typing import Any
 
 import click
 
-from fmae_zoo.cli.output import UserPath, emit_json, emit_table, hub_options, note, token_in
+from fmae_zoo.cli.output import (
+    MODEL,
+    UserPath,
+    emit_json,
+    emit_table,
+    hub_options,
+    note,
+    stderr,
+    token_in,
+)
 
 
 @click.command("push")
-@click.argument("source")
+@click.argument("source", type=MODEL)
 @click.argument("repo")
 @click.option("--private", is_flag=True, help="Make the repo private; refuse one that is public.")
 @click.option("--tag", help="Put on the commit; a tag is never moved.")
@@ -38,18 +47,23 @@ def push_command(
     """
     import fmae_zoo
 
-    pushed = fmae_zoo.push(
-        source,
-        repo,
-        private=private or None,
-        tag=tag,
-        branch=branch,
-        create_pr=create_pr,
-        message=message,
-        token=token_in(token_file),
-        timeout=timeout,
-        dry_run=dry_run,
-    )
+    push = fmae_zoo.push
+    from fmae_zoo.progress import StepsProgress
+
+    with StepsProgress(stderr) as bar:
+        bar.begin(f"checking {source}" if dry_run else f"checking and sending {source}")
+        pushed = push(
+            source,
+            repo,
+            private=private or None,
+            tag=tag,
+            branch=branch,
+            create_pr=create_pr,
+            message=message,
+            token=token_in(token_file),
+            timeout=timeout,
+            dry_run=dry_run,
+        )
     if as_json:
         emit_json(_about(pushed) | ({"card": pushed.card} if dry_run else {}))
         return
@@ -80,8 +94,11 @@ def pull_command(
     Example: fmae pull hf://me/conv-ae-bn-mine@v1 -o my-model
     """
     import fmae_zoo
+    from fmae_zoo.progress import StepsProgress
 
-    folder = fmae_zoo.pull(name, output, token=token_in(token_file), timeout=timeout)
+    with StepsProgress(stderr) as bar:
+        bar.begin(f"fetching {name}")
+        folder = fmae_zoo.pull(name, output, token=token_in(token_file), timeout=timeout)
     if as_json:
         emit_json({"name": name, "folder": str(folder)})
     else:
@@ -151,14 +168,29 @@ def publish_command(
     """
     import fmae_zoo
 
-    pushed = fmae_zoo.publish(
-        names,
-        org=org,
-        private=private or None,
-        token=token_in(token_file),
-        timeout=timeout,
-        done=lambda name, one: note(f"{name}: {one} at commit {one.commit}"),
-    )
+    publish = fmae_zoo.publish
+    from fmae_zoo.progress import StepsProgress
+    from fmae_zoo.registry import list_models
+
+    count, finished = len(names or list_models(pretrained=True)), 0
+
+    with StepsProgress(stderr) as bar:
+
+        def done(name: str, pushed: Any) -> None:
+            nonlocal finished
+            finished += 1
+            note(f"{name}: {pushed} at commit {pushed.commit}")
+            bar(finished, count)
+
+        bar.begin("publishing")
+        pushed = publish(
+            names,
+            org=org,
+            private=private or None,
+            token=token_in(token_file),
+            timeout=timeout,
+            done=done,
+        )
     if as_json:
         emit_json({name: _about(one) for name, one in pushed.items()})
 

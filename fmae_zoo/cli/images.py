@@ -8,6 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
+from fmae_zoo.cli.engine import Engine, engine_options
 from fmae_zoo.cli.output import (
     UserPath,
     about,
@@ -31,8 +32,8 @@ MAX_PICTURES = 12
 class Output(UserPath):
     """The path of an output file with one of the given suffixes."""
 
-    def __init__(self, *suffixes: str) -> None:
-        super().__init__(dir_okay=False, path_type=Path)
+    def __init__(self, *suffixes: str, dir_okay: bool = False) -> None:
+        super().__init__(dir_okay=dir_okay, path_type=Path)
         self.suffixes = suffixes
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -50,7 +51,11 @@ files_argument = click.argument("files", nargs=-1, type=UserPath(path_type=Path)
 @click.argument("name")
 @files_argument
 @click.option(
-    "--output", "-o", required=True, type=Output(".npz", ".parquet"), help=".npz or .parquet"
+    "--output",
+    "-o",
+    required=True,
+    type=Output(".npz", ".parquet", dir_okay=True),
+    help=".npz or .parquet; on Ray, .parquet is a folder of such files.",
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option(
@@ -61,6 +66,8 @@ files_argument = click.argument("files", nargs=-1, type=UserPath(path_type=Path)
     help="auto is the machine's fastest",
 )
 @data_option
+@engine_options
+@click.option("--workers", type=click.IntRange(min=1), help="On Ray. [as many as it has CPUs for]")
 @json_option
 def embed_command(
     name: str,
@@ -69,6 +76,8 @@ def embed_command(
     batch_size: int,
     precision: str,
     data_source: str | None,
+    engine: Engine,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Write the latent means of images: pictures, folders, .npy, .npz or IDX files.
@@ -76,21 +85,33 @@ def embed_command(
     With --data instead of files, write those of all images of a data set, named `train[0]` and so
     on, then `test[0]` and so on.
 
+    With --engine ray, the machines of a cluster encode 10,000 files at a time, each to a file in
+    the folder OUTPUT; the same command goes on where a stopped one was. The files, OUTPUT and NAME,
+    if it is a path, must be in folders that all machines share.
+
     \b
     Example: fmae embed conv-ae-bn photos/ more.npy -o codes.parquet
              fmae embed conv-ae-bn --data fashion-mnist -o codes.npz
+             fmae embed conv-ae-bn /shared/photos -o /shared/codes.parquet --engine ray
     """
     import fmae_zoo
 
     check_source(files, data_source)
+    if engine.is_ray and (data_source or output.suffix != ".parquet"):
+        raise click.UsageError("--engine ray reads files, and writes -o FOLDER.parquet.")
+    if not engine.is_ray and (workers or output.is_dir()):
+        raise click.UsageError("--workers, and a folder as --output, are for --engine ray.")
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder", precision=precision)
     # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.embedding import embed_files
 
     source = ImageFiles(list(files), encoder.spec.shape, batch_size)
     try:
-        images = of_data(data_source, batch_size) if data_source else source
-        count = embed_files(encoder, images, output)
+        if engine.is_ray:
+            count = engine.embed(name, source, output, precision, workers)
+        else:
+            images = of_data(data_source, batch_size) if data_source else source
+            count = embed_files(encoder, images, output)
     finally:
         report(source)
     size = encoder.output_shape[-1]
@@ -289,8 +310,9 @@ def report(source: ImageFiles) -> None:
     for path, reason in source.unreadable.items():
         note(f"left out {path}: {reason}")
     if source.on_white:
+        has = "image has" if source.on_white == 1 else "images have"
         note(
-            f"{source.on_white:,} of the images have a bright background. The zoo's models know "
+            f"{source.on_white:,} {has} a bright background. The zoo's models know "
             "images that are bright on black, as Fashion-MNIST's are. Invert these first: "
             "PIL.ImageOps.invert(picture.convert('L')), or 255 - images"
         )

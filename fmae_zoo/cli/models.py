@@ -1,43 +1,92 @@
-"""`fmae list`, `fmae info`, `fmae verify`."""
+"""`fmae list`, `fmae verify`."""
 
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from fmae_zoo import registry
 from fmae_zoo.cli.output import (
+    MODEL,
     data_option,
     emit_json,
     emit_table,
     fail,
-    flat_figures,
     hub_options,
     json_option,
     note,
+    stderr,
     token_in,
 )
-from fmae_zoo.entry import Entry
 from fmae_zoo.errors import FmaeError, NoWeightsError, SpecError, WeightsError
 from fmae_zoo.evaluation import columns
-from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.summary import summary_of
 
-SORT_KEYS = ("name", "parameters", *columns())
+TITLES = {
+    "latent": "latent",
+    "parameters": "params",
+    "epochs": "epochs",
+    **{key: measure.column.replace(" ", "\n") for key, measure in columns().items()},
+    "weights": "weights",
+}
+"""Titles of the columns beside the name, by key; a title of two lines keeps its column narrow."""
+
+SHOWN = ("latent", "mse", "linear_probe", "knn", "frozen_head", "frechet")
+"""Columns that are shown by default; with the longest name of the zoo they fill 80 characters."""
+
+
+class Columns(click.ParamType[list[str]]):
+    """Names of columns, separated by commas, or `all`."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[str]:
+        """Return the names, or fail if there is no such column."""
+        names = list(TITLES) if value == "all" else [each.strip() for each in value.split(",")]
+        for each in names:
+            if each not in ("name", *TITLES):
+                self.fail(f"{each!r}: expected all, or some of {', '.join(TITLES)}", param, ctx)
+        return [each for each in dict.fromkeys(names) if each != "name"]
+
+    def shell_complete(
+        self, context: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the columns that begin with what follows the last comma."""
+        before, comma, begun = incomplete.rpartition(",")
+        return [CompletionItem(before + comma + key) for key in TITLES if key.startswith(begun)]
 
 
 @click.command("list")
-@click.argument("pattern", default="*")
+@click.argument("pattern", default="*", type=MODEL)
 @click.option("--exclude", multiple=True, help="Leave out names that match this wildcard.")
 @click.option("--pretrained", is_flag=True, help="Only models with weights.")
-@click.option("--sort", type=click.Choice(SORT_KEYS), default="name", show_default=True)
+@click.option(
+    "--sort",
+    type=click.Choice(("name", "parameters", *columns())),
+    default="name",
+    show_default=True,
+    help="The best first.",
+)
+@click.option(
+    "--columns",
+    "chosen",
+    type=Columns(),
+    help=f"all, or some of {','.join(TITLES)}. [those that fit in 80 characters]",
+)
 @json_option
 def list_command(
-    pattern: str, exclude: tuple[str, ...], pretrained: bool, sort: str, as_json: bool
+    pattern: str,
+    exclude: tuple[str, ...],
+    pretrained: bool,
+    sort: str,
+    chosen: list[str] | None,
+    as_json: bool,
 ) -> None:
     """List the models, with their published figures.
 
     \b
     Example: fmae list "conv-*" --pretrained --sort linear_probe
+             fmae list --columns parameters,epochs,fine_tuned
     """
     names = registry.list_models(pattern, exclude=exclude, pretrained=pretrained)
     rows = []
@@ -52,70 +101,20 @@ def list_command(
         key=lambda row: (row[sort] is None, row[sort] if smallest_first else -(row[sort] or 0))
     )
     if as_json:
-        emit_json(rows)
+        kept = set(TITLES if chosen is None else chosen)
+        emit_json([{k: v for k, v in row.items() if k == "name" or k in kept} for row in rows])
         return
     if not rows:
         note(f"no model matches {pattern!r}")
         return
-    emit_table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-@click.command("info")
-@click.argument("name")
-@hub_options
-def info_command(name: str, token_file: str | None, timeout: float, as_json: bool) -> None:
-    """Show all that is known of a model: spec, files, training and results.
-
-    \b
-    Example: fmae info conv-ae-bn
-    """
-    entry = registry.find_entry(name, HubOptions(token_in(token_file), timeout=timeout))
-    if as_json:
-        emit_json(_everything(entry))
-        return
-    emit_table(("", ""), list(_facts(entry)), title=entry.title)
-
-
-def _everything(entry: Entry) -> dict[str, Any]:
-    head = entry.head
-    return {
-        "spec": entry.spec.model_dump(mode="json"),
-        "head": head.model_dump(mode="json") if head else None,
-        "folder": str(entry.folder) if entry.folder else None,
-        "manifest": entry.manifest.model_dump(mode="json") if entry.pretrained else None,
-    }
-
-
-def _facts(entry: Entry) -> Any:
-    spec = entry.spec
-    yield "summary", spec.summary
-    yield "network", spec.network.model_dump_json()
-    yield "latent", spec.latent.model_dump_json()
-    yield "objective", spec.objective.model_dump_json()
-    yield "recipe", spec.recipe.model_dump_json(exclude_none=True)
-    yield "licence", spec.licence
-    for reference in spec.references:
-        yield "reference", reference
-    yield "folder", str(entry.folder or "-")
-    if not entry.pretrained:
-        yield "weights", f"none; train it with: fmae train {registry.short_name(entry)}"
-        return
-    head = entry.head
-    if head is not None:
-        yield "head", head.model_dump_json(exclude={"labels"})
-        yield "classes", ", ".join(head.labels or ["without names"])
-    manifest = entry.manifest
-    for part, count in manifest.parameters.items():
-        yield f"{part} parameters", f"{count:,}"
-    for file, record in manifest.files.items():
-        yield file, f"{record.size:,} bytes, sha256 {record.sha256}"
-    if manifest.training is not None:
-        training = manifest.training
-        yield "trained", f"{training.epochs} epochs, seed {training.seed}, {training.seconds:.0f} s"
-        yield "trained on", training.data_source
-        yield "environment", " ".join(f"{k} {v}" for k, v in training.environment.items())
-    for figure, key, value in flat_figures(manifest.results):
-        yield f"{figure} {key}".replace("_", " "), value
+    if chosen is None:
+        chosen = [*SHOWN] if sort in ("name", *SHOWN) else [*SHOWN[:-1], sort]
+    shown = ["name", *chosen]
+    emit_table(
+        [TITLES.get(key, key) for key in shown],
+        [[row[key] for key in shown] for row in rows],
+        forms={shown.index(key): each.shown for key, each in columns().items() if key in shown},
+    )
 
 
 @click.command("verify")
@@ -140,7 +139,15 @@ def verify_command(
         from fmae_zoo.datasets import load_data
 
         options["data"] = load_data(data_source)
-    results = {each: _verified(each, **options) for each in names}
+    from fmae_zoo.progress import StepsProgress
+
+    results = {}
+    with StepsProgress(stderr) as bar:
+        bar.begin(f"verifying {name or 'all models'}")
+        for done, each in enumerate(names):
+            results[each] = _verified(each, **options)
+            if name is None:
+                bar(done + 1, len(names))
     if as_json:
         emit_json({each: [vars(check) for check in checks] for each, checks in results.items()})
     else:

@@ -3,11 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from click.shell_completion import CompletionItem
+from rich.console import Console, JustifyMethod
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +46,22 @@ class DataSource(UserPath):
             return value if value in TABLE else path
         return self.fail(unknown(value), param, ctx)
 
+
+class ModelName(click.ParamType[str]):
+    """The name of a model on the command line, which the shell can complete."""
+
+    name = "text"
+
+    def shell_complete(
+        self, context: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Return the registered names that begin with a text."""
+        from fmae_zoo.registry import list_models
+
+        return [CompletionItem(each) for each in list_models(f"{incomplete}*")]
+
+
+MODEL = ModelName()
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -109,13 +128,29 @@ def emit_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """Print a table on stdout with right-aligned numbers; into a pipe, 160 columns wide."""
+def emit_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    title: str = "",
+    forms: Mapping[int, Callable[[Any], str]] = MappingProxyType({}),
+) -> None:
+    """Print a table on stdout with right-aligned numbers; into a pipe, 160 columns wide.
+
+    Args:
+        columns: Titles of the columns; a title may have several lines.
+        rows: Values of each row; None is shown as a dash.
+        title: Title of the table.
+        forms: For some columns, by index, a function from a value to its text.
+    """
     table = Table(
-        title=Text(title) if title else None, title_justify="left", header_style="bold", box=None
+        title=cell(title) if title else None,
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
     )
     for index, column in enumerate(columns):
-        numeric = any(isinstance(row[index], (int, float)) for row in rows)
+        numeric = index in forms or any(isinstance(row[index], (int, float)) for row in rows)
         table.add_column(
             Text(column),
             justify="right" if numeric else "left",
@@ -123,11 +158,34 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str
             no_wrap=index == 0,
         )
     for row in rows:
-        table.add_row(*[Text(_cell(value)) for value in row])
+        texts = [
+            forms[index](value) if index in forms and value is not None else value
+            for index, value in enumerate(row)
+        ]
+        table.add_row(*map(cell, texts))
+    _stdout().print(table)
+
+
+def section(title: str, table: Table | None = None) -> None:
+    """Print a heading on stdout, and below it a table without lines, as wide as the terminal."""
+    console = _stdout()
+    console.print()
+    console.print(cell(title), style="bold", soft_wrap=True)
+    if table is not None:
+        console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def grid(*justify: JustifyMethod) -> Table:
+    """Return an empty table without lines, whose columns are justified as given."""
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    for each in justify:
+        table.add_column(justify=each, overflow="fold")
+    return table
+
+
+def _stdout() -> Console:
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
-    console.print(table)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
 
 
 def flat_figures(results: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
@@ -152,16 +210,28 @@ def fail(message: str) -> int:
     return 1
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> Text:
+    """Return a value as the text of a table's cell, without control characters."""
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else said(value)
+    if isinstance(value, float):
+        text = f"{value:.4f}"
+    return Text(_CONTROL.sub("", text))
+
+
+def said(value: Any) -> str:
+    """Return a value of a configuration in words: no brackets, quotes or underscores."""
     if value is None:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return _CONTROL.sub("", str(value))
+        return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {said(each)}" for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        has_parts = any(isinstance(each, dict) for each in value)
+        return (" | " if has_parts else " ").join(map(said, value))
+    return str(value)
 
 
 def about(name: str, data: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fmae_zoo.cli.output import (
     json_option,
     note_sample,
     seed_option,
+    stderr,
 )
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.registry import find_entry
@@ -48,7 +49,12 @@ def samplers_command(
     model = fmae_zoo.load(name, pretrained=True)
     if not isinstance(model, fmae_zoo.Autoencoder):
         raise ArgumentError(f"{name} is a classifier: it gives no images")
-    distances = fmae_zoo.fit_samplers(model, data, seed, names or tuple(SAMPLERS))
+    from fmae_zoo.progress import StepsProgress
+
+    with StepsProgress(stderr) as bar:
+        distances = fmae_zoo.fit_samplers(
+            model, data, seed, names or tuple(SAMPLERS), progress=bar.begin, advance=bar
+        )
     if write:
         record_samplers(name, model)
     if as_json:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from fmae_zoo.cli.engine import Engine, engine_options
 from fmae_zoo.cli.output import (
     UserPath,
     data_option,
@@ -39,13 +40,16 @@ from fmae_zoo.cli.output import (
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Of each trial. [those of the spec]")
 @click.option(
-    "--jobs", type=click.IntRange(0, 64), default=1, help="Processes at a time; 0: this process."
+    "--jobs",
+    type=click.IntRange(0, 1024),
+    help="Processes at a time; 0: this process. [1; on Ray as many as it has CPUs for]",
 )
 @click.option("--prune/--no-prune", default=None, help="Stop trials of a high validation loss.")
 @click.option("--best-name", metavar="NAME", help="Name of the best spec. [NAME-best]")
 @seed_option
 @click.option("--output", "-o", type=UserPath(), help="Folder of the sweep. [sweeps/NAME]")
 @data_option
+@engine_options
 @json_option
 def sweep_command(
     name: str,
@@ -53,6 +57,8 @@ def sweep_command(
     best_name: str | None,
     output: str | None,
     data_source: str | None,
+    jobs: int | None,
+    engine: Engine,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -64,6 +70,7 @@ def sweep_command(
     \b
     Example: fmae sweep dense-vae --set latent.size=16,32,64 \\
                  --set recipe.learning_rate=log:1e-4:1e-2 --trials 30
+             fmae sweep dense-vae --set latent.size=16,32 --engine ray --address auto
     """
     space: dict[str, str] = {}
     for setting in settings:
@@ -71,6 +78,8 @@ def sweep_command(
         if not equals or key in space:
             raise click.UsageError(f"--set {setting}: expected KEY=VALUES, once for each key")
         space[key.strip()] = values
+    if engine.is_ray and jobs == 0:
+        raise click.UsageError("--jobs 0 is for --engine local.")
     import fmae_zoo
     from fmae_zoo._backend import require_backend
 
@@ -80,15 +89,18 @@ def sweep_command(
 
     folder = Path(output or f"sweeps/{find_spec(name).name}")
     try:
-        found = sweep(
-            name,
-            space,
-            output=folder,
-            name=best_name,
-            data=fmae_zoo.load_data(data_source) if data_source else None,
-            progress=lambda row: note(_line(row)),
-            **options,
-        )
+        with engine.launching(jobs) as (launch, at_once):
+            found = sweep(
+                name,
+                space,
+                output=folder,
+                name=best_name,
+                data=fmae_zoo.load_data(data_source) if data_source else None,
+                progress=lambda row: note(_line(row)),
+                jobs=at_once,
+                launch=launch,
+                **options,
+            )
     except KeyboardInterrupt:
         raise click.Abort("Stopped. The same command goes on with what was begun.") from None
     if as_json:

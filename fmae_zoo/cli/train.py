@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fmae_zoo.cli.engine import Engine, engine_options
 from fmae_zoo.cli.output import (
     UserPath,
     data_option,
@@ -29,19 +30,30 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="All registered models, a process each.")
 @click.option("--missing", is_flag=True, help="With --all: those without weights.")
-@click.option("--seeds", type=click.IntRange(1, 100), default=1, help="With --all: so many seeds.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=1, help="With --all: at a time.")
+@click.option("--seeds", type=click.IntRange(1, 100), default=1, help="So many, from --seed on.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 1024),
+    help="Of many trainings, at a time. [1; on Ray as many as it has CPUs for]",
+)
+@engine_options
 @click.option("--epochs", type=click.IntRange(min=1))
 @click.option("--batch-size", type=click.IntRange(min=1))
 @click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True))
 @click.option("--precision", type=click.Choice(PRECISIONS))
 @click.option("--patience", type=click.IntRange(min=1), help="Epochs without improvement.")
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    default=1,
+    help="That each compute a part of every batch: GPUs, or parts of a CPU. [1]",
+)
 @seed_option
 @click.option(
     "--output",
     "-o",
     type=UserPath(),
-    help="Folder for checkpoints and the model, or with --all of such. [runs/NAME-seedN]",
+    help="Folder for checkpoints and the model, or of many such. [runs/NAME-seedN]",
 )
 @click.option(
     "--log",
@@ -58,11 +70,13 @@ def train_command(
     everything: bool,
     missing: bool,
     seeds: int,
-    jobs: int,
+    jobs: int | None,
+    engine: Engine,
     seed: int,
     output: str | None,
     trackers: tuple[str, ...],
     resume: bool,
+    devices: int,
     data_source: str | None,
     as_json: bool,
     **recipe: Any,
@@ -73,27 +87,36 @@ def train_command(
     Example: fmae train dense-ae --epochs 20 --seed 1 -o runs/mine
     Stopped? fmae train dense-ae --epochs 20 --seed 1 -o runs/mine --resume
     The zoo: fmae train --all --missing
+    On Ray:  fmae train dense-ae --seeds 5 --engine ray --address auto
     """
     if everything == (name is not None):
         raise click.UsageError("Expected a name, or --all; not both, and not neither.")
     recipe = {key: value for key, value in recipe.items() if value is not None}
-    if everything and trackers:
-        raise click.UsageError("--log is for one model, not for --all.")
-    if everything:
+    many = everything or seeds > 1 or engine.is_ray
+    if many and trackers:
+        raise click.UsageError("--log is for one training, not for --all, --seeds or Ray.")
+    if many and devices > 1:
+        raise click.UsageError("--devices is for one training, not for --all, --seeds or Ray.")
+    if missing and not everything:
+        raise click.UsageError("--missing is for --all.")
+    if many:
         _train_all(
+            name,
             missing,
             range(seed, seed + seeds),
             jobs,
+            engine,
             Path(output or "runs"),
             data_source,
             as_json,
             recipe,
         )
         return
-    if missing or seeds > 1 or jobs > 1:
-        raise click.UsageError("--missing, --seeds and --jobs are for --all.")
+    if jobs is not None:
+        raise click.UsageError("--jobs is for --all and --seeds.")
     assert name is not None
     import fmae_zoo
+    from fmae_zoo._backend import is_on_cpu
     from fmae_zoo.datasets import load_named
     from fmae_zoo.progress import RichProgress
     from fmae_zoo.registry import LOCAL_PREFIX, find_spec, is_registered
@@ -117,18 +140,23 @@ def train_command(
                 data=data,
                 progress=bar,
                 callbacks=callbacks,
+                devices=devices,
                 **recipe,
             )
     except KeyboardInterrupt:
         words = _options(recipe, data_source)
         words += [word for each in trackers for word in ("--log", each)]
+        words += ["--devices", str(devices)] if devices > 1 else []
         raise click.Abort(_how_to_resume(name, folder, seed, words)) from None
     last = history.rows[history.record.best_epoch - 1]
     if as_json:
         emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
         return
     emit_table(("figure", "best epoch"), list(last.items()), title=f"{name}, seed {seed}")
-    note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
+    if devices > 1 and is_on_cpu():
+        note(f"There is no GPU, so {devices} parts of the CPU were the devices.")
+    if history.folder is not None:  # Only one of several JAX processes writes.
+        note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
 
 
 def _callbacks(
@@ -152,26 +180,28 @@ def _callbacks(
 
 
 def _train_all(
+    name: str | None,
     missing: bool,
     seeds: range,
-    at_once: int,
+    at_once: int | None,
+    engine: Engine,
     folder: Path,
     data_source: str | None,
     as_json: bool,
     recipe: dict[str, Any],
 ) -> None:
-    """Train all registered autoencoders with each seed, except those finished in the folder."""
+    """Train a model, or all registered autoencoders, with each seed; the finished are skipped."""
     import fmae_zoo
     from fmae_zoo.progress import JobsProgress
     from fmae_zoo.registry import list_models
     from fmae_zoo.training.many import LOG_FILE, jobs_of, train_all
 
-    names = [name for name in list_models() if not _is_classifier(name)]
+    names = [name] if name else [each for each in list_models() if not _is_classifier(each)]
     data = fmae_zoo.load_data(data_source) if data_source else None
     jobs = jobs_of(names, seeds, folder, missing, recipe, data)
     try:
-        with JobsProgress() as view:
-            train_all(jobs, at_once, _options(recipe, data_source), view)
+        with engine.launching(at_once) as (launch, count), JobsProgress() as view:
+            train_all(jobs, count, _options(recipe, data_source), view, launch)
     except KeyboardInterrupt:
         raise click.Abort("Stopped. The same command goes on with what was begun.") from None
     if as_json:

@@ -17,6 +17,7 @@ from fmae_zoo.datasets.dataset import Dataset, shuffled
 from fmae_zoo.datasets.idx import parse_idx, read_idx, read_idx_folder
 from fmae_zoo.datasets.table import DEFAULT, TABLE
 from fmae_zoo.errors import AbsentDataError, DataError, FmaeError
+from fmae_zoo.extras import needed
 from fmae_zoo.images import PICTURE_SUFFIXES
 
 Splits: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray | None]]
@@ -200,9 +201,13 @@ def by_split(files: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
 
 
 def read_parquet(tables: Mapping[str, list[Path]], source: str) -> Dataset:
-    """Read Parquet tables as on the Hub, with a column of images and optionally one of labels."""
-    import pyarrow.parquet as pq
+    """Read Parquet tables as on the Hub, with a column of images and optionally one of labels.
 
+    Raises:
+        ArgumentError: pyarrow is not installed.
+        DataError: There is no column of images, or a picture cannot be read.
+    """
+    pq = needed("pyarrow.parquet", "parquet")
     pictures: list[Picture] = []
     names: tuple[str, ...] | None = None
     for split, paths in tables.items():
@@ -223,7 +228,7 @@ def read_parquet(tables: Mapping[str, list[Path]], source: str) -> Dataset:
 
 def _columns(schema: Any, source: str) -> tuple[str, str | None]:
     """Return the first column that can hold images, and the first that can hold labels or None."""
-    import pyarrow as pa
+    pa = needed("pyarrow", "parquet")
 
     def holds_files(kind: Any) -> bool:
         is_file = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0

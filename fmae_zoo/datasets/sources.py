@@ -20,7 +20,8 @@ from fmae_zoo.datasets.dataset import Dataset
 from fmae_zoo.datasets.idx import read_idx_folder, write_idx
 from fmae_zoo.datasets.readers import by_split, read_cifar, read_emnist, read_npz, read_parquet
 from fmae_zoo.datasets.table import DEFAULT, Listed
-from fmae_zoo.errors import AbsentDataError, DataError, FmaeError, HubError
+from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, FmaeError, HubError
+from fmae_zoo.extras import needed
 from fmae_zoo.files import atomic_write, regular
 
 logger = logging.getLogger(__name__)
@@ -166,6 +167,10 @@ def download_from_hub(listed: Listed, folder: Path) -> None:
         # The Hub cannot be reached: downloads would retry for half a minute, so read only the
         # Hub's local cache.
         client = HubClient(HubOptions(local_files_only=True))
+    try:
+        needed("pyarrow", "parquet")
+    except ArgumentError as error:
+        raise AbsentDataError(f"the Hub has Parquet files: {error}") from None
     tables = {}
     for split in ("train", "test"):
         file = f"fashion_mnist/{split}-00000-of-00001.parquet"

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.arguments import check_seed
-from fmae_zoo.datasets import Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError, DataError, UnknownModelError
 from fmae_zoo.evaluation import (
     clustering,
@@ -15,6 +14,7 @@ from fmae_zoo.evaluation import (
     denoising,
     elbo,
     few_labels,
+    few_labels_fine_tuned,
     fid,
     fine_tuned,
     frozen_head,
@@ -25,12 +25,14 @@ from fmae_zoo.evaluation import (
     linear_probe,
     nll,
     reconstruction,
+    umap_clustering,
 )
 from fmae_zoo.evaluation.figure import Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.datasets import Dataset
 
 FIGURES: dict[str, Figure] = {
     module.FIGURE.name: module.FIGURE
@@ -42,7 +44,9 @@ FIGURES: dict[str, Figure] = {
         frozen_head,
         fine_tuned,
         few_labels,
+        few_labels_fine_tuned,
         clustering,
+        umap_clustering,
         elbo,
         nll,
         denoising,
@@ -70,7 +74,7 @@ def evaluate(
     model: "Autoencoder",
     figures: str | Iterable[str] | None = None,
     *,
-    data: Dataset | None = None,
+    data: "Dataset | None" = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda figure: None,
     done: Callable[[str, dict[str, Any]], None] = lambda figure, result: None,
@@ -104,6 +108,7 @@ def evaluate(
         NoWeightsError: `fid` is named, and the weights of the Inception network are missing.
     """
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.datasets import check_dataset, load_named
 
     if not isinstance(model, Autoencoder):
         raise ArgumentError(

@@ -1,16 +1,18 @@
 """Clustering of latent means, compared with the classes."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fmae_zoo.evaluation.figure import CODING, Figure, Measure, Protocol
+from fmae_zoo.evaluation.graph import NEIGHBOURS, neighbour_graph, normalised
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
 SEEDS = 5
 
 
-def clustering(subject: Subject) -> dict[str, Any] | None:
+def clustered(subject: Subject, methods: "dict[str, Method]") -> dict[str, Any] | None:
     """Return how well clusters of all images' codes agree with the classes, by method.
 
     No label chooses anything: there are as many clusters as classes. Return None for codes of more
@@ -20,17 +22,20 @@ def clustering(subject: Subject) -> dict[str, Any] | None:
         return None
     codes = np.concatenate([subject.train_codes, subject.test_codes])
     labels, count = np.concatenate(subject.data.labels), subject.data.num_classes
+    seeds = [subject.seed * SEEDS + run for run in range(SEEDS)]
     results: dict[str, Any] = {}
-    for done, (name, find) in enumerate(METHODS.items()):
+    done, total = 0, len(methods) * SEEDS
+    subject.advance(done, total)
+    for name, find in methods.items():
         runs = []
-        for run in range(SEEDS):
-            subject.advance(done * SEEDS + run, len(METHODS) * SEEDS)
-            runs.append(agreement(labels, find(codes, count, subject.seed * SEEDS + run)))
+        for clusters in find(codes, count, seeds):
+            runs.append(agreement(labels, clusters))
+            done += 1
+            subject.advance(done, total)
         means = {key: np.array([each[key] for each in runs]) for key in runs[0]}
         results[name] = {key: float(values.mean()) for key, values in means.items()}
         results[name] |= {"latent_size": subject.latent_size, "seeds": SEEDS}
         results[name] |= {"sd": {k: float(v.std(ddof=1)) for k, v in means.items()}}
-    subject.advance(len(METHODS) * SEEDS, len(METHODS) * SEEDS)
     return results
 
 
@@ -54,45 +59,73 @@ def agreement(labels: np.ndarray, clusters: np.ndarray) -> dict[str, float]:
     }
 
 
-def _kmeans(codes: np.ndarray, count: int, seed: int) -> np.ndarray:
+def k_means(codes: np.ndarray, count: int, seeds: Iterable[int]) -> Iterator[np.ndarray]:
+    """Yield the clusters `(n,)` of codes `(n, size)` for each seed: the best of ten starts."""
     from sklearn.cluster import KMeans
 
-    found: np.ndarray = KMeans(count, n_init=10, random_state=seed).fit_predict(codes)
-    return found
+    for seed in seeds:
+        yield KMeans(count, n_init=10, random_state=seed).fit_predict(codes)
 
 
-def _mixture(codes: np.ndarray, count: int, seed: int) -> np.ndarray:
+def mixture(
+    codes: np.ndarray, count: int, seeds: Iterable[int], starts: int = 1
+) -> Iterator[np.ndarray]:
+    """Yield the clusters `(n,)` of codes for each seed: the likeliest component of a mixture."""
     from sklearn.mixture import GaussianMixture
 
-    mixture = GaussianMixture(count, reg_covar=1e-3, random_state=seed)
-    found: np.ndarray = mixture.fit_predict(codes)
-    return found
+    for seed in seeds:
+        model = GaussianMixture(count, reg_covar=1e-3, n_init=starts, random_state=seed)
+        yield model.fit_predict(codes)
 
 
-METHODS = {"kmeans": _kmeans, "mixture": _mixture}
+def spectral(codes: np.ndarray, count: int, seeds: Iterable[int]) -> Iterator[np.ndarray]:
+    """Yield the clusters `(n,)` of codes for each seed: a mixture on a spectral embedding.
+
+    The embedding has the first eigenvectors of the normalised graph of nearest codes, as many as
+    clusters, with each image's row scaled to one length, as in Ng, Jordan and Weiss 2001.
+    """
+    from scipy.sparse.linalg import eigsh
+
+    graph = normalised(neighbour_graph(codes)).astype(np.float64)
+    _, vectors = eigsh(graph, k=count, which="LA", tol=1e-6, v0=np.ones(len(codes)))
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    yield from mixture(vectors / lengths * np.sqrt(count), count, seeds, starts=5)
+
+
+Method: TypeAlias = Callable[[np.ndarray, int, Iterable[int]], Iterator[np.ndarray]]
+
+METHODS: dict[str, Method] = {"kmeans": k_means, "mixture": mixture, "spectral": spectral}
 
 _WORDS = {
-    "kmeans": ("k-means", "k-means, the best of ten starts"),
-    "mixture": ("Gaussian mixture", "a mixture of Gaussians with full covariances"),
+    "kmeans": ("k-means", "k-means, the best of ten starts, of"),
+    "mixture": ("Gaussian mixture", "a mixture of Gaussians with full covariances, of"),
+    "spectral": (
+        "spectral embedding and mixture",
+        f"a mixture of Gaussians on a spectral embedding (Ng et al. 2001) of a graph of the "
+        f"{NEIGHBOURS} nearest by cosine among",
+    ),
 }
 
+
+def protocol(path: tuple[str, ...], title: str, words: str) -> Protocol:
+    """Return the protocol of one method."""
+    return Protocol(
+        path,
+        f"{title} on the latent mean",
+        f"clusters by {words} the latent means of training and test images; as many clusters as "
+        f"classes; mean over {SEEDS} seeds",
+        CODING,
+        (
+            Measure("accuracy", "clustering accuracy", short="ACC"),
+            Measure("nmi", "normalised mutual information", short="NMI"),
+            Measure("ari", "adjusted Rand index", short="ARI"),
+        ),
+    )
+
+
 FIGURE = Figure(
-    clustering,
-    tuple(
-        Protocol(
-            ("clustering", name),
-            f"{title} on the latent mean",
-            f"clusters by {words}, of the latent means of training and test images; "
-            f"as many clusters as classes; mean over {SEEDS} seeds",
-            CODING,
-            (
-                Measure("accuracy", "clustering accuracy", short="ACC"),
-                Measure("nmi", "normalised mutual information", short="NMI"),
-                Measure("ari", "adjusted Rand index", short="ARI"),
-            ),
-        )
-        for name, (title, words) in _WORDS.items()
-    ),
+    lambda subject: clustered(subject, METHODS),
+    tuple(protocol(("clustering", name), *words) for name, words in _WORDS.items()),
     needs_labels=True,
     on_request=True,
 )

@@ -7,6 +7,7 @@ import numpy as np
 
 from fmae_zoo.errors import DataError
 from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
+from fmae_zoo.evaluation.graph import NEIGHBOURS, neighbour_graph, normalised
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
 
 COUNTS = (1, 2, 5, 10, 50, 100)
@@ -14,9 +15,6 @@ COUNTS = (1, 2, 5, 10, 50, 100)
 
 DRAWS = 20
 """Random choices of labelled images, over which mean and standard deviation are taken."""
-
-NEIGHBOURS = 10
-"""Neighbours of each image in the graph."""
 
 ALPHA = 0.99
 """Share of an image's scores that comes from its neighbours, as in Zhou et al. 2004."""
@@ -94,7 +92,8 @@ def drawn(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.concatenate(chosen)
 
 
-def _draws(subject: Subject, count: int) -> list[np.ndarray]:
+def draws_of(subject: Subject, count: int) -> list[np.ndarray]:
+    """Return indices of the training images of each draw of `count` images of each class."""
     labels, _ = subject.data.labels
     return [drawn(labels, count, subject.seed * DRAWS + draw) for draw in range(DRAWS)]
 
@@ -115,7 +114,7 @@ def _inductive(
         return float(head.score(test, test_labels))
 
     for count in COUNTS:
-        yield count, np.array([accuracy(chosen) for chosen in _draws(subject, count)])
+        yield count, np.array([accuracy(chosen) for chosen in draws_of(subject, count)])
 
 
 def _transductive(
@@ -123,9 +122,9 @@ def _transductive(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield each number of labels with the accuracy of each draw of labelled images."""
     labels = np.concatenate(subject.data.labels)
-    graph = _neighbour_graph(np.concatenate([train, test]))
+    graph = neighbour_graph(np.concatenate([train, test]))
     for count in COUNTS:
-        draws, accuracies = _draws(subject, count), []
+        draws, accuracies = draws_of(subject, count), []
         for chosen, predicted in zip(draws, _spread(graph, labels, draws)):
             hidden = np.delete(np.arange(len(labels)), chosen)
             accuracies.append((predicted[hidden] == labels[hidden]).mean())
@@ -137,10 +136,7 @@ def _spread(graph: Any, labels: np.ndarray, draws: list[np.ndarray]) -> Iterator
 
     As scikit-learn's `LabelSpreading`, for all draws at once, which takes a tenth of the time.
     """
-    from scipy.sparse import diags_array
-
-    scale = diags_array(1 / np.sqrt(np.asarray(graph.sum(axis=1)).ravel()))
-    graph = scale @ graph @ scale
+    graph = normalised(graph)
     shape = len(labels), len(draws), int(labels.max()) + 1
     known: np.ndarray = np.zeros(shape, np.float32)
     for draw, chosen in enumerate(draws):
@@ -150,23 +146,6 @@ def _spread(graph: Any, labels: np.ndarray, draws: list[np.ndarray]) -> Iterator
     for _ in range(ITERATIONS):
         scores = ALPHA * (graph @ scores) + (1 - ALPHA) * known
     yield from scores.reshape(shape).argmax(axis=2).T
-
-
-def _neighbour_graph(features: np.ndarray) -> Any:
-    """Return a sparse symmetric matrix of similarities between each image and its neighbours.
-
-    Neighbours are those by cosine similarity. With the distance d of two images and the distance s
-    of the first from its farthest neighbour, their similarity is exp(-4 d^2 / s^2), as in Calder et
-    al. 2020 (arXiv 2006.11184).
-    """
-    from sklearn.neighbors import kneighbors_graph
-    from sklearn.preprocessing import normalize
-
-    count = min(NEIGHBOURS, len(features) - 1)
-    graph = kneighbors_graph(normalize(features), count, mode="distance").tocsr()
-    farthest = np.maximum(graph.max(axis=1).toarray(), np.finfo(np.float32).tiny)
-    graph.data = np.exp(-4 * (graph.data / np.repeat(farthest, count)) ** 2)
-    return graph.maximum(graph.T).astype(np.float32)
 
 
 def _protocol(way: str, words: str) -> Protocol:

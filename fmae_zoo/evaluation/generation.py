@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.datasets import FASHION_MNIST_DIGEST, Dataset
 from fmae_zoo.evaluation.figure import GENERATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.subject import Subject
 from fmae_zoo.samplers import PRIOR, SAMPLERS
 
 if TYPE_CHECKING:
+    from fmae_zoo.datasets import Dataset
     from fmae_zoo.spec import ModelSpec
 
 YARDSTICK = "conv-ae-bn.fmnist-classifier"
@@ -45,7 +45,8 @@ def generation(subject: Subject) -> dict[str, Any] | None:
     real = features_of(images)
     decoded = features_of(subject.test_reconstructions)
     found: dict[str, Any] = {"frechet_reconstructions": frechet(decoded, real)}
-    for sampler in model.samplers:
+    for done, sampler in enumerate(model.samplers):
+        subject.advance(done, len(model.samplers))
         drawn = features_of(model.generate(COUNT, seed=subject.seed, sampler=sampler))
         found[f"frechet_{sampler}"] = frechet(drawn, real)
         if sampler == model.sampler:
@@ -59,8 +60,10 @@ def generation(subject: Subject) -> dict[str, Any] | None:
     return found | how | {"latent_size": subject.latent_size}
 
 
-def is_measured_on(spec: "ModelSpec", data: Dataset) -> bool:
+def is_measured_on(spec: "ModelSpec", data: "Dataset") -> bool:
     """Return whether model and data are both for Fashion-MNIST, for which the features are made."""
+    from fmae_zoo.datasets import FASHION_MNIST_DIGEST
+
     return spec.takes_fashion_mnist and data.digest == FASHION_MNIST_DIGEST
 
 

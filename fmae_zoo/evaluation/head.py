@@ -41,6 +41,10 @@ CONVOLUTIONAL_TUNING = Plan(
     epochs=14, learning_rate=2e-3, weight_decay=0.2, label_smoothing=0.1, augment=True
 )
 
+FEW_HEAD = Plan(epochs=40, learning_rate=3e-3, weight_decay=0.1, batch_size=32)
+FEW_TUNING = replace(FEW_HEAD, learning_rate=1e-3, label_smoothing=0.1, augment=True)
+"""Plans for a few labelled images: first the head, then head and encoder."""
+
 
 def head_plan(classifier: Classifier) -> Plan:
     """Return the plan for training a head on the frozen encoder."""
@@ -89,7 +93,11 @@ def trained_head(subject: Subject, layer: str | None) -> Trained:
 
 def trained(classifier: Classifier, plan: Plan, subject: Subject) -> Trained:
     """Train a classifier by a plan on the data of a subject, and return it."""
-    return train_by(plan, classifier, subject.data, subject.seed)
+    bar = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: subject.advance(epoch, plan.epochs),
+        on_train_end=lambda logs: subject.advance(plan.epochs, plan.epochs),
+    )
+    return train_by(plan, classifier, subject.data, subject.seed, [bar])
 
 
 def train_by(

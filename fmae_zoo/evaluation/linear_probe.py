@@ -20,7 +20,9 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
     if subject.latent_size > MAX_PROBE_WIDTH:
         return None
     _, test_labels = subject.data.labels
-    fitted, strength, accuracy = HEADS["logistic"].chosen(subject.train_codes, subject.data)
+    fitted, strength, accuracy = HEADS["logistic"].chosen(
+        subject.train_codes, subject.data, advance=subject.advance
+    )
     return {
         "accuracy": float(fitted.score(subject.test_codes, test_labels)),
         "validation_accuracy": accuracy,

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fmae_zoo.datasets import Dataset
 from fmae_zoo.errors import DataError
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
+    from fmae_zoo.datasets import Dataset
 
 MAX_PROBE_WIDTH = 1024
 """Largest number of values in a code for linear probe and kNN, which do not suit wider codes.
@@ -33,7 +33,7 @@ class Subject:
     """
 
     model: "Autoencoder"
-    data: Dataset
+    data: "Dataset"
     seed: int = 0
     heads: dict[str | None, Any] = field(default_factory=dict)
     advance: Callable[[int, int], None] = lambda done, count: None

@@ -49,6 +49,9 @@ class LatentComponent(Component):
     fixed_layers: ClassVar[frozenset[str]] = frozenset()
     """Names of encoder layers that stay fixed even when a `Classifier` trains the encoder."""
 
+    of_batches: ClassVar[bool] = False
+    """Whether a training step computes weights of the latent from the codes of the whole batch."""
+
     type: str
     size: Width
 

@@ -40,6 +40,8 @@ class VectorQuantizedLatent(LatentComponent):
 
     fixed_layers: ClassVar[frozenset[str]] = frozenset({"codebook"})
 
+    of_batches: ClassVar[bool] = True
+
     type: Literal["vector_quantized"]
     dimension: Width = 8
     vectors: int = Field(default=256, ge=2, le=65_536)

@@ -1,5 +1,7 @@
 """Batch normalisation with the fused operations of PyTorch and TensorFlow."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,6 +12,19 @@ _BACKEND = keras.backend.backend()
 if _BACKEND == "torch":
     import torch
     from torch.nn import functional
+
+    class _SumOfProcesses(torch.autograd.Function):
+        """The sum of a tensor over the processes; so is the gradient."""
+
+        @staticmethod
+        def forward(context: Any, tensor: Tensor) -> Tensor:
+            total = tensor.clone()
+            torch.distributed.all_reduce(total)
+            return total
+
+        @staticmethod
+        def backward(context: Any, *gradients: Tensor) -> Tensor:
+            return _SumOfProcesses.apply(gradients[0])
 elif _BACKEND == "tensorflow":
     import tensorflow as tf
 
@@ -21,11 +36,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras computes it in several operations. PyTorch, and TensorFlow on a CPU, use one fused
     operation, which also returns the mean and the variance of the batch; the moving statistics are
     updated from these by Keras' formula. Every other case is left to Keras.
+
+    If `synchronized` is set to True, and a batch is divided among several devices, its statistics
+    are those of the whole batch. On PyTorch the devices are the processes of `torch.distributed`.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         """Return the normalised inputs; in training also update the moving statistics."""
         training = bool(training) and self.trainable
+        if _BACKEND == "torch" and training and self.synchronized:
+            return self._over_processes(inputs)
         if mask is not None or not self._is_fused(inputs, training):
             return super().call(inputs, training=training, mask=mask)
         mean = ops.convert_to_tensor(self.moving_mean)
@@ -37,11 +57,25 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         if training:
             # The operations divide the variance by n - 1; Keras' moving variance divides by n.
-            new_variance = unbiased * ((count - 1) / count)
-            keep, move = self.momentum, 1.0 - self.momentum
-            self.moving_mean.assign(mean * keep + new_mean * move)
-            self.moving_variance.assign(variance * keep + new_variance * move)
+            self._move(new_mean, unbiased * ((count - 1) / count))
         return outputs
+
+    def _move(self, mean: Tensor, variance: Tensor) -> None:
+        """Update the moving statistics by those of a batch."""
+        keep, move = self.momentum, 1.0 - self.momentum
+        self.moving_mean.assign(self.moving_mean * keep + mean * move)
+        self.moving_variance.assign(self.moving_variance * keep + variance * move)
+
+    def _over_processes(self, inputs: Tensor) -> Tensor:
+        """Return inputs normalised by the statistics over all processes; each has as many rows."""
+        values = inputs.float()
+        axes = tuple(range(inputs.ndim - 1))
+        local = torch.stack([values.mean(axes), values.square().mean(axes)])
+        mean, square = _SumOfProcesses.apply(local) / torch.distributed.get_world_size()
+        variance = (square - mean.square()).clamp(min=0.0)
+        self._move(mean.detach(), variance.detach())
+        scale = torch.rsqrt(variance + self.epsilon) * self.gamma.value
+        return ((values - mean) * scale + self.beta.value).to(inputs.dtype)
 
     def _is_fused(self, inputs: Tensor, training: bool) -> bool:
         rank = len(inputs.shape)

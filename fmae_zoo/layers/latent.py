@@ -32,10 +32,13 @@ class LatentLayer(keras.layers.Layer):
         parameters_of: The encoder: a function from images, and whether in training, to the
             parameters of the latent.
         always_draws: True if a model draws codes outside training too, as in a run's validation.
+        replica: Function that returns the number of this replica, and of all replicas that share a
+            batch, if the model is trained on several devices.
     """
 
     parameters_of: Callable[..., dict[str, Any]]
     always_draws: bool = False
+    replica: Callable[[], tuple[Any, int]] = staticmethod(lambda: (0, 1))
 
     def __init__(
         self,
@@ -96,7 +99,17 @@ class LatentLayer(keras.layers.Layer):
         return self.latent.code_of(index, self)
 
     def noise(self, shape: Any) -> Tensor:
-        """Return an array of the given shape with the generator's next standard normal numbers."""
+        """Return an array of the given shape with the generator's next standard normal numbers.
+
+        If replicas share a batch, each draws the noise of the whole batch and takes its own part.
+        """
+        number, replicas = self.replica()
+        if replicas == 1:
+            return self._noise(shape)
+        count, *rest = shape
+        return self._noise((count * replicas, *rest))[number * count : (number + 1) * count]
+
+    def _noise(self, shape: Any) -> Tensor:
         if keras.backend.backend() == "tensorflow":
             return _tensorflow_normal(shape, self.seed_generator.next())
         return keras.random.normal(shape, seed=self.seed_generator)

@@ -1,5 +1,6 @@
 """A density of discrete codes: the index of each group, given those of earlier groups."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -72,6 +73,7 @@ class Autoregressive(Sampler):
         latent: "LatentLayer",
         seed: int = 0,
         labels: np.ndarray | None = None,
+        advance: Callable[[int, int], None] = lambda done, count: None,
     ) -> Self | None:
         """Train the network on codes of a discrete latent; return None for other latents.
 
@@ -87,7 +89,7 @@ class Autoregressive(Sampler):
             return None
         nearest = pairwise_distances_argmin(codes.reshape(-1, values), alphabet)
         index = nearest.reshape(len(codes), -1).astype(np.int32)
-        trained = cls(alphabet, *_trained(index, latent.kinds, seed))
+        trained = cls(alphabet, *_trained(index, latent.kinds, seed, advance))
         return cls.of(trained.tensors(), codes.shape[1])
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -147,7 +149,9 @@ class Autoregressive(Sampler):
         return made
 
 
-def _trained(index: np.ndarray, kinds: int, seed: int) -> list[np.ndarray]:
+def _trained(
+    index: np.ndarray, kinds: int, seed: int, advance: Callable[[int, int], None]
+) -> list[np.ndarray]:
     """Train on indices `(n, groups)`; return the arrays in the order of `NETWORK`."""
     import keras
     from keras import layers, ops
@@ -199,6 +203,10 @@ def _trained(index: np.ndarray, kinds: int, seed: int) -> list[np.ndarray]:
     tested, learned = mixed[:held_out], mixed[held_out:]
     batch = max(1, min(BATCH, len(learned) // 10))
     learned = learned[: len(learned) - len(learned) % batch]
+    stop = keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)
+    bar = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: advance(epoch + 1, EPOCHS)
+    )
     model.fit(
         learned,
         learned,
@@ -207,6 +215,6 @@ def _trained(index: np.ndarray, kinds: int, seed: int) -> list[np.ndarray]:
         epochs=EPOCHS,
         shuffle=False,
         verbose=0,
-        callbacks=[keras.callbacks.EarlyStopping(patience=PATIENCE, restore_best_weights=True)],
+        callbacks=[stop, bar],
     )
     return [np.array(ops.convert_to_numpy(each)) for layer in made for each in layer.weights]

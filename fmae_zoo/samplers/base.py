@@ -1,5 +1,6 @@
 """The base class of all samplers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -27,6 +28,7 @@ class Sampler:
         latent: "LatentLayer",
         seed: int = 0,
         labels: np.ndarray | None = None,
+        advance: Callable[[int, int], None] = lambda done, count: None,
     ) -> Self | None:
         """Return a sampler fitted to codes `(n, size)`, or None if it does not suit them.
 
@@ -36,6 +38,8 @@ class Sampler:
             seed: Seed of everything random.
             labels: One-hot classes of the codes as booleans `(n, classes)` if the decoder is told
                 the class, else None. A sampler may ignore them.
+            advance: Function called with the number of finished steps and of all, if the sampler
+                is fitted in several.
         """
         raise NotImplementedError
 

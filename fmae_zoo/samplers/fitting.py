@@ -1,6 +1,6 @@
 """Fitting of samplers to the codes of a trained model, and the choice of the best one."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,9 @@ def fit_samplers(
     data: Dataset | None = None,
     seed: int = 0,
     names: str | Collection[str] = tuple(SAMPLERS),
+    *,
+    progress: Callable[[str], None] = lambda step: None,
+    advance: Callable[[int, int], None] = lambda done, count: None,
 ) -> dict[str, float]:
     """Fit every sampler that suits a model to the codes of training images; choose its default.
 
@@ -40,6 +43,8 @@ def fit_samplers(
         data: Data set; by default the one that the model's spec names.
         seed: Seed of the fits and the draws.
         names: Names of the samplers to fit; all by default.
+        progress: Function called with what is done next, in words.
+        advance: Function that slow fits call with the number of finished epochs and of all.
 
     Returns:
         The Frechet distance of each sampler, by name; empty if none was measured.
@@ -68,6 +73,7 @@ def fit_samplers(
     fit, validation = data.split
     if len(fit) < 2:
         raise DataError(f"{data.source}: {len(fit)} images to fit samplers to; two are the least")
+    progress("encoding the training images")
     codes = model.encode(data.train_images[fit])
     if not np.isfinite(codes).all():
         raise ArgumentError(f"{model.spec.name}: its codes are NaN or infinite")
@@ -75,7 +81,10 @@ def fit_samplers(
     labels = None
     if model.spec.classes is not None:
         labels = data.labels[0][fit][:, np.newaxis] == np.arange(model.spec.classes)
-    tried = {name: kind.fit(codes, model.latent, seed, labels) for name, kind in kinds.items()}
+    tried = {}
+    for name, kind in kinds.items():
+        progress(f"fitting {name}")
+        tried[name] = kind.fit(codes, model.latent, seed, labels, advance)
     fitted = {name: each for name, each in tried.items() if each is not None}
     if not fitted and not (model.spec.latent.has_prior and len(kinds) == len(SAMPLERS)):
         raise ArgumentError(
@@ -86,10 +95,10 @@ def fit_samplers(
     if not is_measured_on(model.spec, data):
         return {}
     real = features_of(data.train_images[validation][:CANDIDATES])
-    found = {
-        name: frechet(features_of(model.generate(len(real), seed, sampler=name)), real)
-        for name in model.samplers
-    }
+    found = {}
+    for name in model.samplers:
+        progress(f"drawing from {name}")
+        found[name] = frechet(features_of(model.generate(len(real), seed, sampler=name)), real)
     if found:
         model.sampler = min(found, key=lambda name: found[name])
     return found

@@ -1,5 +1,6 @@
 """A Gaussian mixture fitted to the codes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -52,6 +53,7 @@ class Mixture(Sampler):
         latent: "LatentLayer",
         seed: int = 0,
         labels: np.ndarray | None = None,
+        advance: Callable[[int, int], None] = lambda done, count: None,
     ) -> Self | None:
         """Fit a mixture of at most 40 components to the first 50,000 codes.
 
@@ -70,7 +72,10 @@ class Mixture(Sampler):
         most = max(most // labels.shape[1], 1)
         own = [codes[of_class] for of_class in labels[:MAX_CODES].T]
         # A class with fewer than two codes gets the mixture of all codes.
-        parts = [_fitted(each if len(each) > 1 else codes, most, seed) for each in own]
+        parts = []
+        for done, each in enumerate(own):
+            advance(done, len(own))
+            parts.append(_fitted(each if len(each) > 1 else codes, most, seed))
         weights, means, factors = zip(*parts)
         return cls(block_diag(*weights), np.concatenate(means), np.concatenate(factors))
 

@@ -1,5 +1,6 @@
 """A second variational autoencoder, trained on the codes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -79,6 +80,7 @@ class TwoStage(Sampler):
         latent: "LatentLayer",
         seed: int = 0,
         labels: np.ndarray | None = None,
+        advance: Callable[[int, int], None] = lambda done, count: None,
     ) -> Self | None:
         """Train on all codes; return None if they are discrete or have more than 1,024 values."""
         size = codes.shape[1]
@@ -89,7 +91,7 @@ class TwoStage(Sampler):
         # Values that are the same in all codes must not cause a division by zero.
         scale = np.maximum(codes.std(axis=0), 1e-6)
         standard = (rng.permutation(codes) - mean) / scale
-        means, log_variances, layers = _trained(standard, seed)
+        means, log_variances, layers = _trained(standard, seed, advance)
         exact = cls(mean, scale, np.zeros(1, np.float32), *layers)
         noise = rng.standard_normal(means.shape).astype(np.float32)
         errors = standard - exact.decoded(means + np.exp(0.5 * log_variances) * noise)
@@ -126,7 +128,9 @@ class TwoStage(Sampler):
         }
 
 
-def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def _trained(
+    codes: np.ndarray, seed: int, advance: Callable[[int, int], None]
+) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     """Train on standardised codes `(n, size)`.
 
     Returns:
@@ -171,8 +175,11 @@ def _trained(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, list
     whole = count - count % batch
     rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * whole // batch)
     model.compile(keras.optimizers.Adam(rate), loss=negative_elbo)
+    bar = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: advance(epoch + 1, EPOCHS)
+    )
     options = {"batch_size": batch, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
-    model.fit(codes[:whole], codes[:whole], **options)
+    model.fit(codes[:whole], codes[:whole], callbacks=[bar], **options)
     outputs = model.predict(codes, batch_size=batch, verbose=0)
     weights = [np.array(ops.convert_to_numpy(each)) for layer in layers for each in layer.weights]
     return outputs[:, size : 2 * size], outputs[:, 2 * size :], weights

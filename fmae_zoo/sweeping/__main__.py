@@ -19,17 +19,17 @@ from fmae_zoo.errors import FmaeError
 @click.option("--resume", is_flag=True)
 @click.option("--data", "data_file", type=Path, required=True)
 @click.option("--objective", required=True)
-@click.option("--parent", type=int, required=True)
-def main(source: Path, data_file: Path, objective: str, parent: int, **options: Any) -> None:
+@click.option("--parent", type=int)
+def main(source: Path, data_file: Path, objective: str, parent: int | None, **options: Any) -> None:
     """Train the spec in the folder SOURCE, and write the value of the objective to the output.
 
-    It ends with the process PARENT, which runs the sweep.
+    It ends with the process PARENT, which runs the sweep, if that is given.
     """
     require_backend()
     from fmae_zoo.sweeping.trial import read_data, run
 
     def watch(*_: Any) -> None:
-        if os.getppid() != parent:
+        if parent is not None and os.getppid() != parent:
             sys.exit("The sweep has ended. The same command goes on with this trial.")
 
     watch()

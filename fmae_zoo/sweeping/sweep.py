@@ -23,7 +23,7 @@ from fmae_zoo.sweeping.running import Running
 from fmae_zoo.sweeping.space import Space
 from fmae_zoo.sweeping.trial import write_data
 from fmae_zoo.training.checkpoint import alone_in
-from fmae_zoo.training.many import run_each
+from fmae_zoo.training.many import Launch, launch_here, run_each
 from fmae_zoo.training.run import for_data, with_recipe
 
 SAMPLERS = ("tpe", "random", "grid")
@@ -79,6 +79,7 @@ def sweep(
     name: str | None = None,
     data: Dataset | None = None,
     progress: Callable[[dict[str, Any]], None] = lambda row: None,
+    launch: Launch = launch_here,
 ) -> SweepResult:
     """Train a model with many values of its spec, and find the best by its validation images.
 
@@ -104,6 +105,8 @@ def sweep(
         name: Name of the best spec; by default that of the source with `-best`.
         data: Data set; by default the one that the spec names.
         progress: Function called with the row of each trial that has ended.
+        launch: Function that starts the process of a trial. `cluster.jobs.RayJobs` starts it on the
+            machines of a Ray cluster.
 
     Returns:
         The `SweepResult`.
@@ -155,8 +158,10 @@ def sweep(
                 data_file = Path(temporary, "data.pickle")
                 write_data(data_file, data)
                 words = ["--data", str(data_file), "--objective", objective]
-                words += ["--parent", str(os.getpid())]
-            run_each(running.trials(trials, sampler), max(jobs, 1), words, running.look)
+                if launch is launch_here:
+                    words += ["--parent", str(os.getpid())]
+            begun = running.trials(trials, sampler)
+            run_each(begun, max(jobs, 1), words, running.look, launch)
             best = Space(for_data(spec, data), swept.axes)
             return _result(running, best, folder, objective, seed)
     finally:

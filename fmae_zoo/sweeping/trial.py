@@ -15,7 +15,7 @@ from fmae_zoo.layout import HISTORY_FILE, VALUE_FILE
 from fmae_zoo.saving import spec_toml
 from fmae_zoo.spec import SPEC_FILE
 from fmae_zoo.sweeping.criterion import CRITERIA
-from fmae_zoo.training.many import Job
+from fmae_zoo.training.many import Job, Launch
 from fmae_zoo.training.run import train
 
 
@@ -38,12 +38,12 @@ class Trial(Job):
     data: Dataset | None = None
     program: ClassVar[tuple[str, ...]] = ("fmae_zoo.sweeping",)
 
-    def start(self, words: Iterable[str]) -> None:
+    def start(self, words: Iterable[str], launch: Launch) -> None:
         """Start or resume the training, in its own process or, to its end, in this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / SPEC_FILE, spec_toml(self.spec))
         if self.data is None:
-            super().start(words)
+            super().start(words, launch)
             return
         self.state = "training"
         try:

@@ -20,10 +20,10 @@ from pydantic import ConfigDict, NonNegativeInt, TypeAdapter
 
 from fmae_zoo.errors import SpecError, TrainingError, WeightsError
 from fmae_zoo.files import regular, remove_leftovers
+from fmae_zoo.layout import CHECKPOINT_FILE
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.weights import assign_tensors, read_tensors, save_tensors, tensors_of
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
 BEST_FILE = "best.safetensors"
 LOCK_FILE = ".lock"
 
@@ -60,6 +60,15 @@ def state_of(model: Any) -> dict[str, Any]:
         own = {f"optimizer.{i}.{v.name}": v for i, v in enumerate(model.optimizer.variables)}
         variables.update(own)
     return variables
+
+
+def weights_of(model: Any) -> dict[str, Any]:
+    """Return the weights of an autoencoder, which its folder keeps, by part and name."""
+    return {
+        f"{part}.{key}": variable
+        for part, variables in model.parts().items()
+        for key, variable in variables.items()
+    }
 
 
 def write_checkpoint(folder: Path, model: Any, progress: Progress) -> None:

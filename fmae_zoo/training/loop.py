@@ -30,11 +30,13 @@ from fmae_zoo.training.checkpoint import (
     read_best,
     read_checkpoint,
     read_progress,
+    weights_of,
     write_best,
     write_checkpoint,
     writing,
 )
-from fmae_zoo.training.history import History
+from fmae_zoo.training.devices import Devices
+from fmae_zoo.training.history import History, golden_images
 from fmae_zoo.training.optimizer import make_optimizer
 from fmae_zoo.training.state import value_of
 from fmae_zoo.training.trainable import Trainable
@@ -55,6 +57,7 @@ class Run:
         folder: Folder of the checkpoints and the trained model, or None to write nothing.
         progress: Function that reports progress (see `train`), or None.
         callbacks: Keras' callbacks, which see the run as one training.
+        devices: Devices to train on; one by default.
     """
 
     def __init__(
@@ -65,9 +68,11 @@ class Run:
         folder: Path | None,
         progress: Any,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        devices: Devices | None = None,
     ) -> None:
         self.spec, self.recipe, self.seed, self.data = spec, spec.recipe, seed, data
         self.folder, self.reporter, self.callbacks = folder, progress, callbacks
+        self.devices = devices or Devices()
         fit, validation = data.split
         self.images, self.validation = data.train_images[fit], data.train_images[validation]
         self.fingerprint = {
@@ -78,6 +83,10 @@ class Run:
         }
         self.precision = resolve(self.recipe.precision)
         self.environment = environment() | {"precision": self.precision}
+        if self.devices.count > 1:
+            # The last digits depend on the number of devices, and so does a resumed run.
+            self.fingerprint["devices"] = self.devices.count
+            self.environment["devices"] = str(self.devices.count)
         self.known: Annotations = {}
         self.annotations: Annotations = {}
         self.check_interrupt: Callable[[], None] = lambda: None
@@ -130,18 +139,20 @@ class Run:
         return {"image": images, "label": labels}
 
     def _train(self, resume: bool, validation: tuple[Any, Annotations]) -> History:
-        model = self._compiled_model()
-        progress = Progress(self.fingerprint)
-        best: dict[str, np.ndarray] = {}
-        if self.folder is not None:
-            progress = self._open_folder(model, progress, resume)
-            if progress.best_epoch:
-                best = read_best(self.folder)
-        before = progress.epoch
-        steps = math.ceil(len(self.images) / self.recipe.batch_size)
-        listeners = listeners_of(self.callbacks, model, self.recipe.epochs, steps)
-        with listening(listeners):
-            best = self._epochs(model, progress, validation, best, listeners)
+        with self.devices.used(self.spec, self.seed, self.data):
+            model = self._compiled_model()
+            progress = Progress(self.fingerprint)
+            best: dict[str, np.ndarray] = {}
+            if self.folder is not None:
+                progress = self._open_folder(model, progress, resume)
+                if progress.best_epoch:
+                    best = read_best(self.folder)
+            progress, best = self.devices.begin(model, progress, best)
+            before = progress.epoch
+            steps = math.ceil(len(self.images) / self.recipe.batch_size)
+            listeners = listeners_of(self.callbacks, model, self.recipe.epochs, steps)
+            with listening(listeners):
+                best = self._epochs(model, progress, validation, best, listeners)
         return self._finish(best, progress, is_new=progress.epoch > before)
 
     def _epochs(
@@ -158,7 +169,7 @@ class Run:
             self.check_interrupt()
             listeners.on_epoch_begin(progress.epoch)
             row = self._epoch(model, progress, validation, Relay(listeners))
-            weights = tensors_of(_weights_of(model))
+            weights = tensors_of(weights_of(model))
             # A ReLU can turn NaN into zero, so a finite loss does not prove finite weights.
             if not all(is_finite(each) for each in weights.values()):
                 raise self._not_finite("weights", int(value_of(model.steps)), progress)
@@ -192,7 +203,7 @@ class Run:
             write_text(self.folder / HISTORY_FILE, history_csv(progress.rows))
 
     def _compiled_model(self) -> Autoencoder:
-        model = Autoencoder(self.spec, seed=self.seed, dtype=self.precision)
+        model = self.devices.model(self.spec, self.seed, self.precision)
         model.latent.prepare(self.images, self.seed)
         # Without drawn codes the validation loss is no bound, and favours a too wide posterior.
         model.latent.always_draws = "log_ratio" in self.spec.latent.gives
@@ -248,11 +259,12 @@ class Run:
         if self.spec.objective.solves is not None:
             self.spec.objective.solve(model, targets, rng)
         # Trainable.fit skips the checks of Autoencoding.fit: these images are already checked.
+        size = self.recipe.batch_size
+        arrays = (self._told(inputs, self.known, order), {"image": targets, **annotations})
         logs = Trainable.fit(
             model,
-            self._told(inputs, self.known, order),
-            {"image": targets, **annotations},
-            batch_size=self.recipe.batch_size,
+            *self.devices.share(arrays, size),
+            batch_size=size // self.devices.processes,
             shuffle=False,
             verbose=0,
             callbacks=[watch, relay],
@@ -260,9 +272,15 @@ class Run:
         bad = int(value_of(model.first_bad_step))
         if bad >= 0:
             raise self._not_finite("loss", bad, progress)
-        size = self.recipe.batch_size if self.spec.objective.of_batches else 500
+        if not self.spec.objective.of_batches:
+            size = 500 - 500 % self.devices.count
         checks = Trainable.evaluate(
-            model, *validation, batch_size=size, verbose=0, return_dict=True, callbacks=[relay]
+            model,
+            *self.devices.share(validation, size),
+            batch_size=size // self.devices.processes,
+            verbose=0,
+            return_dict=True,
+            callbacks=[relay],
         )
         seconds = time.perf_counter() - began
         progress.seconds += seconds
@@ -271,6 +289,7 @@ class Run:
         row |= {f"val_{name}": float(value) for name, value in checks.items()}
         rate = keras.ops.convert_to_numpy(model.optimizer.learning_rate)
         row |= {"learning_rate": float(rate), "seconds": round(seconds, 2)}
+        row = self.devices.mean(row)
         if not math.isfinite(row["val_loss"]):
             raise self._not_finite("validation loss", int(value_of(model.steps)), progress)
         return row
@@ -296,7 +315,7 @@ class Run:
 
     def _finish(self, best: dict[str, np.ndarray], progress: Progress, is_new: bool) -> History:
         model = Autoencoder(self.spec, seed=self.seed, dtype="float32")
-        assign_tensors(_weights_of(model), best, "best weights")
+        assign_tensors(weights_of(model), best, "best weights")
         record = TrainingRecord(
             seed=self.seed,
             epochs=progress.epoch,
@@ -324,26 +343,6 @@ class Run:
                     label=self.spec.objective.loss_label,
                     kept=progress.best_epoch,
                 )
-                images, labels = self._golden_images()
+                images, labels = golden_images(self.spec, self.data)
                 save(model, self.folder, training=record, images=images, labels=labels)
         return history
-
-    def _golden_images(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Return images and labels for the goldens; both None if the package's own images fit.
-
-        Data without test images give validation images without labels; `save` then uses each class
-        in turn.
-        """
-        if self.spec.takes_fashion_mnist:
-            return None, None
-        if len(self.data.test_images):
-            return self.data.test_images, self.data.test_labels
-        return self.validation, None
-
-
-def _weights_of(model: Autoencoder) -> dict[str, Any]:
-    return {
-        f"{part}.{key}": variable
-        for part, variables in model.parts().items()
-        for key, variable in variables.items()
-    }

@@ -1,4 +1,7 @@
-"""Many trainings, one process each; finished ones are skipped and stopped ones resumed."""
+"""Many trainings, one process each; finished ones are skipped and stopped ones resumed.
+
+A process runs on this machine, or wherever a `Launch` starts it: `cluster/jobs.py` has one for Ray.
+"""
 
 import subprocess
 import sys
@@ -7,20 +10,32 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from fmae_zoo.datasets import Dataset, load_named
 from fmae_zoo.entry import Entry
-from fmae_zoo.errors import FmaeError
-from fmae_zoo.layout import HISTORY_FILE
+from fmae_zoo.errors import FmaeError, TrainingError
+from fmae_zoo.layout import HISTORY_FILE, LOG_FILE
 from fmae_zoo.manifest import MANIFEST_FILE
 from fmae_zoo.registry import find_entry, short_name
 from fmae_zoo.spec import ModelSpec
 from fmae_zoo.training.run import for_data, with_recipe
 
-LOG_FILE = "training.log"
 POLL = 0.5
 """Seconds between checks of the processes."""
+
+
+class Process(Protocol):
+    """A running job, with methods of `subprocess.Popen`."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while the job runs."""
+
+    def terminate(self) -> None:
+        """End the job."""
+
+    def wait(self) -> Any:
+        """Wait until the job has ended."""
 
 
 @dataclass
@@ -48,7 +63,7 @@ class Job:
     data_digest: str
     state: str = "waiting"
     error: str = ""
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    process: Process | None = field(default=None, repr=False)
 
     @property
     def epochs(self) -> int:
@@ -69,22 +84,16 @@ class Job:
             return False
         return (record.seed, record.data_digest) == (self.seed, self.data_digest)
 
-    def start(self, words: Iterable[str]) -> None:
+    def start(self, words: Iterable[str], launch: "Launch") -> None:
         """Start or resume the training in its own process, which writes a log.
 
         Args:
             words: Further options of the program.
+            launch: Function that starts the process.
         """
         resume = ["--resume"] if self.folder.is_dir() else []
         self.folder.mkdir(parents=True, exist_ok=True)
-        options = ["--seed", str(self.seed), "-o", str(self.folder), *resume, *words]
-        with (self.folder / LOG_FILE).open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *self.program, self.name, *options],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self.process = launch(self, [*resume, *words])
         self.state = "training"
 
     def look(self) -> bool:
@@ -111,6 +120,22 @@ class Job:
             return self.error
         lines = (self.folder / LOG_FILE).read_text(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+
+
+Launch: TypeAlias = Callable[[Job, list[str]], Process]
+"""Function that starts a job, with further options of its program."""
+
+
+def launch_here(job: Job, words: list[str]) -> Process:
+    """Start a job in a process on this machine."""
+    options = ["--seed", str(job.seed), "-o", str(job.folder), *words]
+    with (job.folder / LOG_FILE).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", *job.program, job.name, *options],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
 
 
 def jobs_of(
@@ -155,6 +180,7 @@ def train_all(
     at_once: int = 1,
     words: Iterable[str] = (),
     report: Callable[[list[Job]], None] = lambda jobs: None,
+    launch: Launch = launch_here,
 ) -> None:
     """Run all trainings that are not done; the crash of one does not stop the others.
 
@@ -166,9 +192,10 @@ def train_all(
         at_once: Number of processes that run at the same time.
         words: Further options of `fmae train`.
         report: Function called with the jobs every `POLL` seconds and at the end.
+        launch: Function that starts a process.
     """
     waiting = [job for job in jobs if not _done(job)]
-    run_each(iter(waiting), at_once, words, lambda: report(jobs))
+    run_each(iter(waiting), at_once, words, lambda: report(jobs), launch)
 
 
 def run_each(
@@ -176,6 +203,7 @@ def run_each(
     at_once: int = 1,
     words: Iterable[str] = (),
     report: Callable[[], None] = lambda: None,
+    launch: Launch = launch_here,
 ) -> None:
     """Run jobs; each is taken from the iterator when it can start.
 
@@ -186,15 +214,18 @@ def run_each(
         at_once: Number of processes that run at the same time.
         words: Further options of their program.
         report: Function called every `POLL` seconds and at the end.
+        launch: Function that starts a process.
     """
     running: list[Job] = []
     try:
         while True:
             while len(running) < at_once and (job := next(jobs, None)) is not None:
                 try:
-                    job.start(words)
+                    job.start(words, launch)
                 except OSError as error:
                     job.state, job.error = "failed", f"{job.folder}: cannot be written: {error}"
+                except TrainingError as error:
+                    job.state, job.error = "failed", str(error)
                 else:
                     running.append(job)
             if not running:

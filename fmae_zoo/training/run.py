@@ -11,6 +11,7 @@ from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, load_named
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.registry import find_spec
 from fmae_zoo.spec import DEFAULT_TAG, ModelSpec
+from fmae_zoo.training.devices import devices_of
 from fmae_zoo.training.history import History
 from fmae_zoo.training.loop import Run
 
@@ -24,6 +25,7 @@ def train(
     data: Dataset | None = None,
     progress: Any = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    devices: int = 1,
     **recipe: Any,
 ) -> History:
     """Train a model from scratch by its recipe.
@@ -51,6 +53,9 @@ def train(
             in the history; a callback that sets `model.stop_training` ends the run after the epoch.
             Those that set the learning rate need `schedule="constant", warmup_epochs=0`.
             `fmae_zoo.training.tracking.tracker` makes those of TensorBoard, wandb and others.
+        devices: Number of devices, which each compute an equal part of every batch. The result is
+            that of one device, but for rounding; `batch_size` is still that of a whole step. See
+            docs/DEVICES.md.
         **recipe: Recipe fields that replace the spec's: `epochs`, `batch_size`, `learning_rate`,
             `precision`, ...; None removes an optional field.
 
@@ -69,7 +74,8 @@ def train(
             the folder to resume from does not exist; or another process is training in it. The last
             good checkpoint is kept.
         ArgumentError: The seed is out of range, `resume` is given without `output`, `data` is not a
-            Dataset, a callback is none of Keras', or the output folder holds another spec.
+            Dataset, a callback is none of Keras', the output folder holds another spec, or the
+            backend cannot train this model on so many devices.
     """
     if not isinstance(callbacks, Sequence):
         raise ArgumentError(f"callbacks: expected a list of callbacks; received {callbacks!r}")
@@ -89,7 +95,10 @@ def train(
     if recipe:
         spec = with_recipe(spec, recipe)
     data = data or load_named(spec.data)
-    return Run(for_data(spec, data), seed, data, output, progress, callbacks)(resume)
+    spec = for_data(spec, data)
+    used = devices_of(devices, spec, data, resume)
+    folder = output if used.rank == 0 else None
+    return Run(spec, seed, data, folder, progress, callbacks, used)(resume)
 
 
 def for_data(spec: ModelSpec, data: Dataset) -> ModelSpec:

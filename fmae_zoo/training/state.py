@@ -52,7 +52,7 @@ def value_of(variable: Any) -> np.ndarray:
         FmaeError: On JAX, the model is being trained, in another thread or by the caller.
     """
     try:
-        return ops.convert_to_numpy(variable.value)
+        return ops.convert_to_numpy(variable)
     except (TypeError, RuntimeError) as error:
         if keras.backend.backend() != "jax":
             raise
