@@ -47,7 +47,7 @@ def saved(tmp_path, few, monkeypatch):
 
     yield save
     for name in names:
-        loaded.forget(name)
+        loaded._models.pop(name, None)
 
 
 def pixels(address: str) -> np.ndarray:
@@ -59,7 +59,7 @@ def pixels(address: str) -> np.ndarray:
 def test_a_result_has_error_neighbours_and_classes(saved, few):
     name = saved()
     model = fmae_zoo.load(name)
-    html = reconstruct.result(name, few.test_images[5], label=int(few.test_labels[5]), index=5)
+    html = reconstruct.result(name, few.test_images[5], int(few.test_labels[5]), 5, "fashion-mnist")
     image = few.test_images[5:6, ..., None] / 255.0
     error = np.mean((model.reconstruct(image.astype(np.float32)) - image) ** 2)
     assert f"Mean squared error {error:.4f}" in html
@@ -125,7 +125,9 @@ def test_a_path_begins_and_ends_at_the_images(saved, few):
 
 def test_a_conditional_model_is_told_the_class(saved, few):
     name = saved(classes=10, **GAUSSIAN)
-    html = reconstruct.result(name, few.test_images[0], label=int(few.test_labels[0]))
+    html = reconstruct.result(
+        name, few.test_images[0], label=int(few.test_labels[0]), data="fashion-mnist"
+    )
     assert "Mean squared error" in html
     assert walk.start_at(name, 3, 0.0, 0.0)["label"] == few.test_labels[3]
     images = [generate.drawn(name, 4, 0, "prior", label, 0.5) for label in (1, 2)]

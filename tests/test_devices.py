@@ -18,7 +18,12 @@ from tests.conftest import TINY_CONV, run_python, tiny_spec
 
 BACKEND = keras.backend.backend()
 
-SGD = {"optimizer": "sgd", "learning_rate": 1e-5, "precision": "float32"}
+SGD = {
+    "optimizer": "sgd",
+    "learning_rate": 1e-5,
+    "schedule": "constant",
+    "precision": "float32",
+}
 """Adam turns the rounding of gradients that should be zero into steps; SGD does not."""
 
 SPECS = {
@@ -33,6 +38,7 @@ SPECS = {
 
 COMMON = """
 import json, sys
+import keras
 from dataclasses import replace
 import numpy as np
 from fmae_zoo.datasets import load_sample
@@ -42,6 +48,10 @@ sample = load_sample()
 images, labels = sample.train_images[:230], sample.train_labels[:230]
 data = replace(sample, train_images=images, train_labels=labels)
 specs = {name: tiny_spec(**changes) for name, changes in json.loads(sys.argv[1]).items()}
+
+def slower():
+    # In the second epoch the learning rate is a tenth.
+    return keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.1**epoch)
 
 def told(history):
     weights = {key: each.ravel().tolist() for key, each in tensors_of(history.model).items()}
@@ -75,11 +85,13 @@ results = {}
 for name, spec in specs.items():
     copies = Copies()
     listeners = [] if keras.backend.backend() == "torch" else [copies]
-    results[name] = told(fmae_zoo.train(spec, data=data, devices=2, callbacks=listeners))
+    callbacks = [*listeners, slower()] if name == "dense-ae" else listeners
+    results[name] = told(fmae_zoo.train(spec, data=data, devices=2, callbacks=callbacks))
     if listeners:
         results[name] |= {"devices": copies.devices, "differ": copies.differ}
 name, folder = "conv-vae-bn", sys.argv[2]
-fmae_zoo.train(specs[name], data=data, devices=2, output=folder, callbacks=[Stop()])
+stopped = fmae_zoo.train(specs[name], data=data, devices=2, output=folder, callbacks=[Stop()])
+results["stopped after"] = len(stopped.rows)
 resumed = fmae_zoo.train(specs[name], data=data, devices=2, output=folder, resume=True)
 results["resumed"] = told(resumed)
 results["environment"] = resumed.record.environment
@@ -137,7 +149,9 @@ def one(sample):
     data = replace(sample, train_images=images, train_labels=labels)
     results = {}
     for name, changes in SPECS.items():
-        history = fmae_zoo.train(tiny_spec(**changes), data=data)
+        slower = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.1**epoch)
+        callbacks = [slower] if name == "dense-ae" else []
+        history = fmae_zoo.train(tiny_spec(**changes), data=data, callbacks=callbacks)
         results[name] = history.rows, tensors_of(history.model)
     return results
 
@@ -164,6 +178,7 @@ def test_every_variable_has_the_same_value_on_both_devices(name, two):
 
 
 def test_a_run_on_two_devices_resumes_exactly_and_only_on_two(two):
+    assert two["stopped after"] == 1
     assert two["resumed"] == {key: two["conv-vae-bn"][key] for key in ("rows", "weights")}
     assert two["environment"]["devices"] == "2"
     assert "devices: the checkpoint has 2, this run None" in two["resumed on one"]

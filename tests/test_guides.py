@@ -108,7 +108,7 @@ COMMAND_LINES = [
     line
     for page in PAGES
     for block in blocks(page, "")
-    for line in re.findall(r"fmae [a-z]+(?: \S+)*", block)
+    for line in re.findall(r"fmae [a-z]+(?: [^\s&]+)*", block)
 ]
 
 

@@ -233,7 +233,7 @@ def test_it_is_measured_only_where_it_is_named(few):
     assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_the_command_shows_how_far_it_is(few, fmae, tmp_path):
+def test_the_command_measures_it(few, fmae, tmp_path):
     subject = small(few, 3, latent=GAUSSIAN, objective=BERNOULLI)
     data = subject.data
     fmae_zoo.save(subject.model, tmp_path / "model", images=data.train_images[:8])
@@ -242,9 +242,8 @@ def test_the_command_shows_how_far_it_is(few, fmae, tmp_path):
     options = ("--data", tmp_path / "mine.npz", "--figure", "nll")
     code, out, err = fmae("evaluate", f"local:{tmp_path / 'model'}", *options)
     assert code == 0, err
-    assert "standard_error" in out
+    assert "standard error" in out
     assert "measuring nll" in err
-    assert "3/3" in err
 
 
 # The sigma under which images are the likeliest.

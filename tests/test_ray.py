@@ -280,6 +280,9 @@ def test_a_job_that_is_lost_too_often_has_failed(idx, tmp_path, monkeypatch):
         def wait(self, results, timeout):
             return results, []
 
+        def cancel(self, results):
+            pass
+
         def nodes(self):
             return [{"Alive": True, "Resources": {"CPU": 1.0}}]
 

@@ -3,7 +3,7 @@
 On a Ray of this machine alone, with a thread for each worker:
 
 - images that `fmae embed --engine ray` encodes per second, from PNG files to Parquet files. Loading
-  the model is not counted: another folder is encoded before, by the same workers.
+  the model is not counted: another folder is encoded before.
 - trainings per hour, from the submission of the first to the end of the last, with all that each
   does once: starting a process, importing the framework, and loading the data.
 

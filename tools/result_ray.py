@@ -43,7 +43,7 @@ as the machines have, or `--jobs`. The spec goes to the machine with the task, a
 of `--data PATH`, which have to fit in memory. A data set that is named (`fashion-mnist`) must be
 on each machine, or be there for it to download; if it is not, the training fails and says so. The
 checkpoint, the history and the log come back every two seconds if they have changed, to the
-folder where the training would be without Ray.
+folder `NAME-seedN` below the output.
 
 If a machine or a worker dies, the training starts again on another one, up to three times, from
 the last checkpoint that came back. It gives the same model, bit for bit, as one that was not
@@ -54,7 +54,7 @@ reported, and not tried again. After an interrupt, the same command goes on.
 paths on all machines, for example in a network file system. The output is a folder of Parquet
 files: one for each 10,000 files, in their order, with the columns `name` and `code`.
 `pandas.read_parquet` and `pyarrow.parquet.read_table` read the folder as one table. Each file is
-written whole or not at all, under a name that its content decides. So if a machine dies, no image
+written whole or not at all, under the number of its part. So if a machine dies, no image
 is lost and none is there twice, and the same command goes on where a stopped one was. `_SUCCESS`
 is written when all are there. A file of many images (`.npy`) is encoded by one worker, so put at
 most some hundred thousand in one. Folders of many millions of single files are slow to list and

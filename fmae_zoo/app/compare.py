@@ -119,14 +119,14 @@ def _shown(value: float) -> str:
 def histories(chosen: list[str], column: str, relative: bool = False) -> Any:
     """Return a pandas data frame with `epoch`, `value` and `model` of a column of histories.
 
-    If `relative` is True, values are divided by the model's first one.
+    If `relative` is True, values are divided by the model's first one if that is not 0.
     """
     import pandas as pd
 
     rows: list[tuple[float, float, str]] = []
     for name in chosen:
         found = [row for row in _history(name) if row.get(column)]
-        first = float(found[0][column]) if found and relative else 1.0
+        first = (float(found[0][column]) if found and relative else 1.0) or 1.0
         rows += [(float(row["epoch"]), float(row[column]) / first, name) for row in found]
     return pd.DataFrame(rows, columns=["epoch", "value", "model"])
 

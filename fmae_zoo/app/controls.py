@@ -1,5 +1,6 @@
 """What several tabs use: the choice of a model, errors as sentences, the page's own components."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -10,15 +11,18 @@ from fmae_zoo.app.drawing import FILM_CSS, FILM_HTML, POINTS_CSS, POINTS_HTML, s
 from fmae_zoo.app.loaded import names
 from fmae_zoo.errors import FmaeError
 
+IS_PRIVATE = "SPACE_ID" not in os.environ
+"""False on a Space, where names of folders and repos would reach the owner's files and token."""
+
 
 def model_choice(label: str, value: str) -> gr.Dropdown:
-    """Return a dropdown of the registry's models, which takes other names too."""
+    """Return a dropdown of the registry's models; on one's own machine it takes other names."""
     return gr.Dropdown(
         names(),
         value=value,
         label=label,
-        info="or local:FOLDER, hf://NAMESPACE/NAME",
-        allow_custom_value=True,
+        info="or local:FOLDER, hf://NAMESPACE/NAME" if IS_PRIVATE else None,
+        allow_custom_value=IS_PRIVATE,
         filterable=True,
         min_width=150,
     )

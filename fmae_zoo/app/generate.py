@@ -1,6 +1,7 @@
 """The tab that generates images."""
 
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def _codes(model: Any, count: int, rng: Tempered, sampler: str, labels: Any) -> 
         codes: np.ndarray = model.fitted[sampler].codes(count, rng, labels)
         return codes
     latent = model.spec.latent
-    noise = rng.standard_normal((count, latent.noise_size)).astype(np.float32)
     # The noise beyond the code chooses a component, which has no temperature.
-    noise[:, latent.size :] /= max(rng.temperature, 1e-9)
+    plain = np.random.Generator(rng.bit_generator)
+    noise = plain.standard_normal((count, latent.noise_size)).astype(np.float32)
+    noise[:, : latent.size] *= rng.temperature
     return to_numpy(model.latent.prior(noise))
 
 
@@ -88,7 +90,9 @@ def classes_of(look: Loaded) -> list[tuple[str, int]]:
 
 def files_of(images: np.ndarray, title: str) -> tuple[str, str]:
     """Write images as a picture and as an array; return the paths of the PNG and the npz file."""
-    folder = Path(tempfile.mkdtemp(prefix="fmae-"))
+    digest = sha256(images.tobytes()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir(), "fmae-app", digest)
+    folder.mkdir(parents=True, exist_ok=True)
     plot_grid(images, folder / "images.png", title)
     np.savez_compressed(folder / "images.npz", images=images)
     return str(folder / "images.png"), str(folder / "images.npz")
@@ -126,13 +130,14 @@ def tab(page: gr.Blocks) -> list[gr.Dropdown]:
 
     def allow(name: str, which: str) -> Any:
         possible = bool(which) and has_temperature(name, which)
-        info = None if possible else "The codes of this sampler have none."
+        info = None if possible else "This sampler draws discrete codes, which have no temperature."
         return gr.Slider(value=1.0, interactive=possible, info=info)
 
     def generate(name: str, *settings: Any) -> list[Any]:
         which, number, heat, many, start = settings
         chosen = None if number in (None, -1) else number
-        images = drawn(name, int(many), int(start or 0), which, chosen, heat)
+        whole = COLUMNS * max(1, round(many / COLUMNS))
+        images = drawn(name, whole, int(start or 0), which, chosen, heat)
         grid = images.reshape(-1, COLUMNS, *images.shape[1:])
         words = f"{len(images)} images of {name} by {which}"
         png, npz = files_of(images, name)

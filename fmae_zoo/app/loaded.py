@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,8 @@ class Loaded:
 
 
 _models: OrderedDict[str, Loaded] = OrderedDict()
-_loading = threading.Lock()
+_table = threading.Lock()
+_loading: dict[str, threading.Lock] = {}
 
 
 def loaded(name: str) -> Loaded:
@@ -146,19 +147,16 @@ def loaded(name: str) -> Loaded:
     Raises:
         FmaeError: As for `Loaded`.
     """
-    with _loading:
-        # A folder may have been trained again.
-        model = _models.pop(name, None) or Loaded(name)
-        _models[name] = model
-        while len(_models) > KEPT:
-            _models.popitem(last=False)
+    with _table:
+        lock = _loading.setdefault(name, threading.Lock())
+    with lock:  # Other models can be used while this one is fetched.
+        model = _models.get(name) or Loaded(name)
+        with _table:
+            _models[name] = model
+            _models.move_to_end(name)
+            while len(_models) > KEPT:
+                _models.popitem(last=False)
         return model
-
-
-def forget(name: str) -> None:
-    """Drop a model from memory, because its folder has changed."""
-    with _loading:
-        _models.pop(name, None)
 
 
 def names() -> list[str]:
@@ -168,9 +166,9 @@ def names() -> list[str]:
     return [short_name(each) for each in entries() if each.pretrained and not each.is_classifier]
 
 
-@cache
+@lru_cache(maxsize=4)
 def dataset(name: str) -> Dataset:
-    """Return a data set by name, read once."""
+    """Return a data set by name; the four that were used last are kept in memory."""
     return fmae_zoo.load_data(name)
 
 

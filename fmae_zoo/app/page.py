@@ -31,9 +31,15 @@ APPEARANCE: dict[str, Any] = {
 """Arguments of `launch`."""
 
 
+DAY = (86_400, 86_400)
+"""Seconds between looks for old files in Gradio's cache, and their age."""
+
+
 def build() -> gr.Blocks:
     """Return the page, and begin to load the models that it shows first."""
-    with gr.Blocks(title="fmae_zoo", analytics_enabled=False, fill_width=True) as page:
+    with gr.Blocks(
+        title="fmae_zoo", analytics_enabled=False, fill_width=True, delete_cache=DAY
+    ) as page:
         gr.Markdown(f"# fmae_zoo\nAutoencoders for Fashion-MNIST, version {fmae_zoo.__version__}")
         models = []
         for title, tab in (

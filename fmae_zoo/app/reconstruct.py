@@ -62,17 +62,27 @@ def drawn(strokes: dict[str, Any], shape: Shape) -> np.ndarray:
     return small if channels == 1 else np.repeat(small[..., None], channels, axis=-1)
 
 
-def result(name: str, image: np.ndarray, label: int | None = None, index: int | None = None) -> str:
+def result(
+    name: str,
+    image: np.ndarray,
+    label: int | None = None,
+    index: int | None = None,
+    data: str | None = None,
+) -> str:
     """Return a card of what a model makes of an image.
 
     Args:
         name: Name of the model.
         image: Image `(height, width[, channels])`, uint8 or in [0, 1].
         label: Class of the image, if it is known.
-        index: Index of the image among the model's test images, which is not its own neighbour.
+        index: Index of the image among the test images, which is not its own neighbour.
+        data: Data set of label and index, which count only if it is the model's.
     """
     try:
-        return card(name, *_parts(loaded(name), image, label, index))
+        look = loaded(name)
+        if data != look.model.spec.data:
+            label = index = None
+        return card(name, *_parts(look, image, label, index))
     except FmaeError as error:
         return card(name, failure(error))
 
@@ -173,6 +183,11 @@ def tab(page: gr.Blocks) -> list[gr.Dropdown]:
         indices, pictures = picked(name, number)
         return pictures, indices, _test_image(name, indices[0])
 
+    def follow(name: str, number: int, before: dict[str, Any] | None) -> tuple[Any, Any, Any]:
+        pictures, indices, first = pick(name, number)
+        is_own = before is not None and before["index"] is None
+        return pictures, indices, {**before} if is_own and before else first
+
     def take(name: str, indices: list[int], event: gr.SelectData) -> dict[str, Any]:
         return _test_image(name, indices[event.index])
 
@@ -200,7 +215,7 @@ def tab(page: gr.Blocks) -> list[gr.Dropdown]:
         "outputs": [gallery, numbers, chosen],
     }
     page.load(**picking)
-    models[0].change(**picking)
+    models[0].change(said(follow), [models[0], seed, chosen], [gallery, numbers, chosen])
     others.click(lambda number: number + 1, seed, seed).then(**picking)
     gallery.select(said(take), [models[0], numbers], chosen, show_progress="hidden")
     upload.upload(said(read), [models[0], upload], chosen)
@@ -208,7 +223,7 @@ def tab(page: gr.Blocks) -> list[gr.Dropdown]:
         said(trace), [models[0], board], chosen, trigger_mode="always_last", show_progress="hidden"
     )
     gr.on(
-        [chosen.change, models[1].change],
+        [chosen.change, models[0].change, models[1].change],
         compute,
         [*models, chosen],
         shown,
@@ -221,4 +236,5 @@ def tab(page: gr.Blocks) -> list[gr.Dropdown]:
 def _test_image(name: str, index: int) -> dict[str, Any]:
     look = loaded(name)
     label = None if look.labels is None else int(look.labels[index])
-    return {"image": look.images[index], "label": label, "index": index}
+    own = look.model.spec.data
+    return {"image": look.images[index], "label": label, "index": index, "data": own}

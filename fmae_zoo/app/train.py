@@ -9,11 +9,12 @@ from typing import Any
 import gradio as gr
 
 import fmae_zoo
-from fmae_zoo.app.loaded import dataset, forget, names
+from fmae_zoo.app.controls import IS_PRIVATE
+from fmae_zoo.app.loaded import dataset, names
 from fmae_zoo.datasets import DEFAULT, TABLE, Dataset, load_sample
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images
-from fmae_zoo.registry import LOCAL_PREFIX, entries, short_name
+from fmae_zoo.registry import LOCAL_PREFIX, entries, find_entry, short_name
 from fmae_zoo.show.pictures import tiled
 
 FIRST = "dense-ae"
@@ -26,6 +27,12 @@ FOLDER = Path("runs") / "app"
 
 _busy = threading.Lock()
 """Held by the one training that may run at a time."""
+
+_owner: list[str | None] = []
+"""Visitor whose training runs, or ran last; nobody else stops it."""
+
+OFFERED = ", now a choice in the other tabs."
+"""End of the sentence on a model of a data set in the table, whose images those tabs can show."""
 
 _stop = threading.Event()
 """Ends the training that runs, after its epoch."""
@@ -77,6 +84,7 @@ def training(
         said.put({"words": f"epoch {epoch + 1} of {count}, step {batch} of {batches}: {loss:.5g}"})
 
     def work() -> None:
+        ended: Exception | None = None
         try:
             fmae_zoo.train(
                 name,
@@ -86,25 +94,25 @@ def training(
                 callbacks=[Teller()],
                 epochs=epochs,
             )
-            said.put(None)
         except Exception as error:
-            said.put(error)
+            ended = error
+        finally:
+            _busy.release()
+            said.put(ended)
 
     if not _busy.acquire(blocking=False):
         raise ArgumentError("Another training is running on this page; stop it, or wait for it.")
     stop.clear()
-    worker = threading.Thread(target=work, daemon=True)
-    worker.start()
+    threading.Thread(target=work, daemon=True).start()
     try:
         while (news := said.get()) is not None:
             if isinstance(news, Exception):
                 raise news
             yield news
     finally:
-        # The page was closed, or the training failed: it ends after the epoch.
+        # If the page was closed, the training ends after the epoch. Nobody waits for it here, since
+        # Gradio closes this generator in the loop that serves all pages.
         stop.set()
-        worker.join()
-        _busy.release()
 
 
 def data_named(name: str) -> Dataset:
@@ -129,8 +137,8 @@ def tab(page: gr.Blocks, models: list[gr.Dropdown]) -> None:
                 [SAMPLE, *TABLE],
                 value=DEFAULT,
                 label="Data",
-                info="or a path, or hf://NAMESPACE/NAME",
-                allow_custom_value=True,
+                info="or a path, or hf://NAMESPACE/NAME" if IS_PRIVATE else None,
+                allow_custom_value=IS_PRIVATE,
             )
             epochs = gr.Slider(1, 50, 3, step=1, label="Epochs")
             with gr.Row():
@@ -153,30 +161,36 @@ def tab(page: gr.Blocks, models: list[gr.Dropdown]) -> None:
             )
             shown = gr.HTML(elem_id="learning", elem_classes="fmae-plain")
 
-    def run(spec: str, source: str, count: int) -> Iterator[list[Any]]:
+    def run(spec: str, source: str, count: int, request: gr.Request) -> Iterator[list[Any]]:
         folder = free_folder(spec)
         try:
             yield ["Reading the data.", gr.skip(), gr.skip()]
             for news in training(spec, int(count), data_named(source), folder):
+                _owner[:] = [request.session_hash]
                 pictures = [_curves(news["rows"]), _pairs(news)] if "rows" in news else []
                 yield [news["words"], *(pictures or [gr.skip(), gr.skip()])]
         except FmaeError as error:
             yield ["Nothing was saved.", gr.skip(), gr.skip()]
             raise gr.Error(str(error), print_exception=False) from error
-        forget(f"{LOCAL_PREFIX}{folder}")
-        saved = f"Saved as `{LOCAL_PREFIX}{folder}`, now a choice in the other tabs."
-        yield [saved, gr.skip(), gr.skip()]
+        saved = f"Saved as `{LOCAL_PREFIX}{folder}`"
+        more = OFFERED if find_entry(folder).spec.data in TABLE else "."
+        yield [saved + more, gr.skip(), gr.skip()]
+
+    def halt(request: gr.Request) -> None:
+        if _owner == [request.session_hash]:
+            _stop.set()
 
     def offer(before: list[str], sentence: str) -> list[Any]:
-        found = [*before, sentence.split("`")[1]]
+        found = [*before, sentence.split("`")[1]] if sentence.endswith(OFFERED) else before
         return [found, *[gr.Dropdown(choices=[*names(), *found]) for _ in models]]
 
     switch = [start, stop]
-    start.click(lambda: _switched(True), None, switch, show_progress="hidden").then(
+    done = start.click(lambda: _switched(True), None, switch, show_progress="hidden").then(
         run, [name, data, epochs], [words, lines, shown], show_progress="hidden"
-    ).success(offer, [added, words], [added, *models], show_progress="hidden")
-    words.change(lambda: _switched(_busy.locked()), None, switch, show_progress="hidden")
-    stop.click(_stop.set, None, None)
+    )
+    done.then(lambda: _switched(False), None, switch, show_progress="hidden")
+    done.success(offer, [added, words], [added, *models], show_progress="hidden")
+    stop.click(halt, None, None)
 
 
 def _switched(is_running: bool) -> list[Any]:

@@ -10,7 +10,12 @@ from fmae_zoo.cli.output import UserPath, emit_json, hub_options, note, token_in
 
 
 @click.command("app")
-@click.option("--host", default=HOST, show_default=True, help="0.0.0.0 lets other machines in.")
+@click.option(
+    "--host",
+    default=HOST,
+    show_default=True,
+    help="0.0.0.0 lets others in, who can then train and read files here.",
+)
 @click.option("--port", type=click.IntRange(1, 65_535), help=f"[the first free one from {PORT}]")
 @click.option("--browser", is_flag=True, help="Open the page in a browser.")
 @click.option("--space", metavar="NAMESPACE/NAME", help="Write a Space with this page instead.")
@@ -70,4 +75,4 @@ def app_command(
     if push:
         note(f"Its files are in {folder} too.")
     else:
-        note("Nothing was sent; --push publishes it.")
+        note("Nothing was sent; --push publishes it. It installs fmae-zoo from PyPI, or --install.")

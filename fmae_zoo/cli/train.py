@@ -97,6 +97,8 @@ def train_command(
         raise click.UsageError("--log is for one training, not for --all, --seeds or Ray.")
     if many and devices > 1:
         raise click.UsageError("--devices is for one training, not for --all, --seeds or Ray.")
+    if many and resume:
+        raise click.UsageError("--resume is for one training; many go on by themselves.")
     if missing and not everything:
         raise click.UsageError("--missing is for --all.")
     if many:

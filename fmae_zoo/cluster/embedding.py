@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -140,12 +140,14 @@ def encode_part(batch: dict[str, Any], how: Encoding, shape: Any, threads: int) 
     names = bytes(batch["files"][0]).split(b"\0")
     told: dict[str, Any] = {"files": len(names), "unreadable": "{}", "on_white": 0, "error": ""}
     try:
-        encoder = _encoder(how, threads)
+        os.chdir(how.folder)
+        encoder = _encoder(replace(how, output=""), threads)
         from fmae_zoo.embedding import embed_files
 
         source = ImageFiles([Path(os.fsdecode(name)) for name in names], shape, how.batch_size)
-        if not any(os.path.exists(name) for name in names):
-            raise ArgumentError(f"{os.fsdecode(names[0])}: no such file there")
+        absent = next((name for name in names if not os.path.exists(name)), None)
+        if absent is not None:
+            raise ArgumentError(f"{os.fsdecode(absent)}: no such file there")
         try:
             embed_files(encoder, source, _path_of(Path(how.output), int(batch["number"][0])))
         except ImagesError:
@@ -163,7 +165,6 @@ def _encoder(how: Encoding, threads: int) -> Any:
     os.environ["KERAS_BACKEND"] = how.backend
     for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ[name] = str(threads)
-    os.chdir(how.folder)
     if weights_of(how.name) != how.weights:
         raise ArgumentError(f"{how.name} has other weights there")
     import fmae_zoo

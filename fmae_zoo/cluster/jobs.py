@@ -1,5 +1,6 @@
 """Jobs as tasks of a Ray cluster, started again on another machine if theirs is lost."""
 
+import os
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -61,10 +62,11 @@ class RayJobs:
         data: Any = {}
         if "--data" in words:
             place = words.index("--data") + 1
-            path = Path(words[place])
+            # The data's tag is the name of the path, also if it is a link.
+            path = Path(os.path.abspath(words[place]))
             if words[place] not in TABLE and path.exists():
-                words[place] = f"./{path.resolve().name}"
-                data = self._reference(path.resolve())
+                words[place] = f"./{path.name}"
+                data = self._reference(path)
         return RayProcess(self, job, words, data)
 
     def submit(self, job: Job, words: list[str], data: Any) -> Any:
@@ -108,7 +110,11 @@ class RayProcess:
         self._retries = RETRIES
         self._alone = ExitStack()
         self._alone.enter_context(alone_in(job.folder, resume=False))
-        self._results = jobs.submit(job, words, data)
+        try:
+            self._results = jobs.submit(job, words, data)
+        except BaseException:
+            self._alone.close()
+            raise
 
     def poll(self) -> int | None:
         """Write the files that have come; return the exit code, or None while the job runs."""
@@ -131,8 +137,13 @@ class RayProcess:
                 self._end(1)
                 return self._code
             self._retries -= 1
+            ray.cancel(self._results)  # It may live, if only a result of it was lost.
             self._log(f"lost, and started again from the last checkpoint that came: {reason}")
             self._results = self._jobs.submit(self._job, self._words, self._data)
+        except OSError as error:
+            self._job.error = f"{self._job.folder}: cannot be written: {error}"
+            ray.cancel(self._results)
+            self._end(1)
         return self._code
 
     def terminate(self) -> None:

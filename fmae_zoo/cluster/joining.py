@@ -77,7 +77,8 @@ def places(ray: Any, cpus: int, gpus: float) -> int:
     count = 0
     for resources in alive:
         fitting = resources.get("CPU", 0) // cpus
-        count += int(min(fitting, resources.get("GPU", 0) // gpus) if gpus else fitting)
+        # Not //: in floating point, 1 // 0.2 is 4.
+        count += int(min(fitting, resources.get("GPU", 0) / gpus + 1e-9) if gpus else fitting)
     if count:
         return count
     most = [max((each.get(kind, 0) for each in alive), default=0) for kind in ("CPU", "GPU")]

@@ -70,9 +70,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Return inputs normalised by the statistics over all processes; each has as many rows."""
         values = inputs.float()
         axes = tuple(range(inputs.ndim - 1))
-        local = torch.stack([values.mean(axes), values.square().mean(axes)])
-        mean, square = _SumOfProcesses.apply(local) / torch.distributed.get_world_size()
-        variance = (square - mean.square()).clamp(min=0.0)
+        count = torch.distributed.get_world_size()
+        mean = _SumOfProcesses.apply(values.mean(axes)) / count
+        variance = _SumOfProcesses.apply((values - mean).square().mean(axes)) / count
         self._move(mean.detach(), variance.detach())
         scale = torch.rsqrt(variance + self.epsilon) * self.gamma.value
         return ((values - mean) * scale + self.beta.value).to(inputs.dtype)

@@ -60,6 +60,9 @@ class Devices:
         own = np.concatenate([np.split(batch, self.processes)[self.rank] for batch in batches])
         return tree.map_structure(lambda array: array[own], arrays)
 
+    def agree(self, model: Autoencoder) -> None:
+        """Before each epoch, give all processes what callbacks have changed in process 0."""
+
     def mean(self, row: dict[str, float]) -> dict[str, float]:
         """Return the means of figures over the processes."""
         return row

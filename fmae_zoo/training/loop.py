@@ -168,6 +168,7 @@ class Run:
         while not self._finished(progress) and not is_stopped:
             self.check_interrupt()
             listeners.on_epoch_begin(progress.epoch)
+            self.devices.agree(model)
             row = self._epoch(model, progress, validation, Relay(listeners))
             weights = tensors_of(weights_of(model))
             # A ReLU can turn NaN into zero, so a finite loss does not prove finite weights.

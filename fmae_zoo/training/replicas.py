@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ from fmae_zoo.types import Tensor
 
 POLL = 0.05
 """Seconds between checks whether all processes have begun."""
+
+LONGEST_WAIT = 10
+"""Minutes that a process waits for the others: longer than one writes a checkpoint."""
 
 
 class _Loss(torch.nn.Module):
@@ -92,18 +96,20 @@ class Replicas(Devices):
                 task = {"spec": spec.model_dump(mode="json"), "seed": seed, "data": data}
                 (folder / "task").write_bytes(pickle.dumps(task | {"count": self.count}))
                 others = stack.enter_context(_started(folder, range(1, self.count)))
-            stack.enter_context(_joined(folder, self.rank, self.count))
             stack.enter_context(warnings.catch_warnings())
             # Gradients of kernels in torch's channels-last layout are copied, as it should be.
             warnings.filterwarnings("ignore", "Grad strides do not match")
             try:
-                yield
+                with _joined(folder, self.rank, self.count):
+                    yield
             except FmaeError:
                 raise
             except RuntimeError as error:
                 # A process that fails ends the exchange with the others, but not with its reason.
                 time.sleep(1.0)
-                raise _reason(folder, others) or error from error
+                if (reason := _reason(folder, others)) is None:
+                    raise
+                raise reason from error
 
     def model(self, spec: ModelSpec, seed: int, dtype: str) -> Autoencoder:
         """Return a new replica."""
@@ -113,13 +119,17 @@ class Replicas(Devices):
 
     def begin(self, model: Autoencoder, progress: Progress, best: Best) -> tuple[Progress, Best]:
         """Give all processes the model, progress and best weights of process 0."""
-        for variable in state_of(model).values():
-            distributed.broadcast(variable.value.detach(), 0)
+        self.agree(model)
         common: list[Any] = [progress, best]
         distributed.broadcast_object_list(common, 0)
         assert isinstance(model, Replica)
         model.distribute()
         return common[0], common[1]
+
+    def agree(self, model: Autoencoder) -> None:
+        """Give all processes the state of process 0, which callbacks may have changed."""
+        for variable in state_of(model).values():
+            distributed.broadcast(variable.value.detach(), 0)
 
     def mean(self, row: dict[str, float]) -> dict[str, float]:
         """Return the means of figures over the processes."""
@@ -170,17 +180,20 @@ def _joined(folder: Path, rank: int, count: int) -> Iterator[None]:
     if on_gpu:
         torch.cuda.set_device(rank)
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // count))
-    distributed.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        init_method=f"file://{folder}/meeting",
-        rank=rank,
-        world_size=count,
-    )
     try:
-        yield
+        torch.set_num_threads(max(1, threads // count))
+        distributed.init_process_group(
+            "nccl" if on_gpu else "gloo",
+            init_method=f"file://{folder}/meeting",
+            rank=rank,
+            world_size=count,
+            timeout=timedelta(minutes=LONGEST_WAIT),
+        )
+        try:
+            yield
+        finally:
+            distributed.destroy_process_group()
     finally:
-        distributed.destroy_process_group()
         torch.set_num_threads(threads)
 
 
