@@ -238,6 +238,7 @@ def test_a_model_is_trained_and_offered(page):
     page.get_by_role("button", name="Train", exact=True).click()
     page.wait_for_selector("text=Saved as local:runs/app/dense-ae")
     page.wait_for_selector("#learning img")
+    page.wait_for_selector("#losses img")
     open_tab(page, "Walk")
     model = page.get_by_label("Model", exact=True).locator("visible=true").first
     model.fill("local:runs/app/dense-ae")

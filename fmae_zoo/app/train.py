@@ -1,9 +1,11 @@
 """The tab that trains a model and shows how it learns."""
 
+import base64
 import queue
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -14,6 +16,7 @@ from fmae_zoo.app.loaded import dataset, names
 from fmae_zoo.datasets import DEFAULT, TABLE, Dataset, load_sample
 from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images
+from fmae_zoo.plots import plot_curves
 from fmae_zoo.registry import LOCAL_PREFIX, entries, find_entry, short_name
 from fmae_zoo.show.pictures import tiled
 
@@ -148,17 +151,7 @@ def tab(page: gr.Blocks, models: list[gr.Dropdown]) -> None:
                 "The model is saved in a new folder. To stop waits for the end of the epoch."
             )
         with gr.Column(scale=5, min_width=320):
-            lines = gr.LinePlot(
-                x="epoch",
-                y="value",
-                color="loss",
-                x_title="epoch",
-                y_title="loss",
-                height=300,
-                label="Loss",
-                show_label=False,
-                buttons=[],
-            )
+            lines = gr.HTML(elem_id="losses", elem_classes="fmae-plain")
             shown = gr.HTML(elem_id="learning", elem_classes="fmae-plain")
 
     def run(spec: str, source: str, count: int, request: gr.Request) -> Iterator[list[Any]]:
@@ -197,13 +190,12 @@ def _switched(is_running: bool) -> list[Any]:
     return [gr.Button(interactive=not is_running), gr.Button(interactive=is_running)]
 
 
-def _curves(rows: list[dict[str, float]]) -> Any:
-    """Return a pandas data frame of training and validation loss."""
-    import pandas as pd
-
-    kinds = {"loss": "training", "val_loss": "validation"}
-    lines = [(row["epoch"], row[key], kinds[key]) for row in rows for key in kinds]
-    return pd.DataFrame(lines, columns=["epoch", "value", "loss"])
+def _curves(rows: list[dict[str, float]]) -> str:
+    """Return the HTML of a picture of training and validation loss."""
+    with TemporaryDirectory() as folder:
+        picture = plot_curves(rows, Path(folder, "curves.png")).read_bytes()
+    address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
+    return f'<img class="chart" src="{address}" alt="loss curves">'
 
 
 def _pairs(news: dict[str, Any]) -> str:
