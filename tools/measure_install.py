@@ -1,4 +1,4 @@
-"""Measure what an installation takes on disk, beside its peers: `python tools/measure_install.py`.
+"""Measure what installations take on disk: `python tools/measure_install.py [NAMES]`.
 
 Each package is installed with its backend into an empty environment, with the versions of
 constraints.txt. Megabytes (10^6 bytes) of its own files, of the backend, and of everything else are
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from fmae_zoo.files import write_text
 
@@ -25,6 +26,9 @@ INSTALLED = {
     "pythae": "pythae",
 }
 BACKENDS = ("jax", "jaxlib", "torch", "torchvision", "tensorflow", "tensorflow-text", "triton")
+LARGEST = 8
+"""Number of further packages whose sizes are written."""
+
 TOOLS = ("pip", "setuptools", "wheel")
 
 
@@ -39,7 +43,7 @@ def is_of_backend(name: str) -> bool:
     return name in BACKENDS or name.startswith("nvidia-")
 
 
-def measured(requirement: str) -> dict[str, float | str | int]:
+def measured(requirement: str) -> dict[str, Any]:
     """Install a requirement into an empty environment and return its sizes in megabytes."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -55,6 +59,8 @@ def measured(requirement: str) -> dict[str, float | str | int]:
         }
     own = "fmae-zoo" if "[" in requirement else requirement
     backend = sum(each for name, (each, _) in sizes.items() if is_of_backend(name))
+    others = [(name, each) for name, (each, _) in sizes.items() if not is_of_backend(name)]
+    others = sorted((each for each in others if each[0] != own), key=lambda each: -each[1])
     total = sum(each for each, _ in sizes.values())
     return {
         "version": sizes[own][1],
@@ -62,14 +68,15 @@ def measured(requirement: str) -> dict[str, float | str | int]:
         "own": round(sizes[own][0] / 1e6, 1),
         "backend": round(backend / 1e6, 1),
         "rest": round((total - backend - sizes[own][0]) / 1e6, 1),
+        "largest": {name: round(each / 1e6, 1) for name, each in others[:LARGEST]},
     }
 
 
 def main() -> None:
-    """Measure all packages."""
-    found = {}
-    for name, requirement in INSTALLED.items():
-        found[name] = measured(requirement)
+    """Measure all packages, or those that are named."""
+    found = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.is_file() else {}
+    for name in sys.argv[1:] or INSTALLED:
+        found[name] = measured(INSTALLED[name])
         print(name, found[name], flush=True)
         write_text(TARGET, json.dumps(found, indent=1) + "\n")
 

@@ -1,4 +1,4 @@
-"""The table of docs/guides/figures.md on what an installation takes, from registry/install.json."""
+"""The table in docs/guides/backends.md on what an installation takes: registry/install.json."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,8 @@ MEASURED = Path(__file__).parent.parent / "registry" / "install.json"
 
 
 def install_table() -> str:
-    """Return the table as Markdown."""
+    """Return the table as Markdown, and the largest packages in a sentence."""
+    found = json.loads(MEASURED.read_text(encoding="utf-8"))
     titles = ["package", "version", "own, MB", "backend, MB", "all else, MB", "packages"]
     rows = [
         [
@@ -18,6 +19,9 @@ def install_table() -> str:
             *(f"{row[key]:,.0f}" for key in ("own", "backend", "rest")),
             str(row["packages"]),
         ]
-        for name, row in json.loads(MEASURED.read_text(encoding="utf-8")).items()
+        for name, row in found.items()
     ]
-    return table(titles, rows, right=range(2, len(titles)))
+    largest = found["fmae-zoo[jax]"]["largest"]
+    words = ", ".join(f"{name} {megabytes:,.0f}" for name, megabytes in largest.items())
+    about = f"The largest of all else, with JAX, in MB: {words}."
+    return f"{table(titles, rows, right=range(2, len(titles)))}\n\n{about}"
