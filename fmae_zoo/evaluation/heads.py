@@ -136,7 +136,7 @@ def _forest(seed: int) -> Any:
 def _boosting(seed: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return HistGradientBoostingClassifier(max_iter=50, early_stopping=False, random_state=seed)
+    return HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=seed)
 
 
 def _mlp(seed: int) -> Any:
@@ -153,7 +153,7 @@ HEADS = {
     ),
     "forest": Head(_forest, "min_samples_leaf", (1, 3), "random forest of 200 trees", is_slow=True),
     "boosting": Head(
-        _boosting, "learning_rate", (0.1, 0.2), "50 rounds of gradient boosting", is_slow=True
+        _boosting, "learning_rate", (0.05, 0.1), "100 rounds of gradient boosting", is_slow=True
     ),
     "mlp": Head(
         _mlp,
