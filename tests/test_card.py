@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 from fmae_zoo import save
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.card import BEGIN, END, card_of, check_card
+from fmae_zoo.card.body import body_of
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET, loading
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, NoWeightsError, SpecError
@@ -311,6 +312,11 @@ def test_mean_and_deviation_are_over_all_trainings():
         test = f"**{values[0]:.{digits}f}**"
         assert [r["mean ± sd"] for r in results_rows(text) if r["test"] == test] == [spread]
     assert "seeds 0, 1, 2" in text
+    assert re.search(
+        "^Measured: .* with .* backend jax, .*; heads with .* backend torch,", text, re.M
+    )
+    results = {key: each for key, each in entry.manifest.results.items() if key != "heads"}
+    text = body_of(entry.spec, entry.manifest.model_copy(update={"results": results}), REPO)
     first, others = re.search(r"^Measured with (.*)\. Those .* with (.*)\.$", text, re.M).groups()
     assert "backend jax" in first
     assert "backend torch" in others
