@@ -43,8 +43,8 @@ class _WithKeras(MetaPathFinder):
         return spec
 
 
-class _ThenRegister(Loader):
-    """Loader that delegates to another loader, then registers the package's classes."""
+class WrappedLoader(Loader):
+    """Loader that delegates to another one; a subclass adds to `exec_module`."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -54,9 +54,17 @@ class _ThenRegister(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
-        """Execute the module, then register the classes."""
+        """Execute the module with the other loader, which is the one that the module names."""
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
+
+
+class _ThenRegister(WrappedLoader):
+    """Loader that delegates to another one, then registers the package's classes."""
+
+    def exec_module(self, module: Any) -> None:
+        """Execute the module, then register the classes."""
+        super().exec_module(module)
         sys.meta_path[:] = [each for each in sys.meta_path if not isinstance(each, _WithKeras)]
         register_classes()
 

@@ -33,7 +33,11 @@ class _Shown:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._before_stop(has_failed=kind is not None)
         self._progress.stop()
+
+    def _before_stop(self, has_failed: bool) -> None:
+        """Leave the bars as they are to be seen after the block."""
 
 
 class RichProgress(_Shown):
@@ -55,16 +59,10 @@ class RichProgress(_Shown):
         self._task = self._progress.add_task(title, total=None, epoch="-, preparing", loss="-")
         self._is_begun = False
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop the bar, and remove it if there was no step."""
+    def _before_stop(self, has_failed: bool) -> None:
+        """Remove the bar if there was no step."""
         if not self._is_begun:
             self._progress.remove_task(self._task)
-        super().__exit__(kind, error, trace)
 
     def __call__(self, epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         """Report `step` of `steps` in `epoch` (from 0) of `epochs`."""
@@ -106,16 +104,10 @@ class StepsProgress(_Shown):
         self._task: Any = None
         self._done = 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop the bars, and mark the last task as finished unless there was an error."""
-        if kind is None:
+    def _before_stop(self, has_failed: bool) -> None:
+        """Mark the last task as finished unless there was an error."""
+        if not has_failed:
             self._end()
-        super().__exit__(kind, error, trace)
 
     def begin(self, title: str) -> None:
         """Begin the next task; the one before is finished."""

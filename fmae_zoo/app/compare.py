@@ -14,6 +14,7 @@ from fmae_zoo.errors import ArgumentError
 from fmae_zoo.evaluation import protocols
 from fmae_zoo.layout import CURVES_FILE, HISTORY_FILE
 from fmae_zoo.registry import find_entry
+from fmae_zoo.show.pictures import data_address
 
 if TYPE_CHECKING:
     from fmae_zoo.entry import Entry
@@ -89,8 +90,6 @@ def scatter(first: str, second: str) -> tuple[list[str], dict[str, Any]]:
 
 def details(name: str) -> str:
     """Return a card with a model's figures, its loss curve, and the code that loads it."""
-    import base64
-
     entry = find_entry(name)
     known = figures_of(entry)
     rows = "".join(
@@ -101,7 +100,7 @@ def details(name: str) -> str:
     curve = b""
     if entry.folder is not None and (entry.folder / CURVES_FILE).is_file():
         curve = (entry.folder / CURVES_FILE).read_bytes()
-    image = f"data:image/png;base64,{base64.b64encode(curve).decode('ascii')}"
+    image = data_address(curve)
     return card(
         name,
         f'<p class="fmae-quiet">{escape(entry.spec.summary)}</p><h4>Load</h4>',

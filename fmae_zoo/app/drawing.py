@@ -1,6 +1,5 @@
 """HTML and values for the page: images, bars, cards, maps and films."""
 
-import base64
 import io
 from collections.abc import Sequence
 from html import escape
@@ -12,6 +11,7 @@ from PIL import Image
 
 from fmae_zoo.images import array_shape, as_images, shape_of
 from fmae_zoo.plots import on_paper
+from fmae_zoo.show.pictures import data_address
 
 SPRITE_COLUMNS = 50
 POINTS_HTML = (
@@ -71,8 +71,7 @@ def address(images: np.ndarray, columns: int = 1, kind: str = "PNG") -> str:
     """Return images as a data URI of one picture, as `sheet` draws it."""
     file = io.BytesIO()
     sheet(images, columns).save(file, kind, quality=75)
-    data = base64.b64encode(file.getvalue()).decode("ascii")
-    return f"data:image/{kind.lower()};base64,{data}"
+    return data_address(file.getvalue(), kind.lower())
 
 
 def tile(image: np.ndarray, caption: str) -> str:

@@ -1,6 +1,5 @@
 """The tab that trains a model and shows how it learns."""
 
-import base64
 import queue
 import threading
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from fmae_zoo.errors import ArgumentError, FmaeError
 from fmae_zoo.images import as_images
 from fmae_zoo.plots import plot_curves
 from fmae_zoo.registry import LOCAL_PREFIX, entries, find_entry, short_name
-from fmae_zoo.show.pictures import tiled
+from fmae_zoo.show.pictures import data_address, tiled
 
 FIRST = "dense-ae"
 SAMPLE = "sample (1,200 images)"
@@ -194,8 +193,7 @@ def _curves(rows: list[dict[str, float]]) -> str:
     """Return the HTML of a picture of training and validation loss."""
     with TemporaryDirectory() as folder:
         picture = plot_curves(rows, Path(folder, "curves.png")).read_bytes()
-    address = f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
-    return f'<img class="chart" src="{address}" alt="loss curves">'
+    return f'<img class="chart" src="{data_address(picture)}" alt="loss curves">'
 
 
 def _pairs(news: dict[str, Any]) -> str:

@@ -116,7 +116,6 @@ def body_of(
         name=name_of(spec),
         sizes=enumeration(sizes),
         address=repo and f"{HUB_PREFIX}{repo}",
-        source=f'"{HUB_PREFIX}{repo}"' if repo else f'"{name_of(spec)}", pretrained=True',
         shape=", ".join(map(str, spec.shape)),
         array=", ".join(map(str, array_shape(spec.shape))),
         pixels=math.prod(spec.shape),

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import TYPE_CHECKING, Any
 
+from fmae_zoo._registering import WrappedLoader
+
 if TYPE_CHECKING:
-    from importlib.abc import Loader, MetaPathFinder
+    from importlib.abc import MetaPathFinder
 else:
     # Import hooks need no base class, and this module is slow to import.
-    Loader = MetaPathFinder = object
+    MetaPathFinder = object
 
 STDERR = 2
 """Descriptor that the frameworks' C++ code writes to."""
@@ -37,21 +39,13 @@ class _QuietTensorFlow(MetaPathFinder):
         return spec
 
 
-class _QuietLoader(Loader):
+class _QuietLoader(WrappedLoader):
     """Loader that delegates to another one, without its output on stderr."""
-
-    def __init__(self, loader: Any) -> None:
-        self._loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> Any:
-        """Create the module with the other loader."""
-        return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
         """Execute the module with the other loader."""
-        module.__spec__.loader = module.__loader__ = self._loader
         with _without_stderr():
-            self._loader.exec_module(module)
+            super().exec_module(module)
 
 
 @contextmanager

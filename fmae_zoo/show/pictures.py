@@ -20,6 +20,11 @@ CELL = 60
 """Approximate width of an image on the screen, in pixels; it is scaled by a whole number."""
 
 
+def data_address(content: bytes, kind: str = "png") -> str:
+    """Return the address (`data:image/png;base64,...`) of a picture that a page contains."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
 @dataclass(frozen=True)
 class Picture:
     """A PNG picture.
@@ -42,11 +47,10 @@ class Picture:
     @property
     def html(self) -> str:
         """HTML of the picture with its label."""
-        data = base64.b64encode(self.png).decode("ascii")
         label = f"<figcaption>{escape(self.label)}</figcaption>" if self.label else ""
         return (
             f'<figure>{label}<img class="{self.kind}" width="{self.width}" height="{self.height}" '
-            f'alt="{escape(self.alt)}" src="data:image/png;base64,{data}"></figure>'
+            f'alt="{escape(self.alt)}" src="{data_address(self.png)}"></figure>'
         )
 
 
