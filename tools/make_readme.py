@@ -9,6 +9,7 @@ from pathlib import Path
 
 from result_anomalies import anomalies_section
 from result_curves import curves, plot_few_labels
+from result_devices import devices_table
 from result_exports import exports_section
 from result_install import install_table
 from result_pictures import (
@@ -42,6 +43,7 @@ PLOT = ROOT / "docs" / "results.png"
 CURVES = ROOT / "docs" / "few-labels.png"
 WALK = ROOT / "docs" / "walk.gif"
 BACKENDS = ROOT / "docs" / "guides" / "backends.md"
+DEVICES = ROOT / "docs" / "DEVICES.md"
 IN_README = (
     "pca",
     "dense-ae",
@@ -98,6 +100,7 @@ def texts() -> dict[Path, str]:
     return {
         README: with_tables(README, {"models": table()}),
         BACKENDS: with_tables(BACKENDS, {"speed": speed_table(), "install": install_table()}),
+        DEVICES: with_tables(DEVICES, {"devices": devices_table()}),
         RESULTS: results_text(rows, [*anomalies_section(), *exports_section()]),
         NUMBERS: csv_text(rows),
         SCALING: scaling_text(),
