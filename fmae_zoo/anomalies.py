@@ -8,6 +8,7 @@ import numpy as np
 from fmae_zoo.arguments import check_seed
 from fmae_zoo.errors import ArgumentError, ImagesError
 from fmae_zoo.images import as_images
+from fmae_zoo.types import Estimator
 
 if TYPE_CHECKING:
     from fmae_zoo.autoencoder import Autoencoder
@@ -139,7 +140,7 @@ class AnomalyDetector:
         return errors, codes.astype(np.float64)
 
 
-def _density(codes: np.ndarray, seed: int) -> Any:
+def _density(codes: np.ndarray, seed: int) -> Estimator:
     """Return a mixture of Gaussians fitted to codes `(n, latent size)`."""
     from sklearn.covariance import ledoit_wolf_shrinkage
     from sklearn.mixture import GaussianMixture

@@ -1,6 +1,7 @@
 """Checks of arguments that several public functions have in common."""
 
 import os
+from contextlib import suppress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,6 @@ PREDICT_BATCH = 500
 
 MAX_SEED = 2**31 - 1
 """Highest seed that every backend accepts."""
-
-MAX_NAME, MAX_PATH = 255, 4000
-"""Largest length in bytes of one name in a path, and of a path that names are appended to."""
 
 MAX_SHOWN = 120
 """Number of characters of a value that an error message shows."""
@@ -89,22 +87,17 @@ def check_file(name: str, value: Any, any_bytes: bool = False) -> Path:
 
 
 def _path(name: str, value: Any, kind: str, errors: str = "strict") -> Path:
-    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
-    reason = ""
-    if isinstance(text, str) and text:
-        try:
-            path = Path(text).expanduser()
-            longest = max((len(part.encode("utf-8", errors)) for part in path.parts), default=0)
-            if "\0" in text:
-                reason = ": it holds a NUL character"
-            elif longest > MAX_NAME or len(str(path).encode("utf-8", errors)) > MAX_PATH:
-                reason = f", of names of at most {MAX_NAME} bytes and {MAX_PATH:,} bytes in all"
-            else:
-                return path
-        except UnicodeEncodeError:
-            reason = ": it is no UTF-8"
-        except RuntimeError:
-            reason = f": there is no such home folder. Set HOME, or write ./{text} if it is a name"
-    shown = repr(value)
-    shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
-    raise ArgumentError(f"{name} is {shown}; expected the path of a {kind}{reason}")
+    try:
+        path = Path(value).expanduser()
+        str(path).encode("utf-8", errors)
+        if not os.fspath(value):
+            raise ValueError("it is empty")
+        # The system's own limits; a path that does not exist yet may be right.
+        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+            path.lstat()
+        return path
+    except (TypeError, ValueError, OSError, RuntimeError) as error:
+        shown = repr(value)
+        shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
+        reason = getattr(error, "strerror", None) or error
+        raise ArgumentError(f"{name} is {shown}; expected the path of a {kind}: {reason}") from None

@@ -20,7 +20,7 @@ import fmae_zoo
 from fmae_zoo import plots
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.cli.output import data_option
-from fmae_zoo.datasets import Dataset, find_data, load_data, load_sample
+from fmae_zoo.datasets import Dataset, load_data
 from fmae_zoo.errors import FmaeError
 from fmae_zoo.registry import find_entry
 
@@ -36,7 +36,8 @@ def main(folder: str | Path = "demo", data_source: str | None = None) -> None:
     began = time.perf_counter()
     folder = check_folder("folder", folder)
     folder.mkdir(parents=True, exist_ok=True)
-    data = load_data(data_source) if data_source else _find_data()
+    data = load_data(data_source)
+    console.print(f"[bold]1.[/] data: {data.source}, {len(data.train_images):,} training images")
     model = fmae_zoo.load(MODEL, pretrained=True)
     console.print(f"[bold]2.[/] {MODEL} is loaded, its checksums hold")
     codes = _compare_figures(model, data)
@@ -49,21 +50,6 @@ def main(folder: str | Path = "demo", data_source: str | None = None) -> None:
         + ", ".join(str(path) for path in sorted(folder.glob("*.png"))),
         soft_wrap=True,
     )
-
-
-def _find_data() -> Dataset:
-    failures: dict[str, Exception] = {}
-    data = find_data(failures.__setitem__)
-    if data is None:
-        for source, error in failures.items():
-            console.print(f"   {source}: {error}", style="dim", markup=False)
-        console.print(
-            "[bold yellow]No source has Fashion-MNIST.[/] Going on with the sample in the "
-            "package: [bold]all figures below are of the sample[/]."
-        )
-        data = load_sample()
-    console.print(f"[bold]1.[/] data: {data.source}, {len(data.train_images):,} training images")
-    return data
 
 
 def _compare_figures(model: Any, data: Dataset) -> np.ndarray:

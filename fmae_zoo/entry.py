@@ -131,10 +131,7 @@ class Entry:
         Raises:
             NoWeightsError: The manifest does not record the file.
         """
-        return self._record_in(self.manifest, name)
-
-    def _record_in(self, manifest: Manifest, name: str) -> FileRecord:
-        record = manifest.files.get(name)
+        record = self.manifest.files.get(name)
         if record is None:
             raise NoWeightsError(f"{self.spec.full_name}: its manifest records no {name}")
         return record
@@ -161,11 +158,8 @@ class Entry:
             HubError: The Hub does not return a file.
         """
         self.check_spec()
-        manifest = self.manifest
-        assert self.folder is not None
-        records = [self._record_in(manifest, name) for name in names]
-        found = [(self.folder / name, record.sha256) for name, record in zip(names, records)]
-        pin = manifest.hub
+        found = [self.file(name) for name in names]
+        pin = self.manifest.hub
         if not pin.commit or all(has_digest(*each) for each in found):
             return found
         from fmae_zoo.hub.address import HubAddress
@@ -173,8 +167,8 @@ class Entry:
 
         published = Repo.open(HubAddress(pin.repo, pin.commit), self.options)
         return [
-            (path if has_digest(path, digest) else published.file(name, record), digest)
-            for name, record, (path, digest) in zip(names, records, found)
+            (path if has_digest(path, digest) else published.file(name, self.record(name)), digest)
+            for name, (path, digest) in zip(names, found)
         ]
 
     def card(self) -> str | None:
@@ -254,6 +248,7 @@ class Entry:
 
     def _build_classifier(self, pretrained: bool, seed: int, precision: str | None) -> "Classifier":
         from fmae_zoo.autoencoder import Autoencoder
+        from fmae_zoo.layers import without_random_weights
         from fmae_zoo.precision import resolve
         from fmae_zoo.weights import load_weights
 
@@ -262,8 +257,6 @@ class Entry:
         if precision is not None:
             resolve(precision)
             changes["precision"] = precision
-        from fmae_zoo.layers import without_random_weights
-
         head = Head.read(*described).model_copy(update=changes)
         with without_random_weights() if pretrained else nullcontext():
             model = head.build(Autoencoder(self.spec, seed=seed).encoder)

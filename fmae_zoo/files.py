@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from fmae_zoo.errors import WeightsError
+
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")
 SAVING = ".saving-"
 """Prefix of the temporary folders in which an entry is prepared."""
@@ -68,6 +70,35 @@ def remove_leftovers(folder: Path) -> None:
 def sha256_of(content: bytes) -> str:
     """Return the SHA-256 of the content as hexadecimal text."""
     return hashlib.sha256(content).hexdigest()
+
+
+def read_verified(path: Path, sha256: str | None, max_bytes: int | None = None) -> bytes:
+    """Return the content of a file of an entry.
+
+    Args:
+        path: Path of the file.
+        sha256: Expected digest, or None.
+        max_bytes: Largest size, checked before the file is read, or None.
+
+    Raises:
+        WeightsError: The file is missing, too large, not a regular file, or has another digest.
+    """
+    try:
+        size = regular(path).stat().st_size
+        if max_bytes is not None and size > max_bytes:
+            raise WeightsError(
+                f"{path}: {size:,} bytes, where this model needs at most {max_bytes:,}"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error}") from error
+    received = sha256_of(content)
+    if sha256 not in (None, received):
+        raise WeightsError(
+            f"{path}: the file is damaged or altered.\n"
+            f"  SHA-256 expected {sha256}\n  SHA-256 received {received}"
+        )
+    return content
 
 
 def has_digest(path: Path, sha256: str) -> bool:

@@ -11,8 +11,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from fmae_zoo.arguments import MAX_SEED
 from fmae_zoo.component import MAX_PARAMETERS, Component, Width
-from fmae_zoo.errors import ArgumentError, SpecError, WeightsError
-from fmae_zoo.files import sha256_of, write_text
+from fmae_zoo.errors import ArgumentError, SpecError
+from fmae_zoo.files import read_verified, write_text
 from fmae_zoo.precision import Precision
 from fmae_zoo.spec import describe
 
@@ -86,18 +86,7 @@ class Head(Component):
             SpecError: The file is not JSON or breaks a rule of the schema.
         """
         try:
-            if path.exists() and not path.is_file():
-                raise WeightsError(f"{path}: cannot be read: not a regular file")
-            content = path.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read: {error}") from error
-        if sha256_of(content) != sha256:
-            raise WeightsError(
-                f"{path}: the file is damaged or altered.\n"
-                f"  SHA-256 expected {sha256}\n  SHA-256 received {sha256_of(content)}"
-            )
-        try:
-            return cls.model_validate_json(content)
+            return cls.model_validate_json(read_verified(path, sha256))
         except ValidationError as error:
             raise SpecError(describe(error, str(path), cls)) from error
 

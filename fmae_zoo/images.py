@@ -222,12 +222,7 @@ class ImageFiles:
             elif os.path.isfile(path):
                 yield path
             else:
-                there = (
-                    "neither a file nor a folder"
-                    if os.path.exists(path)
-                    else "no such file or folder"
-                )
-                self.unreadable[_printable(path)] = there
+                self.unreadable[_printable(path)] = "no file or folder of this name"
 
     def _picture(self, path: Path) -> np.ndarray | None:
         from PIL import Image, ImageOps
@@ -238,7 +233,7 @@ class ImageFiles:
                     raise ImagesError("pixels that are floats have no known range")
                 height, width, channels = self.shape
                 mode = "L" if channels == 1 else "RGB"
-                upright = _on_black(ImageOps.exif_transpose(_eight_bits(picture)), mode)
+                upright = on_black(ImageOps.exif_transpose(_eight_bits(picture)), mode)
                 if upright.size != (width, height):
                     upright = upright.resize((width, height), Image.Resampling.BOX)
                 return np.asarray(upright, dtype=np.uint8)
@@ -280,7 +275,7 @@ def _eight_bits(picture: Any) -> Any:
     return Image.fromarray((pixels // 257).astype(np.uint8))
 
 
-def _on_black(picture: Any, mode: str) -> Any:
+def on_black(picture: Any, mode: str) -> Any:
     """Return a picture in a mode without transparency, on a black background."""
     from PIL import Image
 

@@ -136,12 +136,11 @@ class Manifest(Component):
         path = Path(folder) / MANIFEST_FILE
         try:
             content = json.loads(regular(path).read_text(encoding="utf-8"), parse_constant=_refuse)
-        except (OSError, ValueError, RecursionError) as error:
-            raise SpecError(f"{path}: cannot be read: {error}") from error
-        try:
             return cls.validated(content)
         except ValidationError as error:
             raise SpecError(describe(error, str(path), cls)) from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise SpecError(f"{path}: cannot be read: {error}") from error
 
     def write(self, folder: str | Path) -> None:
         """Write the manifest into a folder, atomically."""

@@ -3,7 +3,6 @@
 import ctypes
 import functools
 import os
-from typing import Any
 
 
 @functools.cache
@@ -15,13 +14,8 @@ def keep_freed_memory() -> None:
     Settings in environment variables are not overridden.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt = _function("mallopt")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     names = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
     if mallopt is not None and not any(name in os.environ for name in names):
         mallopt(m_mmap_threshold, 32 << 20)
         mallopt(m_trim_threshold, 1 << 30)
-
-
-def _function(name: str) -> Any:
-    """Return a function of the C library, or None if it has no such function."""
-    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None

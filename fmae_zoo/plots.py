@@ -67,28 +67,22 @@ def plot_curves(
         epochs = [row["epoch"] for row in rows]
         train = [row["loss"] for row in rows]
         validation = [row["val_loss"] for row in rows]
-        axes.plot(epochs, train, color=TRAIN_COLOUR, label="training", marker=_marker(rows))
-        axes.plot(
-            epochs, validation, color=VALIDATION_COLOUR, label="validation", marker=_marker(rows)
-        )
+        marker = "o" if len(rows) < 3 else ""
+        axes.plot(epochs, train, color=TRAIN_COLOUR, label="training", marker=marker)
+        axes.plot(epochs, validation, color=VALIDATION_COLOUR, label="validation", marker=marker)
         if min(train + validation) > 0 and max(train + validation) > 4 * min(train + validation):
             axes.set_yscale("log")
             for axis_ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
                 axis_ticks(lambda value, _: f"{value:g}")
         if kept is not None:
-            axes.plot(
-                kept,
-                validation[kept - 1],
-                "o",
-                color=VALIDATION_COLOUR,
-                label=f"kept: epoch {kept}",
-            )
+            best, label_of_best = validation[kept - 1], f"kept: epoch {kept}"
+            axes.plot(kept, best, "o", color=VALIDATION_COLOUR, label=label_of_best)
         if len(rows) == 1:
             axes.set_xlim(epochs[0] - 1, epochs[0] + 1)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set(xlabel="epoch", ylabel=label, title=title)
         axes.legend()
-        return _save(figure, path, colours=64)
+        return save_figure(figure, path, colours=64)
 
 
 def plot_reconstructions(
@@ -105,7 +99,7 @@ def plot_reconstructions(
     images = np.asarray(images)
     count = min(12, len(images))
     with matplotlib.rc_context(STYLE):
-        width = max(count * 0.9, 3.6, _width_of(title))
+        width = max(count * 0.9, 3.6, width_of(title))
         height = 1.8 * images.shape[1] / images.shape[2] + 0.7
         figure = Figure(figsize=(width, height), layout="constrained")
         axes = figure.subplots(2, count, squeeze=False)
@@ -115,8 +109,8 @@ def plot_reconstructions(
             for column in range(count):
                 _picture(axes[row, column], pictures[column])
             axes[row, 0].set_ylabel(label, fontsize=9)
-        _entitle(figure, title)
-        return _save(figure, path)
+        entitle(figure, title)
+        return save_figure(figure, path)
 
 
 def plot_grid(
@@ -142,13 +136,13 @@ def plot_grid(
         canvas[top : top + height, left : left + width] = on_paper(image)
     with matplotlib.rc_context(STYLE):
         inches = (min(columns * 0.75, 20.0), min(rows * 0.75 * cell[0] / cell[1], 20.0))
-        size = (max(inches[0] + 0.2, _width_of(title)), inches[1] + 0.5)
+        size = (max(inches[0] + 0.2, width_of(title)), inches[1] + 0.5)
         figure = Figure(figsize=size, layout="constrained")
         axes = figure.subplots()
         axes.imshow(canvas, cmap="gray", vmin=0, vmax=1)
         axes.axis("off")
-        _entitle(figure, title)
-        return _save(figure, path)
+        entitle(figure, title)
+        return save_figure(figure, path)
 
 
 def plot_confusion(
@@ -172,31 +166,21 @@ def plot_confusion(
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         size = max(4.5, 0.62 * count + 1.4)
-        width = max(size + 0.4, _width_of(title))
+        width = max(size + 0.4, width_of(title))
         figure = Figure(figsize=(width, size), layout="constrained")
         axes = figure.subplots()
         axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-        for row in range(count):
-            for column in range(count):
-                colour = "white" if share[row, column] > 0.55 else INK
-                if not matrix[row, column]:
-                    colour = "#c7ccd5"
-                axes.text(
-                    column,
-                    row,
-                    f"{matrix[row, column]:d}",
-                    ha="center",
-                    va="center",
-                    color=colour,
-                    fontsize=8,
-                )
+        centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+        for (row, column), images in np.ndenumerate(matrix):
+            colour = "white" if share[row, column] > 0.55 else INK if images else "#c7ccd5"
+            axes.text(column, row, f"{images:d}", color=colour, **centred)
         axes.set_xticks(range(count), names, rotation=45, ha="right")
         axes.set_yticks(range(count), names)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted", ylabel="true")
-        _entitle(figure, title)
-        return _save(figure, path)
+        entitle(figure, title)
+        return save_figure(figure, path)
 
 
 def plot_latent_map(
@@ -255,7 +239,7 @@ def plot_latent_map(
         boxes = [text.get_window_extent().padded(4.0).extents for text in texts]
         for text, shift in zip(texts, _apart(np.array(boxes))):
             text.set_position((0.0, shift * 72.0 / figure.dpi))
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def _apart(boxes: np.ndarray) -> np.ndarray:
@@ -293,20 +277,17 @@ def on_paper(image: Any) -> np.ndarray:
     return 1.0 - image if image.shape[2] == 1 else image
 
 
-def _entitle(figure: Any, title: str) -> None:
+def entitle(figure: Any, title: str) -> None:
+    """Write the title of a figure on its upper left."""
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=12)
 
 
-def _width_of(title: str) -> float:
+def width_of(title: str) -> float:
     """Return the approximate width of a title in inches."""
     return 0.11 * len(title) + 0.3
 
 
-def _marker(rows: Sequence[Any]) -> str:
-    return "o" if len(rows) < 3 else ""
-
-
-def _save(figure: Any, path: str | Path, colours: int | None = None) -> Path:
+def save_figure(figure: Any, path: str | Path, colours: int | None = None) -> Path:
     """Write a figure as PNG and return its path; `colours` limits their number for a small file."""
     path = check_file("path", path, any_bytes=True)
     drawn = BytesIO()

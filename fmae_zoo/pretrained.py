@@ -11,7 +11,7 @@ from fmae_zoo.registry import LOCAL_PREFIX
 from fmae_zoo.spec import SPEC_FILE
 
 if TYPE_CHECKING:
-    from fmae_zoo.hub.publisher import Pushed
+    from fmae_zoo.hub.push import Pushed
 
 _Mixin: Any = object
 

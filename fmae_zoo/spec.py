@@ -224,15 +224,11 @@ class ModelSpec(Component):
             path = path / SPEC_FILE
         try:
             size = regular(path).stat().st_size
-            text = path.read_text(encoding="utf-8") if size <= MAX_SPEC_BYTES else ""
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path}: cannot be read: {error}") from error
-        if size > MAX_SPEC_BYTES:
-            raise SpecError(f"{path}: {size:,} bytes; expected at most {MAX_SPEC_BYTES:,}")
-        try:
-            content = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise SpecError(f"{path}: not valid TOML: {error}") from error
+            if size > MAX_SPEC_BYTES:
+                raise ValueError(f"{size:,} bytes; expected at most {MAX_SPEC_BYTES:,}")
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise SpecError(f"{path}: cannot be read, or not valid TOML: {error}") from error
         return cls.from_dict(content, source=str(path))
 
     @classmethod
@@ -283,20 +279,8 @@ def _keys(location: tuple[int | str, ...]) -> Iterator[str]:
 
 
 def _nearest_key(location: tuple[int | str, ...], model: type[BaseModel]) -> str:
-    known = {name for part in _models_of(model) for name in part.model_fields} - {location[-1]}
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    known = {key for part in parts for key in part.get("properties", ())} - {location[-1]}
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _models_of(model: type[BaseModel]) -> list[type[BaseModel]]:
-    found = [model]
-    for field in model.model_fields.values():
-        for part in _types_in(field.annotation):
-            if isinstance(part, type) and issubclass(part, BaseModel) and part not in found:
-                found += [nested for nested in _models_of(part) if nested not in found]
-    return found
-
-
-def _types_in(annotation: Any) -> list[Any]:
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] + [part for argument in arguments for part in _types_in(argument)]

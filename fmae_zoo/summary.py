@@ -1,11 +1,11 @@
 """Row of figures of an entry, for lists, tables and the README."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import SpecError
-from fmae_zoo.evaluation import columns, protocols
-from fmae_zoo.manifest import MANIFEST_FILE
+from fmae_zoo.evaluation import columns
+from fmae_zoo.evaluation.published import figures_of
 from fmae_zoo.registry import short_name
 
 
@@ -26,30 +26,11 @@ def summary_of(entry: Entry) -> dict[str, Any]:
         "epochs": manifest.training.epochs if manifest and manifest.training else None,
         **dict.fromkeys(columns()),
     }
-    for protocol in protocols():
-        for measure in protocol.results:
-            path = (*protocol.path, measure.key)
-            if measure.column:
-                value = _number(entry, manifest.results if manifest else {}, path)
-                row[measure.column_key] = row[measure.column_key] if value is None else value
+    try:
+        for figure in figures_of(manifest) if manifest else ():
+            for measure in figure.protocol.results:
+                if measure.column and measure.key in figure.values:
+                    row[measure.column_key] = figure.values[measure.key]
+    except SpecError as error:
+        raise SpecError(f"{entry.folder}/{error}") from None
     return row | {"weights": manifest is not None}
-
-
-def _number(entry: Entry, results: Any, path: tuple[str, ...]) -> float | None:
-    value = results
-    for depth, key in enumerate(path):
-        if not isinstance(value, dict):
-            _refused(entry, path[:depth], value, "a table")
-        value = value.get(key)
-        if value is None:
-            return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        _refused(entry, path, value, "a number")
-    return value
-
-
-def _refused(entry: Entry, path: tuple[str, ...], value: Any, expected: str) -> NoReturn:
-    raise SpecError(
-        f"{entry.folder}/{MANIFEST_FILE}: results.{'.'.join(path)}: expected {expected}; "
-        f"received {repr(value)[:120]}"
-    )

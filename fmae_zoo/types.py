@@ -1,4 +1,4 @@
-"""Type names for objects of Keras, which has no static types: each is `Any` for a type checker."""
+"""Type names for objects of libraries without static types: each is `Any` for a type checker."""
 
 from typing import Any, TypeAlias
 
@@ -28,3 +28,15 @@ Batches: TypeAlias = Any
 
 Logs: TypeAlias = Any
 """Result of `evaluate` and `train_on_batch`: numbers in a list or by name."""
+
+History: TypeAlias = Any
+"""What Keras' `fit` returns, a `keras.callbacks.History`."""
+
+LearningRate: TypeAlias = Any
+"""A number, or a `keras.optimizers.schedules.LearningRateSchedule`."""
+
+Estimator: TypeAlias = Any
+"""A model of scikit-learn: a classifier, a mixture or a pipeline."""
+
+SparseMatrix: TypeAlias = Any
+"""A sparse matrix or array of SciPy."""

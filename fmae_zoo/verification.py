@@ -1,5 +1,6 @@
 """The function `verify`, which checks an entry against its manifest on the current backend."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from fmae_zoo.datasets import DEFAULT, Dataset, check_dataset, find_data, load_n
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import DataError, FmaeError, HubError, SpecError, WeightsError
 from fmae_zoo.evaluation import FIGURES, evaluate
-from fmae_zoo.files import sha256_of
+from fmae_zoo.files import regular, sha256_of
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 from fmae_zoo.images import array_shape
 from fmae_zoo.layout import CARD_FILE, GOLDEN_FILE
@@ -116,20 +117,9 @@ def _files(entry: Entry) -> list[Check]:
     for name, record in entry.manifest.files.items():
         try:
             path, expected = entry.file(name)
-            if not path.is_file():
-                checks.append(Check(name, False, f"there is no file {path}"))
-                continue
-            size = path.stat().st_size
-            if size != record.size:
-                detail = f"expected {record.size:,} bytes, received {size:,}"
-                checks.append(Check(name, False, detail))
-                continue
-            received = sha256_of(path.read_bytes())
-        except HubError as error:
+            received = sha256_of(regular(path).read_bytes())
+        except (HubError, OSError) as error:
             checks.append(Check(name, False, str(error)))
-            continue
-        except OSError as error:
-            checks.append(Check(name, False, f"cannot be read: {error}"))
             continue
         same = received == expected
         detail = expected if same else f"SHA-256 expected {expected}, received {received}"
@@ -215,7 +205,8 @@ def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None
         others = "; the data given are not those that it was trained on" if other else ""
         return [Check("figures", None, f"none published{others}")]
     if data is None:
-        data = find_data() if entry.spec.data == DEFAULT else _listed(entry.spec.data)
+        with suppress(DataError):
+            data = find_data() if entry.spec.data == DEFAULT else load_named(entry.spec.data)
     if data is None:
         return [Check("figures", None, "no source has the data set")]
     records = (manifest.training, *(manifest.evaluations.get(name) for name in names))
@@ -234,13 +225,6 @@ def _figures(entry: Entry, model: Autoencoder | Classifier, data: Dataset | None
         for key, published in manifest.results[name].items()
         if isinstance(published, float)
     ]
-
-
-def _listed(name: str) -> Dataset | None:
-    try:
-        return load_named(name)
-    except DataError:
-        return None
 
 
 def _classifier_figures(

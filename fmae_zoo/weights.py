@@ -9,7 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from fmae_zoo.errors import WeightsError
-from fmae_zoo.files import atomic_write, regular, sha256_of
+from fmae_zoo.files import atomic_write, read_verified, sha256_of
 
 HEADER_ALLOWANCE = 1 << 20
 """Largest size in bytes of the header of a weights file."""
@@ -132,23 +132,7 @@ def read_tensors(
     Raises:
         WeightsError: The file is missing, too large, damaged or altered.
     """
-    path = Path(path)
-    try:
-        size = regular(path).stat().st_size
-        if max_bytes is not None and size > max_bytes:
-            raise WeightsError(
-                f"{path}: {size:,} bytes, where this model needs at most {max_bytes:,}"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error}") from error
-    if sha256 is not None:
-        received = sha256_of(content)
-        if received != sha256:
-            raise WeightsError(
-                f"{path}: the file is damaged or altered.\n"
-                f"  SHA-256 expected {sha256}\n  SHA-256 received {received}"
-            )
+    content = read_verified(Path(path), sha256, max_bytes)
     try:
         return safetensors.numpy.load(content)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

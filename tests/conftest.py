@@ -105,17 +105,10 @@ def hub(tmp_path, monkeypatch) -> LocalHub:
 def repo_files(tmp_path_factory) -> dict[str, bytes]:
     """The files that `push` writes for the small model of seed 3."""
     from fmae_zoo import Autoencoder
-    from fmae_zoo.hub.branch import Branch
-    from fmae_zoo.hub.client import HubClient
-    from fmae_zoo.hub.contents import stage
-    from fmae_zoo.hub.options import HubOptions
-    from fmae_zoo.hub.publisher import Publisher
+    from fmae_zoo.hub.contents import contents_of, stage
 
-    folder = tmp_path_factory.mktemp("staged")
-    entry = stage(Autoencoder(tiny_spec(), seed=3), folder)
-    publisher = Publisher(Branch(HubClient(HubOptions()), "me/tiny", "main"), entry, folder)
-    publisher.write_card(existing=None)
-    return publisher.contents()
+    entry = stage(Autoencoder(tiny_spec(), seed=3), tmp_path_factory.mktemp("staged"))
+    return contents_of(entry, "me/tiny")
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from fmae_zoo import benchmarking
 from fmae_zoo.benchmarking import Benchmark, Row
 from fmae_zoo.errors import ArgumentError, BackendError, UnknownModelError
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def this_backend_alone(monkeypatch):

@@ -403,10 +403,10 @@ def test_an_empty_test_set_is_an_error(fmae, model, few, tmp_path):
         write_idx(tmp_path / name, content[:0] if "t10k" in name else content)
     code, _, err = fmae("evaluate", model, "--data", tmp_path)
     assert code == 1
-    assert "no test images" in err
+    assert "there are no images" in err
 
 
-def test_figures_of_the_sample_say_so_in_every_form(fmae, model, sample, monkeypatch):
+def test_figures_of_the_sample_say_so_in_every_form(fmae, model, caplog, monkeypatch):
     monkeypatch.setattr(loading, "find_data", lambda report=None: None)
     options = ["--figure", "knn", "--figure", "elbo"]
     code, out, err = fmae("evaluate", model, *options, "--json")
@@ -414,7 +414,7 @@ def test_figures_of_the_sample_say_so_in_every_form(fmae, model, sample, monkeyp
     content = json.loads(out)
     assert content["sample"] is True
     assert set(content["figures"]) == {"knn"}
-    assert "of the small sample" in err
+    assert "Figures are of the sample" in caplog.text
     assert f"elbo does not apply to {model}" in " ".join(err.split())
     monkeypatch.setattr(datasets.Dataset, "digest", property(lambda self: 1 / 0))
     code, out, err = fmae("evaluate", model, *options, "--write")

@@ -26,6 +26,7 @@ def token(tmp_path):
     return path
 
 
+@pytest.mark.once
 def test_push_search_pull_and_verify(fmae, hub, folder, token, tmp_path):
     push = ("push", f"local:{folder}", "me/tiny", "--private", "--tag", "v1")
     code, out, err = fmae(*push, "-m", "first", "--token-file", token)
@@ -44,6 +45,7 @@ def test_push_search_pull_and_verify(fmae, hub, folder, token, tmp_path):
     assert {row["passed"] for row in json.loads(out)[str(copy)]} <= {True, None}
 
 
+@pytest.mark.once
 def test_a_dry_run_shows_files_and_card_and_sends_nothing(fmae, hub, folder):
     code, out, err = fmae("push", folder, "me/tiny", "--dry-run")
     assert code == 0
@@ -56,12 +58,14 @@ def test_a_dry_run_shows_files_and_card_and_sends_nothing(fmae, hub, folder):
     assert not hub.log
 
 
+@pytest.mark.once
 def test_branch_and_pull_request(fmae, hub, folder, token):
     push = ("push", folder, "me/tiny", "--token-file", token, "--json")
     assert json.loads(fmae(*push, "--branch", "b")[1])["changed"]
     assert "/discussions/1" in fmae(*push, "--create-pr")[1]
 
 
+@pytest.mark.once
 def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path, few, idx):
     hub.seed("me/tiny", repo_files)
     name, data, photos = "hf://me/tiny", ("--data", idx), tmp_path / "photos.npy"
@@ -80,6 +84,7 @@ def test_every_command_takes_an_address(fmae, hub, repo_files, tmp_path, few, id
     assert fmae("verify", f"{name}@main", "--timeout", "60")[0] == 0
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("words", "code", "named"),
@@ -104,6 +109,7 @@ def test_what_goes_wrong_is_said_in_a_line(fmae, hub, words, code, named):
     assert "Traceback" not in err
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("content", ["", "two words", "\x00"])
 def test_a_token_file_without_a_token(fmae, hub, tmp_path, content):
@@ -115,6 +121,7 @@ def test_a_token_file_without_a_token(fmae, hub, tmp_path, content):
     assert not hub.log
 
 
+@pytest.mark.once
 def test_publish_pins(fmae, hub, token, tmp_path):
     copy = shutil.copytree(registry.find_entry("dense-vae").folder, tmp_path / "dense-vae")
     registry._table()["dense-vae.fmnist"] = Entry.read(copy)

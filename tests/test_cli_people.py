@@ -14,7 +14,7 @@ from rich.console import Console
 
 import fmae_zoo
 from fmae_zoo import registry
-from fmae_zoo.cli import COMMANDS, cli
+from fmae_zoo.cli import COMMANDS
 from fmae_zoo.cli.figures import figure_table, nested_in
 from fmae_zoo.progress import RichProgress, StepsProgress
 from tests.conftest import ROOT, run_python, tiny_spec
@@ -286,13 +286,3 @@ def test_what_a_failed_import_wrote_is_shown():
     err = run_python(code).stderr
     assert err.startswith("the reason\n")
     assert "a log line" not in err
-
-
-@pytest.mark.once
-def test_every_argument_that_is_a_model_completes():
-    for name in ("info", "train", "evaluate", "embed", "verify", "show"):
-        command = cli.get_command(None, name)
-        [argument] = [each for each in command.params if each.name == "name"]
-        assert [item.value for item in argument.type.shell_complete(None, argument, "pc")] == [
-            "pca"
-        ]

@@ -118,7 +118,7 @@ def test_the_weight_of_the_clusters_is_the_final_one_after_its_steps():
     assert [*weights, objective.weights()["clusters"]] == [0.5, 0.5, 0.125, 0.125]
 
 
-def test_clusters_divide_the_images_alike_each_time_and_need_no_label(few):
+def test_clusters_divide_the_images_alike_each_time_and_need_no_label(few, compiled):
     objective = ClusteredSquaredError(**CLUSTERED | {"clusters": 10})
     fit, validation = few.split
     images = few.train_images
@@ -185,7 +185,7 @@ def test_a_term_of_the_batch_is_added_once_and_validated_in_batches_of_the_same_
     assert logs["loss"] == pytest.approx(7)
 
 
-def test_a_code_of_clusters_tells_them_apart(few):
+def test_a_code_of_clusters_tells_them_apart(few, compiled):
     spec = tiny_spec(objective=CLUSTERED | {"cluster_weight": 100.0}, recipe={"epochs": 8})
     history = fmae_zoo.train(spec, data=few, optimizer="muon", learning_rate=1e-2, batch_size=16)
     first, last = history.rows[0], history.rows[-1]

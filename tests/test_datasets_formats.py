@@ -19,11 +19,12 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import fmae_zoo
 from fmae_zoo import datasets
 from fmae_zoo.datasets import TABLE, Dataset, load_data, sources
 from fmae_zoo.datasets.idx import write_idx
 from fmae_zoo.errors import ArgumentError, DataError, HubError
+
+pytestmark = pytest.mark.once
 
 RNG = np.random.default_rng(5)
 GREY = RNG.integers(0, 256, (12, 6, 5), dtype=np.uint8)
@@ -66,9 +67,13 @@ def test_without_labels_what_needs_them_says_so():
     [
         ({"test_labels": None}, "of all images, or of none"),
         ({"test_images": COLOUR}, "expected one shape"),
-        ({"train_images": GREY[..., None]}, "expected .n, height, width"),
+        ({"train_images": GREY[..., None]}, "expected uint8 .n, height, width"),
         ({"class_names": ("a", "b")}, "labels from 0 to 2; expected 0 to 1"),
         ({"train_labels": LABELS.astype(int) - 1}, "labels from -1"),
+        ({"train_images": GREY.astype(np.float32)}, "dtype float32; expected uint8"),
+        ({"train_labels": LABELS[:5]}, "labels of shape .5,.*expected an integer for each image"),
+        ({"test_labels": LABELS.astype(np.float32)}, "dtype float32; expected an integer"),
+        ({"test_images": "pictures"}, "expected uint8"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes, words):
@@ -567,8 +572,3 @@ def test_facts_of_one_data_set(fmae, server, tmp_path):
     assert facts["class_names"][0] == "airplane"
     np.save(tmp_path / "plain.npy", GREY)
     assert "no labels" in fmae("data", "--data", tmp_path / "plain.npy")[1]
-
-
-def test_load_data_by_name_is_public(server, tmp_path):
-    server.publish("mnist", files_of("mnist", tmp_path))
-    assert fmae_zoo.load_data("mnist").num_classes == 10

@@ -249,7 +249,7 @@ def test_verify_says_that_the_data_are_others(kmnist, few, tmp_path):
     [
         ({"train_labels": np.zeros(4, "uint8")}, "labels of shape (4,)"),
         ({"train_labels": np.uint8(1)}, "labels of shape ()"),
-        ({"train_labels": np.arange(12) * 10**9}, "a label of 11,000,000,000"),
+        ({"train_labels": np.arange(12) * 10**9}, "labels from 0 to 11,000,000,000"),
     ],
 )
 def test_labels_that_are_none_are_refused(tmp_path, arrays, words):

@@ -361,7 +361,7 @@ def test_the_kl_penalty_of_codes_far_from_zero_is_finite_and_moves_them():
         assert (np.sign(slopes) == np.sign(value)).all()
 
 
-def test_to_minimise_the_kl_penalty_is_to_reach_the_target_activity():
+def test_to_minimise_the_kl_penalty_is_to_reach_the_target_activity(compiled):
     def penalty(code):
         return sparse_terms(code, penalty="kl", target_activity=0.2)["sparsity"]
 
@@ -372,7 +372,7 @@ def test_to_minimise_the_kl_penalty_is_to_reach_the_target_activity():
 
 
 @pytest.mark.parametrize("penalty", ["l1", "kl"])
-def test_training_makes_codes_less_active(penalty):
+def test_training_makes_codes_less_active(penalty, compiled):
     options = {"penalty": penalty, "sparsity_weight": 10.0}
     network = {"type": "dense", "units": [32]}
     model = Autoencoder(tiny_spec(network=network, objective={"type": "sparse", **options}))

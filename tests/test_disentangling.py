@@ -119,7 +119,7 @@ def test_without_a_capacity_the_elbo_is_what_it_was():
     assert specs[0].digest == specs[1].digest != specs[2].digest
 
 
-def test_training_takes_the_kl_to_the_capacity():
+def test_training_takes_the_kl_to_the_capacity(compiled):
     objective = ELBO(type="elbo", beta=1000.0, capacity=6.0, capacity_steps=100)
     model, images = model_with(objective), pictures(16)
     model.compile(keras.optimizers.Adam(1e-3))
@@ -238,7 +238,7 @@ def test_the_covariance_is_compared_with_the_identity(variant):
 
 
 @pytest.mark.parametrize("variant", ["i", "ii"])
-def test_steps_down_these_terms_take_the_covariance_to_the_identity(variant):
+def test_steps_down_these_terms_take_the_covariance_to_the_identity(variant, compiled):
     model = model_with(alone(DIP, ("off_diagonal", "diagonal"), variant=variant))
     images = pictures(32)
     kernel = model.parts()["encoder"]["latent.kernel"]
@@ -302,7 +302,7 @@ class CriticAlone(keras.Model):
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.85])
-def test_a_trained_critic_estimates_the_known_total_correlation(correlation):
+def test_a_trained_critic_estimates_the_known_total_correlation(correlation, compiled):
     model = CriticAlone(Factor(type="factor", units=(32, 32)), 2)
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-2, 240)))
     codes, others = (array(correlated(correlation, 4096, seed).code)[:, 0] for seed in (0, 7))

@@ -9,6 +9,8 @@ import pytest
 from fmae_zoo.verification import GOLDEN_TOLERANCE
 from tests.conftest import ROOT, run_python
 
+pytestmark = pytest.mark.once
+
 USE = """
 import sys
 sys.path[:0] = [sys.argv[1], f"{sys.argv[1]}/tests"]

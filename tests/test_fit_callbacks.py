@@ -1,6 +1,7 @@
 """What callbacks, hooks of torch and other threads see of a model in training."""
 
 import threading
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -310,15 +311,15 @@ def test_freed_memory_is_kept_where_the_c_library_can(monkeypatch):
     from fmae_zoo import memory
 
     asked = []
-    functions = {"mallopt": lambda *option: asked.append(option)}
-    monkeypatch.setattr(memory, "_function", functions.get)
+    library = SimpleNamespace(mallopt=lambda *option: asked.append(option))
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: library)
     for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
     memory.keep_freed_memory.__wrapped__()
     assert asked == [(-3, 32 << 20), (-1, 1 << 30)]
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
     memory.keep_freed_memory.__wrapped__()
-    monkeypatch.setattr(memory, "_function", lambda name: None)
+    del library.mallopt
     monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_")
     memory.keep_freed_memory.__wrapped__()
     assert len(asked) == 2

@@ -23,11 +23,7 @@ from fmae_zoo.errors import (
 )
 from fmae_zoo.files import sha256_of
 from fmae_zoo.head import HEAD_FILE
-from fmae_zoo.hub.branch import Branch
-from fmae_zoo.hub.client import HubClient
-from fmae_zoo.hub.contents import stage
-from fmae_zoo.hub.options import HubOptions
-from fmae_zoo.hub.publisher import Publisher
+from fmae_zoo.hub.contents import contents_of, stage
 from fmae_zoo.hub.repo import MAX_TEXT_BYTES
 from fmae_zoo.layout import KERAS_FILES
 from fmae_zoo.manifest import Manifest
@@ -65,11 +61,7 @@ def saved(classifier, tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(saved, tmp_path_factory):
     """The files that `push` writes for it."""
-    folder = tmp_path_factory.mktemp("staged")
-    entry = stage(saved, folder)
-    publisher = Publisher(Branch(HubClient(HubOptions()), REPO, "main"), entry, folder)
-    publisher.write_card(existing=None)
-    return publisher.contents()
+    return contents_of(stage(saved, tmp_path_factory.mktemp("staged")), REPO)
 
 
 @pytest.fixture
@@ -120,6 +112,7 @@ def test_a_classifier_is_pushed_and_comes_back(push, hub, classifier, saved, ima
     assert push(make(seed=9)).changed
 
 
+@pytest.mark.once
 def test_the_repo_holds_what_it_must(files, saved, tmp_path):
     recorded = {HEAD_FILE, WEIGHTS, "golden.safetensors", *KERAS_FILES}
     assert files.keys() == recorded | {"spec.toml", "manifest.json", "README.md"}
@@ -183,6 +176,7 @@ def test_a_copy_is_pulled_verified_and_pushed_again(hub, push, files, tmp_path):
     assert not push(copy).changed
 
 
+@pytest.mark.once
 def test_a_search_tells_it_from_an_autoencoder(push, saved, classifier):
     push(saved)
     push(fmae_zoo.Autoencoder(classifier.spec), "me/ae")
@@ -193,6 +187,7 @@ def test_a_search_tells_it_from_an_autoencoder(push, saved, classifier):
 # What is kept apart
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("first", ["classifier", "autoencoder"])
 def test_one_kind_is_not_pushed_over_the_other(push, api, classifier, first):
@@ -205,6 +200,7 @@ def test_one_kind_is_not_pushed_over_the_other(push, api, classifier, first):
     assert api.model_info(REPO).sha == before
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_pull_does_not_write_over_another_model(hub, files, classifier, tmp_path):
     hub.seed(REPO, files)
@@ -216,6 +212,7 @@ def test_a_pull_does_not_write_over_another_model(hub, files, classifier, tmp_pa
         assert {path.name: path.read_bytes() for path in mine.iterdir()} == before
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_an_encoder_of_ones_own_is_not_pushed(push, hub, classifier):
     encoder = classifier.encoder
@@ -265,6 +262,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_folder_that_is_not_fit_is_refused_before_anything_is_sent(push, hub, folder, case):
@@ -279,6 +277,7 @@ def test_a_folder_that_is_not_fit_is_refused_before_anything_is_sent(push, hub, 
 # A repo that means harm
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     "change",
@@ -291,6 +290,7 @@ def test_a_description_that_breaks_a_rule_is_refused(hub, files, change):
         fmae_zoo.load(ADDRESS)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("name", "change"),
@@ -310,6 +310,7 @@ def test_a_file_that_is_not_the_manifests_is_refused(hub, files, name, change, t
     assert failed_checks(ADDRESS) == [name]
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("size", [4_000_000, 3])
 def test_weights_that_are_not_the_heads_are_refused(hub, files, tmp_path, size):
@@ -326,6 +327,7 @@ def section(text, title):
     return re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.M | re.S).group(1)
 
 
+@pytest.mark.once
 def test_the_card_says_what_it_is(files):
     text = files["README.md"].decode()
     card = ModelCard(text).data
@@ -343,6 +345,7 @@ def test_the_card_says_what_it_is(files):
         assert record["sha256"] in section(text, "Files")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["frozen_head", "fine_tuned"])
 def test_the_card_has_the_figures_that_were_measured(folder, name):
     figure = {"accuracy": 0.8765, "loss": 0.4, "epochs": 3}
@@ -372,6 +375,7 @@ def test_the_examples_of_the_card_run(few, monkeypatch, tmp_path, trainable, lab
     assert ("is frozen" in text) == (not trainable)
 
 
+@pytest.mark.once
 def test_labels_are_only_shown(tmp_path):
     labels = ["<!-- fmae_zoo: end -->", "a|b", "**bold**", "![x](http://evil)"]
     encoder = fmae_zoo.Autoencoder(tiny_spec()).encoder
@@ -389,6 +393,7 @@ def test_labels_are_only_shown(tmp_path):
 # The command line
 
 
+@pytest.mark.once
 def test_the_commands_take_it(fmae, hub, folder, tmp_path):
     token = tmp_path / "token"
     token.write_text("hf_writer")
@@ -399,6 +404,7 @@ def test_the_commands_take_it(fmae, hub, folder, tmp_path):
         assert json.loads(fmae("info", name, "--json")[1])["head"]["labels"] == list(CLASS_NAMES)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     "words",

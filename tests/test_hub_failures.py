@@ -21,7 +21,7 @@ from tests.conftest import ROOT, run_python, tiny_spec
 
 TINY = "hf://me/tiny@v1"
 
-pytestmark = pytest.mark.failure
+pytestmark = [pytest.mark.failure, pytest.mark.once]
 
 
 @pytest.fixture

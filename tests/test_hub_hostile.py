@@ -18,7 +18,7 @@ from fmae_zoo.hub.repo import MAX_TEXT_BYTES
 from fmae_zoo.weights import save_tensors
 from tests.conftest import TINY_CONV, run_python, spec_dict, tiny_spec
 
-pytestmark = pytest.mark.failure
+pytestmark = [pytest.mark.failure, pytest.mark.once]
 
 EVIL = "hf://me/evil"
 
@@ -172,7 +172,9 @@ def test_a_commit_names_no_folder_outside_the_cache(hub, seeded, tmp_path, kind,
 
 def test_the_data_set_of_a_hub_lands_nowhere_else(hub, tmp_path):
     headers = {"ETag": '"../../../evil"', "X-Repo-Commit": "c" * 40}
-    body = json.dumps({"id": datasets.HUB_DATASET, "tags": []})
+    listed = [{"rfilename": "fashion_mnist/train.parquet"}]
+    info = {"id": datasets.HUB_DATASET, "tags": [], "sha": "c" * 40, "siblings": listed}
+    body = json.dumps(info)
     hub.fail("status", times=None, code=200, headers=headers, body=body)
     with pytest.raises(errors.AbsentDataError, match="ETag"):
         sources.download_from_hub(datasets.TABLE[datasets.DEFAULT], tmp_path)

@@ -71,6 +71,7 @@ def test_a_repo_loads_by_tag_branch_and_commit(hub, commit, model, images, revis
     np.testing.assert_array_equal(loaded.reconstruct(images), model.reconstruct(images))
 
 
+@pytest.mark.once
 def test_the_revision_may_be_an_argument(hub, commit):
     hub.seed("me/tiny", {"spec.toml": b"moved on"})
     assert fmae_zoo.load("hf://me/tiny", revision="v1")
@@ -80,6 +81,7 @@ def test_the_revision_may_be_an_argument(hub, commit):
         fmae_zoo.load("conv-ae-bn", pretrained=True, revision="main")
 
 
+@pytest.mark.once
 def test_what_is_on_the_machine_needs_no_request_and_a_tag_one(hub, commit):
     fmae_zoo.load("hf://me/tiny@v1")
     cold = len(hub.log)
@@ -90,6 +92,7 @@ def test_what_is_on_the_machine_needs_no_request_and_a_tag_one(hub, commit):
     assert len(hub.log) == cold + 1
 
 
+@pytest.mark.once
 def test_only_what_the_load_needs_is_fetched(hub, commit, repo_files):
     def received():
         return sum(r.bytes_sent for r in hub.log if r.method == "GET" and "/api/" not in r.path)
@@ -102,6 +105,7 @@ def test_only_what_the_load_needs_is_fetched(hub, commit, repo_files):
     assert received() == sum(len(repo_files[name]) for name in NEEDED)
 
 
+@pytest.mark.once
 def test_a_moved_branch_is_followed_and_a_commit_is_not(hub, commit, repo_files):
     assert fmae_zoo.pull("hf://me/tiny").name == commit
     moved = hub.seed("me/tiny", {**repo_files, "history.csv": b"epoch\n1\n"})
@@ -131,6 +135,7 @@ def test_offline_the_cache_serves(hub, commit, images, how, monkeypatch):
     assert how == "network" or len(hub.log) == before
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("warm", ["nothing", "encoder"])
 @pytest.mark.failure
 def test_offline_what_is_missing_is_named_and_how_to_get_it(hub, commit, warm):
@@ -143,6 +148,7 @@ def test_offline_what_is_missing_is_named_and_how_to_get_it(hub, commit, warm):
     assert fmae_zoo.load("hf://me/tiny@v1", local_files_only=True)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_repo_that_is_gone_is_served_from_the_cache_with_a_warning(hub, commit, images):
     expected = fmae_zoo.load("hf://me/tiny").encode(images)
@@ -154,6 +160,7 @@ def test_a_repo_that_is_gone_is_served_from_the_cache_with_a_warning(hub, commit
         fmae_zoo.load("hf://me/tiny@v2")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", sorted(NEEDED))
 @pytest.mark.failure
 def test_wrong_bytes_in_the_cache_are_fetched_once_more(hub, commit, model, images, name):
@@ -167,6 +174,7 @@ def test_wrong_bytes_in_the_cache_are_fetched_once_more(hub, commit, model, imag
         fmae_zoo.load(f"hf://me/tiny@{commit}", local_files_only=True)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_link_that_leads_nowhere_is_mended(hub, commit):
     path = fmae_zoo.pull("hf://me/tiny@v1") / "encoder.safetensors"
@@ -176,6 +184,7 @@ def test_a_link_that_leads_nowhere_is_mended(hub, commit):
     assert fmae_zoo.load(f"hf://me/tiny@{commit}")
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("name", sorted(NEEDED))
 def test_a_cache_without_links_is_mended_too(hub, commit, name, monkeypatch):
@@ -192,6 +201,7 @@ def test_a_cache_without_links_is_mended_too(hub, commit, name, monkeypatch):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.once
 def test_a_store_that_several_repos_share_is_no_damage(hub, commit, tmp_path):
     """The client links twice there: from the file to the blob, and on to the shared store."""
     path = fmae_zoo.pull("hf://me/tiny@v1") / "encoder.safetensors"
@@ -202,6 +212,7 @@ def test_a_store_that_several_repos_share_is_no_damage(hub, commit, tmp_path):
     assert fmae_zoo.load(f"hf://me/tiny@{commit}", local_files_only=True)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("times", [1, None])
 def test_wrong_bytes_of_the_hub_are_fetched_once_more_then_refused(
@@ -217,6 +228,7 @@ def test_wrong_bytes_of_the_hub_are_fetched_once_more_then_refused(
     np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_file_that_is_not_the_manifests_is_not_even_downloaded(hub, repo_files):
     altered = flipped(repo_files["encoder.safetensors"])
@@ -226,6 +238,7 @@ def test_a_file_that_is_not_the_manifests_is_not_even_downloaded(hub, repo_files
     assert not [record for record in hub.log if "encoder" in record.path]
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_spec_that_the_weights_were_not_trained_by_is_refused(hub, repo_files):
     spec = repo_files["spec.toml"].replace(b"batch_size = 32", b"batch_size = 33")
@@ -234,6 +247,7 @@ def test_a_spec_that_the_weights_were_not_trained_by_is_refused(hub, repo_files)
         fmae_zoo.load("hf://me/other")
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_repo_of_something_else_says_so(hub, repo_files):
     hub.seed("me/keras", {"config.json": b"{}", "README.md": b"# mine"})
@@ -244,6 +258,7 @@ def test_a_repo_of_something_else_says_so(hub, repo_files):
         fmae_zoo.load("hf://me/spec")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "address",
     ["hf://", "hf://me", "hf://me/a/b", "hf://me/a@", "hf://../a", "hf://me/..", "hf://me/a@../b"]
@@ -256,12 +271,14 @@ def test_a_wrong_address_is_refused_without_a_request(hub, address):
     assert not hub.log
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_source_that_is_none_of_the_three_names_all_three():
     with pytest.raises(UnknownModelError, match=r"registered name.*local:FOLDER.*hf://"):
         fmae_zoo.load("xyzzy")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "options",
     [{"token": "a b"}, {"token": ""}, {"token": "hf_\n"}, {"token": 3}]
@@ -276,6 +293,7 @@ def test_wrong_options_are_refused_without_a_request(hub, commit, options):
     assert "hf_" not in str(caught.value)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_two_processes_load_at_once(hub, commit, tmp_path):
     code = "import sys, fmae_zoo; fmae_zoo.load('hf://me/tiny@v1', cache_dir=sys.argv[1])"
@@ -302,6 +320,7 @@ def test_a_published_name_is_mended_from_the_commit_that_it_is_pinned_to(
         fmae_zoo.load("tiny-ae", pretrained=True, revision="main")
 
 
+@pytest.mark.once
 def test_pull_of_a_published_name_fetches_what_is_missing(published, tmp_path):
     assert fmae_zoo.pull("tiny-ae") == published
     (published / "decoder.safetensors").unlink()
@@ -310,6 +329,7 @@ def test_pull_of_a_published_name_fetches_what_is_missing(published, tmp_path):
     assert fmae_zoo.load(fmae_zoo.pull("tiny-ae", tmp_path / "whole", local_files_only=True))
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_pin_is_enforced(hub, published, tmp_path):
     other = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=4), tmp_path / "other")
@@ -323,6 +343,7 @@ def test_a_pin_is_enforced(hub, published, tmp_path):
         Entry.read(published).build(pretrained=True)
 
 
+@pytest.mark.once
 def test_a_revision_of_a_name_is_that_of_its_repo(hub, repo_files, published, model):
     loaded = fmae_zoo.load("tiny-ae", revision="v1", part="encoder").get_weights()
     for one, other in zip(loaded, model.encoder.get_weights()):
@@ -365,6 +386,7 @@ def test_pull_writes_a_folder_that_is_a_local_source(hub, commit, model, images,
     np.testing.assert_array_equal(loaded.encode(images), model.encode(images))
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("damage", ["altered", "missing"])
 def test_pull_of_a_damaged_entry_that_is_not_published(model, tmp_path, damage):
@@ -381,17 +403,20 @@ def test_pull_of_a_damaged_entry_that_is_not_published(model, tmp_path, damage):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.once
 def test_pull_offline_of_a_repo_without_a_card(hub, repo_files):
     hub.seed("me/bare", {k: v for k, v in repo_files.items() if k != "README.md"})
     folder = fmae_zoo.pull("hf://me/bare")
     assert fmae_zoo.pull("hf://me/bare", local_files_only=True) == folder
 
 
+@pytest.mark.once
 def test_pull_of_a_name_copies_the_packages_own_without_a_request(hub, tmp_path):
     assert fmae_zoo.load(fmae_zoo.pull("dense-ae", tmp_path / "dense"), part="encoder")
     assert not hub.log
 
 
+@pytest.mark.once
 def test_evaluate_does_not_write_into_the_cache(hub, commit, few):
     from fmae_zoo.evaluation.record import check_data
 
@@ -410,6 +435,7 @@ def test_verify_checks_what_is_on_the_hub(hub, commit, repo_files, few):
     assert failed_checks("hf://me/wrong", few).keys() == {"config.json"}
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_pull_does_not_write_over_another_model(hub, commit, tmp_path):
     folder = fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(), seed=9), tmp_path / "mine")
@@ -420,12 +446,14 @@ def test_pull_does_not_write_over_another_model(hub, commit, tmp_path):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.once
 def test_the_cache_of_the_options_is_used(hub, commit, tmp_path):
     fmae_zoo.load("hf://me/tiny@v1", cache_dir=tmp_path / "elsewhere", token="hf_reader")
     assert (tmp_path / "elsewhere" / "models--me--tiny" / "snapshots" / commit).is_dir()
     assert not Path(os.environ["HF_HOME"], "hub").exists()
 
 
+@pytest.mark.once
 def test_verify_finds_a_card_whose_figures_were_edited(hub, tmp_path, few):
     folder = fmae_zoo.pull("dense-ae", tmp_path / "dense")
     entry = registry.find_entry("dense-ae")
@@ -441,11 +469,13 @@ def test_verify_finds_a_card_whose_figures_were_edited(hub, tmp_path, few):
     assert mse in failed["README.md"]
 
 
+@pytest.mark.once
 def test_a_time_limit_without_end(hub, commit):
     for timeout in (1e12, float("inf")):
         assert fmae_zoo.load("hf://me/tiny", timeout=timeout)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_saved_token_that_cannot_be_had_matters_only_where_one_is_sent(hub, commit, monkeypatch):
     assert fmae_zoo.load("hf://me/tiny@v1")
@@ -457,6 +487,7 @@ def test_a_saved_token_that_cannot_be_had_matters_only_where_one_is_sent(hub, co
         fmae_zoo.load("hf://me/tiny@v1")
 
 
+@pytest.mark.once
 def test_threads_load_at_once(hub, commit, model, images):
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(lambda _: fmae_zoo.load("hf://me/tiny@v1"), range(4)))

@@ -138,6 +138,7 @@ def test_a_registered_name_is_pushed_with_its_history_and_figures(push, api):
     assert published.files.items() >= bundled.files.items()
 
 
+@pytest.mark.once
 def test_a_push_is_one_commit_and_the_same_again_is_none(push, hub, folder, model, other, caplog):
     first = push(folder)
     assert len(commits_sent(hub)) == 1
@@ -153,6 +154,7 @@ def test_a_push_is_one_commit_and_the_same_again_is_none(push, hub, folder, mode
     assert fmae_zoo.load(f"hf://{REPO}@{first.commit}")
 
 
+@pytest.mark.once
 def test_what_the_new_model_does_not_have_leaves_the_repo(push, hub, folder, api, repo_files):
     hub.seed(REPO, {**repo_files, "history.csv": b"epoch\n1\n", "notes.txt": b"mine"})
     push(folder)
@@ -160,6 +162,7 @@ def test_what_the_new_model_does_not_have_leaves_the_repo(push, hub, folder, api
     assert "notes.txt" in files_in(api)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("held", ["config.json", "other-ae"])
 @pytest.mark.failure
 def test_a_repo_of_something_else_is_not_written_over(push, hub, folder, repo_files, held, api):
@@ -173,6 +176,7 @@ def test_a_repo_of_something_else_is_not_written_over(push, hub, folder, repo_fi
     assert [(ref.name, ref.target_commit) for ref in refs.branches] == [("main", before)]
 
 
+@pytest.mark.once
 def test_a_card_that_a_person_edited_is_kept(push, hub, folder, api, other):
     push(folder)
     edited = card_in(api).replace(BEGIN, f"My words before.\n\n{BEGIN}")
@@ -187,6 +191,7 @@ def test_a_card_that_a_person_edited_is_kept(push, hub, folder, api, other):
     assert not push(other).changed
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("edited", [True, False])
 def test_a_card_written_at_home_is_the_first_on_the_hub(push, folder, edited):
     mine = card_of(Entry.read(folder), REPO) if edited else "# Mine\n"
@@ -198,6 +203,7 @@ def test_a_card_written_at_home_is_the_first_on_the_hub(push, folder, edited):
     assert (folder / "README.md").read_text() == mine
 
 
+@pytest.mark.once
 def test_a_branch_is_made_and_committed_to(push, api, folder):
     push(folder, branch="trial")
     assert "encoder.safetensors" in files_in(api, revision="trial")
@@ -206,6 +212,7 @@ def test_a_branch_is_made_and_committed_to(push, api, folder):
     assert push(folder, branch="trial").changed is False
 
 
+@pytest.mark.once
 def test_a_pull_request_leaves_main_as_it_is(push, hub, api, folder):
     first = push(folder, create_pr=True)
     assert first.changed
@@ -217,6 +224,7 @@ def test_a_pull_request_leaves_main_as_it_is(push, hub, api, folder):
     assert len(commits_sent(hub)) == 1
 
 
+@pytest.mark.once
 def test_a_tag_is_put_on_the_commit_and_never_moved(push, folder, api, other):
     first = push(folder, tag="v1")
     assert push(folder, tag="v1").commit == first.commit
@@ -229,6 +237,7 @@ def test_a_tag_is_put_on_the_commit_and_never_moved(push, folder, api, other):
     assert tags_in(api) == {"v1": first.commit, "v2": second.commit}
 
 
+@pytest.mark.once
 def test_a_dry_run_lists_files_and_card_and_asks_nothing(push, hub, folder):
     planned = push(folder, dry_run=True, token=None)
     assert not hub.log
@@ -287,6 +296,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", REFUSED)
 @pytest.mark.failure
 def test_a_folder_that_is_not_fit_is_refused_before_anything_is_sent(push, hub, folder, case):
@@ -298,6 +308,7 @@ def test_a_folder_that_is_not_fit_is_refused_before_anything_is_sent(push, hub, 
     assert not hub.log
 
 
+@pytest.mark.once
 def test_what_a_training_leaves_stays_at_home(push, folder, api):
     (folder / "checkpoint.safetensors").write_bytes(b"optimizer")
     (folder / ".lock").write_text("")
@@ -305,6 +316,7 @@ def test_what_a_training_leaves_stays_at_home(push, folder, api):
     assert set(files_in(api)) <= set(REPO_FILES)
 
 
+@pytest.mark.once
 def test_the_folders_of_a_machine_are_not_published(push, hub, few, tmp_path):
     """A training on data of one's own records where they lie."""
     folder = fmae_zoo.pull("dense-ae", tmp_path / "dense")
@@ -317,6 +329,7 @@ def test_the_folders_of_a_machine_are_not_published(push, hub, few, tmp_path):
     assert "alice" not in text + pushed.card
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("offline", "error", "words"),
@@ -334,6 +347,7 @@ def test_without_token_or_network_nothing_is_asked(
 # What goes wrong on the way
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("error", "options", "fault"),
@@ -358,6 +372,7 @@ def test_a_push_that_fails_leaves_the_repo_as_it_was(
     assert api.model_info(REPO).sha == before
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_another_publisher_in_between_is_a_conflict(push, hub, folder, api, other):
     push(folder)
@@ -367,6 +382,7 @@ def test_another_publisher_in_between_is_a_conflict(push, hub, folder, api, othe
     assert push(other).changed
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("create_pr", "theirs"), [(False, None), (True, None), (False, {"other.txt": b"theirs"})]
 )
@@ -377,10 +393,13 @@ def test_a_lost_answer_is_resolved_by_looking(push, hub, folder, api, other, cre
     url = push(folder, create_pr=create_pr)
     assert url.changed
     commits = api.list_repo_commits(REPO, revision="refs/pr/1" if create_pr else "main")
-    assert url.commit == commits[1 if theirs else 0].commit_id
+    assert url.commit == commits[0].commit_id
+    assert (theirs or {}).keys() < files_in(api, revision=url.commit).keys()
+    assert fmae_zoo.load(f"hf://{REPO}@{url.commit}")
     assert len(commits_sent(hub)) == 2
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "path", "settings"),
     [
@@ -404,16 +423,18 @@ def test_what_fails_on_the_way_is_sent_again(push, hub, folder, api, capfd, kind
     assert "thrown while requesting" not in captured.err
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_hub_that_is_gone_after_the_commit_leaves_it_open(push, hub, folder, other):
     push(folder)
     hub.fail("lose_answer", "/commit/")
-    # The state is asked for twice before the commit.
-    hub.fail("reset", "/revision/", times=None, skip=2)
+    # The state is asked for once before the commit.
+    hub.fail("reset", "/revision/", times=None, skip=1)
     with pytest.raises(HubConnectionError, match="Whether the push was done is not known"):
         push(other)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_tag_that_cannot_be_made_says_that_the_commit_was(push, hub, folder, api):
     hub.fail("status", "/tag/", times=None, code=403)
@@ -422,6 +443,7 @@ def test_a_tag_that_cannot_be_made_says_that_the_commit_was(push, hub, folder, a
     assert "encoder.safetensors" in files_in(api)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["stall", "slow"])
 @pytest.mark.failure
 def test_a_push_ends_at_the_time_limit(push, hub, folder, kind):
@@ -434,6 +456,7 @@ def test_a_push_ends_at_the_time_limit(push, hub, folder, kind):
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_closed_pull_request_with_the_same_files_is_not_this_one(push, hub, folder):
     first = push(folder, create_pr=True)
@@ -446,6 +469,7 @@ def test_a_closed_pull_request_with_the_same_files_is_not_this_one(push, hub, fo
     assert second.endswith("/discussions/2")
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_commit_that_leaves_files_out_is_no_success(push, hub, folder):
     """The Hub tells the client to leave out what a .gitignore in the repo names."""
@@ -460,6 +484,7 @@ def test_a_commit_that_leaves_files_out_is_no_success(push, hub, folder):
         push(folder)
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_hub_that_is_gone_after_its_answer_says_what_is_known(push, hub, folder, other):
     push(folder)
@@ -471,6 +496,7 @@ def test_a_hub_that_is_gone_after_its_answer_says_what_is_known(push, hub, folde
     assert not push(other).changed
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("path", "how"),
@@ -503,6 +529,7 @@ def test_nothing_is_sent_after_a_push_that_was_given_up(
     assert api.model_info(REPO).sha == before
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize("path", ["/tag/", "/commit/"])
 def test_a_login_page_in_the_middle_of_a_push(push, hub, folder, path):
@@ -511,14 +538,17 @@ def test_a_login_page_in_the_middle_of_a_push(push, hub, folder, path):
         push(folder, tag="v1", branch="b")
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_a_tag_of_which_nothing_is_known(push, hub, folder):
     push(folder)
+    hub.fail("lose_answer", "/tag/")
     hub.fail("status", "/refs", times=None, skip=1, code=500)
-    with pytest.raises(HubServerError, match=r"same already.*whether the tag v1 was made is not"):
+    with pytest.raises(HubServerError, match=r"same already.*perhaps without the tag v1"):
         push(folder, tag="v1")
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     "words",
@@ -531,6 +561,7 @@ def test_wrong_arguments_are_refused_without_a_request(push, hub, folder, words)
     assert not hub.log
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_wrong_arguments_of_search_and_publish(hub, folder):
     for named, act in (
@@ -551,6 +582,7 @@ def test_wrong_arguments_of_search_and_publish(hub, folder):
 # Search and publish
 
 
+@pytest.mark.once
 def test_search_finds_the_zoos_models_and_no_others(push, hub, folder, repo_files):
     push(folder, "me/one")
     push(folder, "me/two", private=True)
@@ -601,6 +633,7 @@ def test_the_whole_circle(hub, tmp_path):
         assert path.read_bytes() == content
 
 
+@pytest.mark.once
 @pytest.mark.failure
 def test_publish_keeps_what_went_well(hub, tmp_path):
     table = registry._table()
@@ -614,6 +647,7 @@ def test_publish_keeps_what_went_well(hub, tmp_path):
     assert not registry.find_entry("dense-vae").manifest.hub.commit
 
 
+@pytest.mark.once
 def test_the_native_files_are_the_same_in_every_process(repo_files, tmp_path):
     """Else a repeated push would not be seen to be one."""
     code = (

@@ -20,6 +20,8 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.lfs import UploadInfo, post_lfs_batch_info
 
+pytestmark = pytest.mark.once
+
 REPO = "me/repo"
 WEIGHTS = bytes(range(256)) * 1_000
 CARD = b"---\nlibrary_name: keras\nlicense: mit\ntags:\n- autoencoder\n---\n# A model\n"

@@ -187,14 +187,6 @@ def test_flipped_bits_are_never_fatal(tmp_path, images, suffix):
             assert batch.shape[1:] == (28, 28)
 
 
-def test_pipes_hang_nothing(tmp_path, images):
-    np.save(tmp_path / "images.npy", images)
-    os.mkfifo(tmp_path / "pipe.png")
-    source = ImageFiles([tmp_path, tmp_path / "pipe.png"], SHAPE)
-    assert sum(len(names) for names, _ in source) == 16
-    assert "neither a file nor a folder" in source.unreadable[str(tmp_path / "pipe.png")]
-
-
 def test_images_beside_python_objects_in_an_archive_are_read(tmp_path, images):
     labels = np.array(["shoe", None], dtype=object)
     np.savez(tmp_path / "both.npz", images=images, names=labels)

@@ -30,6 +30,7 @@ def pair():
     return model, Classifier(model.encoder, 3)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("imports", ["import fmae_zoo, keras", "import keras, fmae_zoo"])
 def test_files_are_read_by_a_process_that_imports_the_package_and_keras(pair, tmp_path, imports):
     model, classifier = pair
@@ -47,6 +48,7 @@ def test_files_are_read_by_a_process_that_imports_the_package_and_keras(pair, tm
     assert "read" in done.stdout, done.stderr[-2000:]
 
 
+@pytest.mark.once
 def test_the_package_alone_imports_neither_keras_nor_a_backend():
     code = """
 import sys, fmae_zoo
@@ -93,6 +95,7 @@ def test_a_compiled_model_comes_back_compiled_and_trains_on(tmp_path, asked):
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.once
 def test_a_model_that_one_backend_compiled_is_read_by_another(tmp_path):
     other = "torch" if BACKEND != "torch" else "jax"
     model = autoencoder()
@@ -143,6 +146,7 @@ def test_an_export_answers_as_the_models_do(pair, tmp_path):
     np.testing.assert_allclose(found, classifier.predict(FLOATS), atol=1e-5)
 
 
+@pytest.mark.once
 def test_who_looks_for_keras_first_finds_the_classes_too(tmp_path):
     autoencoder().save(tmp_path / "model.keras")
     code = f"""

@@ -50,6 +50,7 @@ def subject(model, sample):
     return subject
 
 
+@pytest.mark.once
 def test_clusters_of_classes_are_found(subject):
     found = clustering.FIGURE.measure(subject)
     assert list(found) == ["kmeans", "mixture", "spectral"]
@@ -60,12 +61,14 @@ def test_clusters_of_classes_are_found(subject):
             assert found[method]["sd"][key] == pytest.approx(0.0, abs=0.01)
 
 
+@pytest.mark.once
 def test_clusters_on_umap_say_what_is_not_installed(subject, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(ArgumentError, match=r'pip install "fmae-zoo\[umap\]"'):
         umap_clustering.FIGURE.measure(subject)
 
 
+@pytest.mark.once
 def test_clusters_on_an_embedding_of_umap(subject, monkeypatch):
     class UMAP:
         def __init__(self, n_components, **settings):
@@ -80,6 +83,7 @@ def test_clusters_on_an_embedding_of_umap(subject, monkeypatch):
     assert found["seeds"] == clustering.SEEDS
 
 
+@pytest.mark.once
 def test_agreement_is_that_of_the_definitions():
     # Of two classes, one is split: the best matching leaves two of eight images out.
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
@@ -106,6 +110,7 @@ def test_one_label_of_each_class_is_enough_for_codes_in_clusters(subject, monkey
         assert found[way]["curves"]["code"]["1"]["mean"] == found[way]["accuracy_1"]
 
 
+@pytest.mark.once
 def test_labels_that_are_not_drawn_change_nothing(subject, sample, monkeypatch):
     """Labels of test images are read by the measurement of the accuracy alone."""
     monkeypatch.setattr(few_labels, "COUNTS", (1,))
@@ -118,6 +123,7 @@ def test_labels_that_are_not_drawn_change_nothing(subject, sample, monkeypatch):
     np.testing.assert_allclose(wrong, right * hidden[0] / sum(hidden), atol=0.01)
 
 
+@pytest.mark.once
 def test_drawn_labels_are_balanced_and_differ_by_seed(sample):
     labels = sample.labels[0]
     first, second = (few_labels.drawn(labels, 5, seed) for seed in (0, 1))
@@ -129,6 +135,7 @@ def test_drawn_labels_are_balanced_and_differ_by_seed(sample):
         few_labels.drawn(labels, 121, 0)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", heads.HEADS)
 def test_a_head_is_chosen_by_validation_and_fitted_to_all(name, subject):
     head = heads.HEADS[name]
@@ -140,6 +147,7 @@ def test_a_head_is_chosen_by_validation_and_fitted_to_all(name, subject):
     assert fitted.score(subject.test_codes, test_labels) > 0.95
 
 
+@pytest.mark.once
 def test_a_single_class_is_refused(subject):
     data = replace(subject.data, train_labels=np.zeros_like(subject.data.labels[0]))
     with pytest.raises(DataError, match="one class"):
@@ -156,6 +164,7 @@ def test_heads_are_those_of_the_figures(head, figure, model, sample):
     )
 
 
+@pytest.mark.once
 def test_a_fitted_head_is_written_and_read(tmp_path, sample):
     found = fit_head("pca", "logistic", data=sample)
     folder = found.save(tmp_path / "head")
@@ -168,6 +177,7 @@ def test_a_fitted_head_is_written_and_read(tmp_path, sample):
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.once
 def test_classify_with_a_head(tmp_path, monkeypatch, sample):
     monkeypatch.setattr("fmae_zoo.cli.classify.data_for", lambda *_: sample)
     words = ["classify", "pca", "--head", "forest", "-o", str(tmp_path / "out"), "--json"]
@@ -181,11 +191,13 @@ def test_classify_with_a_head(tmp_path, monkeypatch, sample):
     assert "no layers or epochs" in refused.output
 
 
+@pytest.mark.once
 def test_an_unknown_head_is_refused(sample):
     with pytest.raises(ArgumentError, match="expected one of logistic"):
         fit_head("pca", "tree", data=sample)
 
 
+@pytest.mark.once
 def test_labels_spread_as_scikit_learn_spreads_them(subject, sample):
     from sklearn.semi_supervised import LabelSpreading
 
@@ -204,6 +216,7 @@ def test_labels_spread_as_scikit_learn_spreads_them(subject, sample):
         assert 0.5 < (found == labels).mean() < 1.0
 
 
+@pytest.mark.once
 def test_draws_of_other_seeds_are_other_draws(subject, monkeypatch):
     monkeypatch.setattr(few_labels, "DRAWS", 3)
     drawn = []
@@ -212,11 +225,13 @@ def test_draws_of_other_seeds_are_other_draws(subject, monkeypatch):
     assert len(set(drawn)) == 6
 
 
+@pytest.mark.once
 def test_codes_that_are_too_wide_are_refused(sample):
     with pytest.raises(ArgumentError, match="codes of 12,544 values"):
         fit_head("conv-ae-bn-spatial", "svm", data=sample)
 
 
+@pytest.mark.once
 def test_few_labels_fine_tune_the_encoder(sample, monkeypatch):
     monkeypatch.setattr(few_labels_fine_tuned, "COUNTS", (2, 50))
     monkeypatch.setattr(few_labels_fine_tuned, "DRAWS", 2)

@@ -186,6 +186,7 @@ def test_mixed_precision_runs_and_keeps_float32_weights(name, policy, images):
     assert np.isfinite(history["loss"]).all()
 
 
+@pytest.mark.once
 def test_weights_of_this_backend_give_equal_outputs_on_the_others(models, images, tmp_path):
     """With the suite run on each backend, all six pairs."""
     np.save(tmp_path / "images.npy", images)

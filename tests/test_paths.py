@@ -57,6 +57,7 @@ TAKES_A_PATH = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("taker", "kind"),
     # A picture may have a name that is not UTF-8.
@@ -71,6 +72,7 @@ def test_what_is_no_path_is_refused_by_name(taker, kind, tmp_path, monkeypatch):
     message.encode()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull, fmae_zoo.train])
 def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call):
     texts = [given for given in NO_PATHS.values() if isinstance(given, str)]
@@ -80,6 +82,7 @@ def test_a_source_that_is_no_path_is_an_error_of_the_zoo(call):
         str(caught.value).encode()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("given", [None, 5, object(), [1], "images", {"image": 1}])
 def test_what_is_no_array_of_images_is_refused(given):
     with pytest.raises(FmaeError, match=r"[Ee]xpected"):
@@ -88,6 +91,7 @@ def test_what_is_no_array_of_images_is_refused(given):
         fmae_zoo.fit_samplers(given)
 
 
+@pytest.mark.once
 def test_a_path_need_not_be_of_pathlib(tmp_path):
     class Own:
         def __fspath__(self):
@@ -126,6 +130,7 @@ def test_a_tilde_is_the_home_folder_to_every_function(home, few, idx, tmp_path):
     assert fmae_zoo.register("~/saved") == "tiny-ae.fmnist"
 
 
+@pytest.mark.once
 def test_a_tilde_is_the_home_folder_to_every_command(home, fmae, idx, few):
     home.mkdir()
     parts = {"latent": {"type": "gaussian", "size": 4}, "objective": {"type": "elbo"}}
@@ -162,6 +167,7 @@ MADE = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", MADE)
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind):
@@ -172,6 +178,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind):
         at_once(READERS[name], path)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["spec.toml", "manifest.json", "encoder.safetensors", "README.md"])
 @pytest.mark.parametrize("call", [fmae_zoo.load, fmae_zoo.verify, fmae_zoo.pull])
 def test_a_pipe_in_an_entry_is_not_waited_for(tmp_path, name, call):
@@ -187,6 +194,7 @@ def test_a_pipe_in_an_entry_is_not_waited_for(tmp_path, name, call):
             at_once(call, folder)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["spec.toml", "checkpoint.safetensors", "best.safetensors"])
 def test_a_pipe_in_the_folder_of_a_run_is_not_waited_for(tmp_path, few, name):
     fmae_zoo.train(tiny_spec(), data=few, epochs=1, output=tmp_path)
@@ -200,6 +208,7 @@ def test_a_pipe_in_the_folder_of_a_run_is_not_waited_for(tmp_path, few, name):
         at_once(resume)
 
 
+@pytest.mark.once
 def test_a_pipe_among_pictures_is_left_out(tmp_path, fmae, few):
     np.save(tmp_path / "good.npy", few.test_images[:2])
     for name in ("pipe.png", "pipe.npy", "pipe-idx3-ubyte", "pipe"):
@@ -207,7 +216,7 @@ def test_a_pipe_among_pictures_is_left_out(tmp_path, fmae, few):
     words = ["embed", "dense-ae", tmp_path, tmp_path / "pipe", "-o", tmp_path / "codes.npz"]
     code, _, err = at_once(fmae, *words)
     assert code == 0, err
-    assert "neither a file nor a folder" in err
+    assert "no file or folder of this name" in err
 
 
 def at_once(function, *args):
@@ -249,6 +258,7 @@ main()
 """
 
 
+@pytest.mark.once
 @pytest.mark.failure
 @pytest.mark.parametrize(
     ("home", "error"), [("none", "ArgumentError HF_HUB_CACHE is"), ("a file", "CacheError .*cache")]

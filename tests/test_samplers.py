@@ -236,7 +236,7 @@ def test_a_damaged_file_of_samplers_is_refused(few, tmp_path):
         fmae_zoo.load(f"local:{tmp_path / 'saved'}")
 
 
-def test_an_autoregressive_sampler_is_stored_in_half_and_draws_the_same(few, tmp_path):
+def test_an_autoregressive_sampler_is_stored_in_half_and_draws_the_same(few, tmp_path, compiled):
     latent = {"type": "finite_scalar", "size": 4, "levels": [4, 3]}
     model = Autoencoder(tiny_spec(latent=latent), seed=1)
     fmae_zoo.fit_samplers(model, few, names=["autoregressive"])

@@ -201,6 +201,7 @@ def test_the_users_keras_settings_change_nothing(when, images, tmp_path):
     np.testing.assert_array_equal(loaded.predict(images), classifier.predict(images))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", sorted({*BACKENDS} - {keras.backend.backend()}))
 def test_every_other_backend_gives_the_probabilities(backend, saved):
     code = (
@@ -253,6 +254,7 @@ def test_an_encoder_that_no_spec_gives_is_refused(make, tmp_path):
     assert not (tmp_path / "mine").exists()
 
 
+@pytest.mark.once
 def test_another_head_is_refused(tmp_path):
     classifier = classifier_of()
     classifier.head = keras.Sequential([keras.Input((4,)), keras.layers.Dense(10)], name="head")
@@ -260,6 +262,7 @@ def test_another_head_is_refused(tmp_path):
         fmae_zoo.save(classifier, tmp_path)
 
 
+@pytest.mark.once
 def test_more_classes_than_a_file_may_say_are_refused(tmp_path):
     with pytest.raises(ArgumentError, match=f"num_classes.*{MAX_CLASSES}"):
         fmae_zoo.save(classifier_of(num_classes=MAX_CLASSES + 1, hidden=1), tmp_path)
@@ -273,6 +276,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     assert not (tmp_path / "mine" / "manifest.json").exists()
 
 
+@pytest.mark.once
 def test_one_kind_is_not_saved_over_the_other(folder, tuned, tmp_path):
     model = fmae_zoo.Autoencoder(tuned.spec)
     other = fmae_zoo.save(model, tmp_path / "other")
@@ -287,6 +291,7 @@ def test_one_kind_is_not_saved_over_the_other(folder, tuned, tmp_path):
     assert all(fmae_zoo.load(each) for each in (folder, other))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_a_part_of_a_classifier_is_refused(saved, part):
     with pytest.raises(ArgumentError, match=f"classifier on tiny-ae.*not its {part}"):
@@ -309,6 +314,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["head.json", WEIGHTS])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_files_that_are_not_as_recorded_are_refused(folder, name, damage):
@@ -328,6 +334,7 @@ TENSORS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", TENSORS)
 def test_tensors_that_do_not_fit_change_nothing(folder, case):
     change_tensors(folder / WEIGHTS, TENSORS[case])
@@ -368,6 +375,7 @@ HEADS = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("case", HEADS)
 def test_a_description_that_breaks_a_rule_is_refused_before_anything_is_made(folder, case):
     if isinstance(HEADS[case], dict):
@@ -380,6 +388,7 @@ def test_a_description_that_breaks_a_rule_is_refused_before_anything_is_made(fol
     assert failed_checks(folder)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("change", "failed"),
     [
@@ -407,6 +416,7 @@ def test_verify_measures_a_classifier_again(folder, tuned, few, figure):
     assert published(accuracy=0.999) == {f"{figure} accuracy": False, f"{figure} loss": True}
 
 
+@pytest.mark.once
 def test_verify_finds_that_figures_are_of_other_classes(folder, few):
     results = {"fine_tuned": {"accuracy": 0.9}}
     Manifest.read(folder).model_copy(update={"results": results}).write(folder)
@@ -414,6 +424,7 @@ def test_verify_finds_that_figures_are_of_other_classes(folder, few):
     assert failed_checks(folder, data=other) == ["figures"]
 
 
+@pytest.mark.once
 def test_what_measures_autoencoders_refuses_a_classifier(tuned, few):
     for act in (
         lambda: fmae_zoo.evaluate(tuned, data=few),

@@ -88,6 +88,7 @@ def test_codes_are_those_of_the_model(source, data, rows):
         np.testing.assert_allclose(codes, expected, atol=1e-5)
 
 
+@pytest.mark.once
 def test_pipeline_and_grid_search_in_processes(data, rows):
     search = GridSearchCV(
         make_pipeline(Encoder(SOURCE), LogisticRegression(max_iter=200)),

@@ -52,6 +52,7 @@ class Stop:
             raise KeyboardInterrupt
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("values", "axis"),
     [
@@ -72,12 +73,14 @@ def test_values_as_text(values, axis):
     assert Axis.parse("key", values) == Axis("key", **axis)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("values", ["", "2:1", "log:0:1", "int:1:2.5", "a:b", "1,1", 3, "1:inf"])
 def test_text_that_gives_no_values_is_refused(values):
     with pytest.raises(ArgumentError, match=r"^some\.key: "):
         Axis.parse("some.key", values)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("space", "words"),
     [
@@ -95,6 +98,7 @@ def test_a_key_or_value_that_the_spec_refuses_is_named(space, words):
     assert words in str(error.value)
 
 
+@pytest.mark.once
 def test_a_value_that_fits_only_with_others_is_taken():
     space = {"recipe.momentum": "0.0,0.9", "recipe.optimizer": "sgd,adam"}
     assert Space.parse(SPEC, space).axes[0].choices == (0.0, 0.9)
@@ -151,6 +155,7 @@ def test_the_best_folder_trains_with_its_own_epochs_and_is_registered(swept, few
     assert np.mean(errors**2) == pytest.approx(found.best_value, rel=1e-4)
 
 
+@pytest.mark.once
 def test_stopped_it_goes_on_and_counts_each_trial_once(swept, tmp_path, monkeypatch):
     from fmae_zoo.training import loop
 
@@ -180,6 +185,7 @@ def test_stopped_it_goes_on_and_counts_each_trial_once(swept, tmp_path, monkeypa
         swept(space, trials=3, epochs=1, seed=1)
 
 
+@pytest.mark.once
 def test_a_trial_that_another_process_trains_is_waited_for(swept, tmp_path, monkeypatch):
     stop = Stop(at=1)
     with monkeypatch.context() as patch:
@@ -195,6 +201,7 @@ def test_a_trial_that_another_process_trains_is_waited_for(swept, tmp_path, monk
     assert [row["state"] for row in found.trials] == ["complete", "complete"]
 
 
+@pytest.mark.once
 def test_the_process_of_a_trial_ends_with_its_sweep(tmp_path):
     words = ["-m", "fmae_zoo.sweeping", str(tmp_path), "--seed", "0", "-o", str(tmp_path / "run")]
     words += ["--data", str(tmp_path / "none"), "--objective", "loss", "--parent", "1"]
@@ -204,6 +211,7 @@ def test_the_process_of_a_trial_ends_with_its_sweep(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.once
 def test_the_crash_of_a_trial_ends_no_other(swept, monkeypatch):
     from fmae_zoo.sweeping import trial
 
@@ -222,11 +230,13 @@ def test_the_crash_of_a_trial_ends_no_other(swept, monkeypatch):
     assert [row["state"] for row in again.trials] == [row["state"] for row in found.trials]
 
 
+@pytest.mark.once
 def test_if_all_fail_the_last_message_is_raised(swept):
     with pytest.raises(TrainingError, match=r"no trial has finished.*learning rate"):
         swept({"recipe.learning_rate": [1e30]}, trials=1)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("objective", ["loss", "knn"])
 def test_a_bad_trial_is_pruned_whatever_the_direction(swept, monkeypatch, objective):
     monkeypatch.setattr(sweeping, "UNPRUNED", 1)
@@ -238,12 +248,14 @@ def test_a_bad_trial_is_pruned_whatever_the_direction(swept, monkeypatch, object
     assert 1 <= found.trials[1]["epochs"] < 3
 
 
+@pytest.mark.once
 def test_losses_of_other_objectives_are_not_compared(few, tmp_path):
     spec = tiny_spec(latent={"type": "gaussian", "size": 4}, objective={"type": "elbo"})
     with pytest.raises(ArgumentError, match="changes what the loss is"):
         sweep(spec, {"objective.beta": "1.0,4.0"}, output=tmp_path, objective="loss", data=few)
 
 
+@pytest.mark.once
 def test_test_images_decide_nothing(swept, few, tmp_path):
     rng = np.random.default_rng(0)
     garbage = replace(
@@ -267,6 +279,7 @@ def test_test_images_decide_nothing(swept, few, tmp_path):
     assert evaluated["validation_accuracy"] == pytest.approx(real.best_value, abs=0.03)
 
 
+@pytest.mark.once
 def test_wrong_arguments_are_told_before_anything_is_written(swept, few, tmp_path):
     space = {"latent.size": "2,4"}
     for wrong, words in (
@@ -295,6 +308,7 @@ def test_wrong_arguments_are_told_before_anything_is_written(swept, few, tmp_pat
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.once
 def test_without_optuna_the_extra_is_named(swept, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ArgumentError, match=r'pip install "fmae-zoo\[sweep\]"'):
@@ -327,6 +341,7 @@ def test_the_command_trains_in_a_process_and_tells_what_was_found(command, idx, 
     assert f"{content['best']['value']:.4f}" in out
 
 
+@pytest.mark.once
 def test_wrong_usage_of_the_command_is_told(command):
     assert command("dense-ae")[0] == 2
     code, _, err = command("dense-ae", "--set", "latent.size")

@@ -58,6 +58,7 @@ def test_a_callback_sees_one_training(few):
         np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (one, other)))
 
 
+@pytest.mark.once
 def test_a_callback_ends_the_training_and_the_run_can_go_on(few, tmp_path):
     folder, recorder = tmp_path / "run", Recorder(stop_after=0)
     history = fmae_zoo.train(tiny_spec(), data=few, output=folder, callbacks=[recorder])
@@ -87,6 +88,7 @@ def test_callbacks_of_keras_work(few, tmp_path):
     assert found == pytest.approx([row["val_loss"] for row in history.rows])
 
 
+@pytest.mark.once
 def test_what_is_no_callback_is_refused(few):
     with pytest.raises(ArgumentError, match="expected Keras' callbacks; received <function"):
         fmae_zoo.train(tiny_spec(), data=few, callbacks=[lambda: None])
@@ -97,6 +99,7 @@ def test_what_is_no_callback_is_refused(few):
         fmae_zoo.train(tiny_spec(), data=few, callbacks=[backup])
 
 
+@pytest.mark.once
 def test_a_callback_is_told_of_the_end_of_a_training_that_fails(few):
     recorder = Recorder()
     with pytest.raises(TrainingError, match="NaN or infinite"):
@@ -104,6 +107,7 @@ def test_a_callback_is_told_of_the_end_of_a_training_that_fails(few):
     assert recorder.seen[-1] == "end"
 
 
+@pytest.mark.once
 def test_tensorboard_has_the_losses(few, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -131,6 +135,7 @@ class Tracker(SimpleNamespace):
         return lambda *args, **named: self.calls.append((name, args, named))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["wandb", "trackio"])
 def test_wandb_and_trackio_get_a_run(name, few, tmp_path, monkeypatch):
     module, spec = Tracker(), tiny_spec()
@@ -145,6 +150,7 @@ def test_wandb_and_trackio_get_a_run(name, few, tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.once
 def test_mlflow_gets_a_run(few, tmp_path, monkeypatch):
     module, spec = Tracker(), tiny_spec()
     monkeypatch.setitem(sys.modules, "mlflow", module)
@@ -154,6 +160,7 @@ def test_mlflow_gets_a_run(few, tmp_path, monkeypatch):
     assert module.calls[3][1:] == ((losses(history.rows[0]),), {"step": 1})
 
 
+@pytest.mark.once
 def test_a_tracker_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(ArgumentError, match=r'pip install "fmae-zoo\[wandb\]"'):
@@ -162,6 +169,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_its_extra(tmp_path, monke
         tracker("tensorbord", tiny_spec(), tmp_path)
 
 
+@pytest.mark.once
 def test_the_command_logs(few, tmp_path, monkeypatch):
     module = Tracker()
     monkeypatch.setitem(sys.modules, "trackio", module)

@@ -49,6 +49,7 @@ def test_each_is_trained_and_a_failure_ends_no_other(specs, idx, tmp_path, fmae,
     assert (trained.folder / "manifest.json").stat().st_mtime_ns == manifest.st_mtime_ns
 
 
+@pytest.mark.once
 def test_missing_leaves_out_what_has_weights(specs, tmp_path, few):
     fmae_zoo.save(fmae_zoo.Autoencoder(tiny_spec(name="good-ae", recipe=SHORT)), specs[0])
     missing = jobs_of(specs, [0], tmp_path, missing=True, data=few)
@@ -57,6 +58,7 @@ def test_missing_leaves_out_what_has_weights(specs, tmp_path, few):
     assert names == [specs[1], specs[0]] * 2
 
 
+@pytest.mark.once
 def test_a_run_of_another_spec_seed_or_data_is_not_taken_for_done(specs, few, tmp_path):
     runs = tmp_path / "runs"
     [job] = jobs_of(specs[:1], [0], runs, data=few)
@@ -75,6 +77,7 @@ def test_a_run_of_another_spec_seed_or_data_is_not_taken_for_done(specs, few, tm
     assert job.is_done
 
 
+@pytest.mark.once
 def test_a_training_that_cannot_begin_ends_no_other(specs, idx, few, tmp_path):
     jobs = jobs_of([specs[0]], [0, 1], tmp_path / "runs", data=few)
     jobs[0].folder.parent.mkdir()
@@ -84,6 +87,7 @@ def test_a_training_that_cannot_begin_ends_no_other(specs, idx, few, tmp_path):
     assert "cannot be written" in jobs[0].last_words()
 
 
+@pytest.mark.once
 def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
     long = tmp_path / "good-ae" / "spec.toml"
     spec = tiny_spec(name="good-ae", recipe=SHORT | {"epochs": 50_000})
@@ -115,6 +119,7 @@ def test_stopped_it_goes_on_where_it_was(specs, idx, tmp_path):
     assert np.all(np.diff(seen) >= 0)
 
 
+@pytest.mark.once
 def test_wrong_usage_is_told(fmae):
     assert fmae("train")[0] == 2
     assert fmae("train", "dense-ae", "--all")[0] == 2

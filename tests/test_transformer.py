@@ -116,7 +116,7 @@ def test_the_loss_is_of_hidden_pixels_alone():
     np.testing.assert_allclose(found, [*expected, 0.0], rtol=1e-5)
 
 
-def test_a_run_hides_patches_also_in_validation(few):
+def test_a_run_hides_patches_also_in_validation(few, compiled):
     spec = tiny_spec(**SPECS["transformer"])
     rows = fmae_zoo.train(spec, data=few, learning_rate=3e-3, epochs=6).rows
     assert rows[-1]["val_loss"] < rows[0]["val_loss"]

@@ -2,7 +2,6 @@ import json
 import os
 import resource
 import struct
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -197,7 +196,6 @@ def test_a_pickle_is_not_opened(tmp_path, refused):
 
 
 def test_a_failed_write_leaves_the_old_file(model, file, monkeypatch):
-    import os
 
     path, digest = file
 
@@ -219,10 +217,3 @@ def test_loading_is_exact(file):
     for key, tensor in safetensors.numpy.load_file(path).items():
         value = keras.ops.convert_to_numpy(named_variables(other)[key].value)
         np.testing.assert_array_equal(value, tensor)
-
-
-def test_what_is_no_regular_file_is_refused(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(WeightsError):
-            read_tensors(path, max_bytes=1000)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from fmae_zoo.card.figures import CHOSEN, figures_of
 from fmae_zoo.entry import Entry
 from fmae_zoo.evaluation import protocols
+from fmae_zoo.evaluation.published import CHOSEN, figures_of
 from fmae_zoo.registry import bundled, short_name
 
 Row = dict[str, Any]
@@ -57,7 +57,7 @@ def row_of(entry: Entry) -> Row:
     for figure in figures_of(manifest):
         path = ".".join(figure.protocol.path)
         settings = {key: figure.settings[key] for key in SETTINGS if key in figure.settings}
-        numbers = figure.values | figure.baselines | settings
+        numbers = figure.values | settings
         row |= {f"{path}.{key}": value for key, value in numbers.items()}
         for measure in figure.protocol.measures:
             runs = figure.repeated.get(measure.key, [])

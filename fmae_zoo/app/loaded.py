@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import fmae_zoo
+from fmae_zoo.classifier import Classifier
 from fmae_zoo.datasets import TABLE, Dataset
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH
@@ -173,6 +174,6 @@ def dataset(name: str) -> Dataset:
 
 
 @cache
-def classifier() -> Any:
+def classifier() -> Classifier:
     """Return the zoo's classifier of Fashion-MNIST, loaded once."""
     return fmae_zoo.load(CLASSIFIER, pretrained=True)

@@ -6,7 +6,7 @@ from fmae_zoo._backend import require_backend
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.files import write_text
 from fmae_zoo.hub.address import check_repo
-from fmae_zoo.hub.client import HubClient, refuse_offline
+from fmae_zoo.hub.client import HubClient
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 
 APP = '''"""The page of fmae_zoo."""
@@ -117,10 +117,8 @@ def push_space(
     from huggingface_hub import CommitOperationAdd
 
     check_repo(repo)
-    options = HubOptions(token=token, timeout=timeout)
-    client = HubClient(options)
-    refuse_offline(options, "push")
-    client.require_token()
+    client = HubClient(HubOptions(token=token, timeout=timeout))
+    client.require("push", token=True)
     request = client.request("write", repo)
     client.call(
         client.api.create_repo,

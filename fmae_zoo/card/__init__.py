@@ -1,23 +1,25 @@
 """The model card of an entry: the README.md of its repo, made from its spec and manifest.
 
-`figures.py` lists the figures and how each was measured, `metadata.py` writes what the Hub reads,
-`template.md` and `body.py` what people read, and `document.py` keeps what a person has written.
+`metadata.py` writes what the Hub reads, `template.md` and `body.py` what people read, and
+`document.py` keeps what a person has written.
 """
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.card.body import body_of
 from fmae_zoo.card.document import BEGIN, END, Document
-from fmae_zoo.card.metadata import MODEL_INDEX, OTHER, disowned, eval_results_of, metadata_of
+from fmae_zoo.card.metadata import FASHION_MNIST_TAG, OTHER, eval_results_of, metadata_of
+from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, SpecError
 from fmae_zoo.hub.address import check_repo
 from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import Manifest
 
-_MERGED = ("tags", "datasets")
-"""Metadata lists to which a person may add."""
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 
 def card_of(
@@ -46,15 +48,16 @@ def card_of(
     for name in pictures:
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
             raise ArgumentError(f"{name!r} is no picture; expected a file's name, without a folder")
-    manifest = entry.manifest
+    manifest, head = entry.manifest, entry.head
     card = Document.parse(existing or "", f"{repo}: {CARD_FILE}")
-    head = entry.head
     metadata = metadata_of(entry.spec, manifest, repo, head is not None)
-    for key in _MERGED:
-        merged = {*metadata.get(key, ()), *card.items(key)} - disowned(manifest)
-        metadata |= {key: sorted(merged)} if merged else {}
-    card = card.with_metadata(metadata, ("license_name", MODEL_INDEX, *_MERGED))
-    text = card.with_block(body_of(entry.spec, manifest, repo, pictures, head)).text
+    of_other_data = manifest.training and manifest.training.data_digest != FASHION_MNIST_DIGEST
+    not_ours = {HUB_DATASET, FASHION_MNIST_TAG} if of_other_data else set()
+    for key in ("tags", "datasets"):
+        metadata[key] = sorted({*metadata.get(key, ()), *card.items(key)} - not_ours) or None
+    gone = dict.fromkeys({"license_name", "model-index"} - metadata.keys())
+    card = card.with_metadata(metadata | gone)
+    text = card.with_block(body_of(entry.spec, manifest, repo, pictures, head))
     check_card(text, manifest, card.source)
     return text
 
@@ -74,39 +77,33 @@ def check_card(text: str, manifest: Manifest | None = None, source: str = CARD_F
     """
     from huggingface_hub import ModelCardData
 
-    metadata = Document.parse(text, source).metadata()
-    if not metadata:
-        raise SpecError(f"{source}: it has no metadata; expected a license at least")
-    try:
-        results = ModelCardData(**metadata).eval_results or []
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SpecError(f"{source}: its metadata cannot be read: {error}") from None
-    key = "license_name" if metadata.get("license") == OTHER else "license"
-    licence = metadata.get(key)
+    data = Document.parse(text, source).metadata(kind=ModelCardData)
+    key = "license_name" if data.license == OTHER else "license"
+    licence = data.get(key)
     if not isinstance(licence, str) or not licence.strip():
         raise SpecError(
-            f"{source}: {key}: expected the name of a licence, as apache-2.0; received {licence!r}"
+            f"{source}: metadata: {key}: expected the name of a licence, as apache-2.0; "
+            f"received {licence!r}"
         )
     if manifest is None:
         return
-    expected = eval_results_of(manifest)
-    for result in results:
-        name = f"{source}: {MODEL_INDEX}: {result.metric_name or result.metric_type}"
-        same = (each for each in expected if each.metric_name == result.metric_name)
-        ours = next(same, None)
-        if ours is None:
-            raise SpecError(f"{name}: the manifest has no such figure, or the card has it twice")
-        expected.remove(ours)
-        if result.metric_value != ours.metric_value:
+    expected, received = map(_by_name, (eval_results_of(manifest), data.eval_results or []))
+    for name in expected | received:
+        ours, theirs = expected.get(name), received.get(name)
+        if ours != theirs:
             raise SpecError(
-                f"{name}: expected {ours.metric_value!r}, as the manifest has it; "
-                f"received {result.metric_value!r}"
+                f"{source}: model-index: {name}: expected {ours}, as the manifest has it; "
+                f"received {theirs}"
             )
-        if result != ours:
-            raise SpecError(f"{name}: its task, data or settings are not the manifest's")
-    if expected:
-        missing = "; ".join(str(each.metric_name) for each in expected)
-        raise SpecError(f"{source}: {MODEL_INDEX}: figures of the manifest are missing: {missing}")
+
+
+def _by_name(results: "list[EvalResult]") -> dict[str, list[dict[str, Any]]]:
+    """Return what the results say, by the name of the metric, which should be there once."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        said = {key: value for key, value in vars(result).items() if value is not None}
+        found.setdefault(str(said.pop("metric_name", "")), []).append(said)
+    return found
 
 
 __all__ = ["BEGIN", "END", "card_of", "check_card"]

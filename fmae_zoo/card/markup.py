@@ -43,9 +43,13 @@ def code(text: object) -> str:
     return inline(words) if not words or re.search(r"[`|<>&\\]", words) else f"`{words}`"
 
 
-def enumeration(items: Iterable[str]) -> str:
-    """Return the items that are not empty, joined by commas."""
-    return ", ".join(item for item in items if item)
+def shown(value: bool | int | float | str) -> str:
+    """Return a setting as Markdown, rounded if it is a number."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else inline(value)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[int] = ()) -> str:

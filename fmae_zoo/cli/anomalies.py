@@ -24,8 +24,7 @@ from fmae_zoo.cli.output import (
     emit_table,
     json_option,
     note,
-    note_sample,
-    stderr,
+    steps_shown,
 )
 from fmae_zoo.errors import ImagesError
 from fmae_zoo.images import ImageFiles, as_images
@@ -78,15 +77,13 @@ def anomalies_command(
     model = autoencoder(name)
     # This imports scikit-learn, which takes a second.
     from fmae_zoo.anomalies import AnomalyDetector
-    from fmae_zoo.progress import StepsProgress
 
     detector = AnomalyDetector(model)
     data = data_for(data_source, name, find_entry(name))
     source = ImageFiles(list(files), model.spec.shape, BATCH)
     ranking: list[dict[str, Any]] = []
     worst: list[tuple[float, np.ndarray]] = []
-    with StepsProgress(stderr) as bar:
-        bar.begin("fitting to the validation images")
+    with steps_shown("fitting to the validation images") as bar:
         detector.fit(data.train_images[data.split[1]])
         bar.begin("scoring the test images")
         normal = np.sort(getattr(detector.scores(data.test_images), by))
@@ -107,7 +104,22 @@ def anomalies_command(
     ranking.sort(key=lambda each: -each[by])
     shown = ranking[:top]
     if output:
-        _draw_anomalies(name, model, shown, by, np.stack([image for _, image in worst]), output)
+        from fmae_zoo.plots_ranked import Column, plot_ranked
+
+        pictures = np.stack([image for _, image in worst])
+        made = model.reconstruct(pictures)
+        residuals = (pictures - made).mean(axis=3) * (1.0 if pictures.shape[3] == 1 else -1.0)
+        columns = [
+            Column(f"{each[by]:,.1f}", each["image"], pair, residual)
+            for each, pair, residual in zip(shown, zip(pictures, made), residuals)
+        ]
+        plot_ranked(
+            columns,
+            output,
+            f"{name}: the most unusual images",
+            f"Score: {WORDS[by]}. Red is darker in the image, blue in the reconstruction.",
+            ("image", "reconstruction", "residual"),
+        )
         note(f"written to {output}")
     if as_json:
         facts = {"by": by, "images": ranking, "unreadable": source.unreadable}
@@ -116,34 +128,6 @@ def anomalies_command(
         rows = [(each["image"], each[by], f"{each['percentile']:.2f}%") for each in shown]
         title = f"{name}: {len(ranking):,} images"
         emit_table(("image", by, "test images below"), rows, title=title)
-    note_sample(data)
-
-
-def _draw_anomalies(
-    name: str,
-    model: Any,
-    ranking: list[dict[str, Any]],
-    by: str,
-    images: np.ndarray,
-    output: Path,
-) -> None:
-    from fmae_zoo.plots_ranked import Column, plot_ranked
-
-    made = model.reconstruct(images)
-    sign = 1.0 if images.shape[3] == 1 else -1.0
-    columns = [
-        Column(
-            f"{each[by]:,.1f}", each["image"], (image, decoded), sign * (image - decoded).mean(2)
-        )
-        for each, image, decoded in zip(ranking, images, made)
-    ]
-    plot_ranked(
-        columns,
-        output,
-        f"{name}: the most unusual images",
-        f"Score: {WORDS[by]}. Red is darker in the image, blue in the reconstruction.",
-        ("image", "reconstruction", "residual"),
-    )
 
 
 @click.command("similar")
@@ -180,7 +164,6 @@ def similar_command(
     encoder = fmae_zoo.load(name, pretrained=True, part="encoder")
     from fmae_zoo.inference import predicted
     from fmae_zoo.neighbours import nearest
-    from fmae_zoo.progress import StepsProgress
 
     shape = encoder.spec.shape
     asked, source = ImageFiles([image], shape), ImageFiles(list(files), shape, BATCH)
@@ -191,8 +174,7 @@ def similar_command(
     names: list[str] = []
     pictures: list[np.ndarray] = []
     codes: list[np.ndarray] = []
-    with StepsProgress(stderr) as bar:
-        bar.begin("encoding the images")
+    with steps_shown("encoding the images") as bar:
         for some, images in of_data(data_source, BATCH) if data_source else source:
             names += some
             pictures += list(images) if output else []
@@ -205,9 +187,13 @@ def similar_command(
     [found], [distances] = nearest(np.concatenate(codes), code[np.newaxis], count)
     near = list(zip([names[number] for number in found], distances.tolist()))
     if output:
-        _draw_similar(
-            name, image.name, near, [queries[0], *(pictures[each] for each in found)], output
-        )
+        from fmae_zoo.plots_ranked import Column, plot_ranked
+
+        columns = [Column("query", image.name, (queries[0],))]
+        for number, (each, distance) in zip(found, near):
+            columns.append(Column(f"{distance:.2f}", each, (pictures[number],)))
+        words = "The number is the Euclidean distance of the codes."
+        plot_ranked(columns, output, f"{name}: nearest images", words, per_row=9)
         note(f"written to {output}")
     if as_json:
         rows = [{"image": each, "distance": distance} for each, distance in near]
@@ -215,18 +201,3 @@ def similar_command(
         emit_json({**facts, "unreadable": source.unreadable, "output": output and str(output)})
     else:
         emit_table(("image", "distance"), near, title=f"{name}: {len(names):,} images")
-
-
-def _draw_similar(
-    name: str,
-    query: str,
-    near: list[tuple[str, float]],
-    images: list[np.ndarray],
-    output: Path,
-) -> None:
-    from fmae_zoo.plots_ranked import Column, plot_ranked
-
-    captions = [("query", query), *((f"{distance:.2f}", each) for each, distance in near)]
-    columns = [Column(*caption, (image,)) for caption, image in zip(captions, images)]
-    note = "The number is the Euclidean distance of the codes."
-    plot_ranked(columns, output, f"{name}: nearest images", note, per_row=9)

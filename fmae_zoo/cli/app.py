@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from fmae_zoo.app import HOST, PORT
-from fmae_zoo.cli.output import UserPath, emit_json, hub_options, note, token_in
+from fmae_zoo.cli.output import UserPath, emit_json, hub_options, note
 
 
 @click.command("app")
@@ -38,9 +38,8 @@ def app_command(
     install: str | None,
     push: bool,
     private: bool,
-    token_file: str | None,
-    timeout: float,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Serve a page to look at, compare and train models, on this machine until Ctrl-C.
 
@@ -65,9 +64,7 @@ def app_command(
     folder = write_space(output or Path(space.partition("/")[2]), contents)
     facts: dict[str, Any] = {"folder": str(folder), "files": sorted(contents)}
     if push:
-        facts["url"] = push_space(
-            space, contents, private=private or None, token=token_in(token_file), timeout=timeout
-        )
+        facts["url"] = push_space(space, contents, private=private or None, **options)
     if as_json:
         emit_json(facts)
         return

@@ -1,5 +1,7 @@
 """`fmae benchmark`."""
 
+from typing import Any
+
 import click
 
 from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
@@ -16,7 +18,7 @@ from fmae_zoo.cli.output import emit_json, emit_table, json_option, note
 )
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
 @json_option
-def benchmark_command(name: str, seconds: float, batch_size: int, as_json: bool) -> None:
+def benchmark_command(name: str, as_json: bool, **options: Any) -> None:
     """Measure every installed backend on this machine, and recommend one.
 
     Each backend runs in a process of its own. Run nothing else on the machine meanwhile.
@@ -28,9 +30,8 @@ def benchmark_command(name: str, seconds: float, batch_size: int, as_json: bool)
 
     measured = fmae_zoo.benchmark(
         name,
-        seconds=seconds,
-        batch_size=batch_size,
         progress=lambda backend, precision: note(f"measuring {backend}, {precision} ..."),
+        **options,
     )
     best = {task: measured.fastest(task) for task in ("train", "encode")}
     if as_json:

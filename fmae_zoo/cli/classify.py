@@ -14,7 +14,6 @@ from fmae_zoo.cli.output import (
     emit_table,
     json_option,
     note,
-    note_sample,
     seed_option,
 )
 
@@ -55,14 +54,11 @@ _STAGES = {
 def classify_command(
     name: str,
     head: str,
-    fine_tune: bool,
-    layer: str | None,
-    epochs: int | None,
-    tune_epochs: int | None,
     seed: int,
     output: str | None,
     data_source: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Train a classifier on a pretrained encoder: frozen, then fine-tuned if asked to.
 
@@ -86,11 +82,11 @@ def classify_command(
     _ = entry.manifest
     data = data_for(data_source, name, entry)
     if head != "dense":
-        if fine_tune or layer or epochs or tune_epochs:
+        if any(options.values()):
             raise click.UsageError(f"--head {head} has no layers or epochs")
         _fit_head(name, head, seed, data, output, as_json)
         return
-    last = "fine_tuned" if fine_tune else "frozen"
+    last = "fine_tuned" if options["fine_tune"] else "frozen"
     reports: dict[str, Any] = {}
 
     def show(stage: str, report: dict[str, Any]) -> None:
@@ -103,18 +99,14 @@ def classify_command(
 
     fmae_zoo.classify(
         name,
-        fine_tune=fine_tune,
-        layer=layer,
-        epochs=epochs,
-        tune_epochs=tune_epochs,
         seed=seed,
         data=data,
         output=output,
         stage=lambda stage: note(_STAGES[stage]),
         progress=_note_epoch,
         done=show,
+        **options,
     )
-    note_sample(data)
     if output is not None:
         note(
             f"Classifier, report and pictures are in {output}. Load it with: "
@@ -138,7 +130,6 @@ def _fit_head(
         emit_json({**about(name, data), "reports": {head: found.report}})
     else:
         _emit_report(f"{name}, {head}: accuracy {found.report['accuracy']:.4f}", found.report, data)
-    note_sample(data)
     if output is not None:
         note(f"Load the classifier with: joblib.load('{output}/classifier.joblib')")
 

@@ -21,13 +21,10 @@ def data_command(data_source: str | None, verbose: bool, as_json: bool) -> None:
     if data_source is None:
         _list(as_json)
         return
-    failures: dict[str, str] = {}
-
-    def report(source: str, error: Exception) -> None:
-        failures[source] = str(error)
-
+    failures: dict[str, Exception] = {}
     is_default = data_source == DEFAULT
-    data = find_data(report) or load_sample() if is_default else load_data(data_source)
+    found = find_data(failures.__setitem__) if is_default else load_data(data_source)
+    data = found or load_sample()
     if verbose or data.is_sample:
         for source, reason in failures.items():
             note(f"{source}: {reason}")
@@ -42,17 +39,20 @@ def data_command(data_source: str | None, verbose: bool, as_json: bool) -> None:
         "class_names": data.class_names,
         "digest": data.digest,
         "files": dict(data.files),
-        "failed_sources": failures,
+        "failed_sources": {source: str(reason) for source, reason in failures.items()},
     }
     if as_json:
         emit_json(facts)
     else:
-        rows = [("source", data.source), ("digest of the arrays", data.digest)]
-        rows += [("training images", str(data.train_images.shape))]
-        rows += [("test images", str(data.test_images.shape))]
-        rows += [("classes", ", ".join(data.class_names or ()) or str(labels or "no labels"))]
-        rows += [(f"sha256 of {name}", digest) for name, digest in data.files.items()]
-        emit_table(("", ""), rows, title=data.name)
+        rows = {
+            "source": data.source,
+            "digest of the arrays": data.digest,
+            "training images": str(data.train_images.shape),
+            "test images": str(data.test_images.shape),
+            "classes": ", ".join(data.class_names or ()) or str(labels or "no labels"),
+            **{f"sha256 of {name}": digest for name, digest in data.files.items()},
+        }
+        emit_table(("", ""), list(rows.items()), title=data.name)
     if data.is_sample:
         note("This is only the sample in the package: figures computed on it are of the sample.")
 
@@ -60,31 +60,23 @@ def data_command(data_source: str | None, verbose: bool, as_json: bool) -> None:
 def _list(as_json: bool) -> None:
     from fmae_zoo.datasets import TABLE, in_cache
 
+    keys = ("name", "title", "shape", "classes", "licence", "homepage")
+    facts = [
+        {**{key: getattr(each, key) for key in keys}, "cached": in_cache(each)}
+        for each in TABLE.values()
+    ]
     if as_json:
-        emit_json(
-            [
-                {
-                    "name": each.name,
-                    "title": each.title,
-                    "shape": each.shape,
-                    "classes": each.classes,
-                    "licence": each.licence,
-                    "homepage": each.homepage,
-                    "cached": in_cache(each),
-                }
-                for each in TABLE.values()
-            ]
-        )
+        emit_json(facts)
         return
     rows = [
         (
-            each.name,
-            "x".join(map(str, each.shape)),
-            len(each.classes),
-            each.licence,
-            in_cache(each),
-            each.homepage,
+            each["name"],
+            "x".join(map(str, each["shape"])),
+            len(each["classes"]),
+            each["licence"],
+            each["cached"],
+            each["homepage"],
         )
-        for each in TABLE.values()
+        for each in facts
     ]
     emit_table(("name", "shape", "classes", "licence", "in the cache", "homepage"), rows)

@@ -12,10 +12,9 @@ from fmae_zoo.cli.output import (
     emit_json,
     json_option,
     note,
-    note_sample,
     section,
     seed_option,
-    stderr,
+    steps_shown,
 )
 from fmae_zoo.evaluation import FIGURES
 from fmae_zoo.registry import find_entry
@@ -54,7 +53,6 @@ def evaluate_command(
     model = fmae_zoo.load(name, pretrained=True)
     # This imports Keras, so it comes after `load`, which explains a missing backend.
     from fmae_zoo.evaluation.record import check_data, record_results
-    from fmae_zoo.progress import StepsProgress
 
     entry = find_entry(name)
     data = data_for(data_source, name, entry)
@@ -65,7 +63,7 @@ def evaluate_command(
         if write:
             record_results(name, {figure: result}, data, seed)
 
-    with StepsProgress(stderr) as bar:
+    with steps_shown() as bar:
         results = fmae_zoo.evaluate(
             model,
             figures or None,
@@ -83,4 +81,3 @@ def evaluate_command(
             note(f"{figure} has lists too, such as curves or a confusion matrix: see --json.")
     for figure in set(figures) - set(results):
         note(f"{figure} does not apply to {name}.")
-    note_sample(data)

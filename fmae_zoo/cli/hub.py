@@ -12,8 +12,7 @@ from fmae_zoo.cli.output import (
     emit_table,
     hub_options,
     note,
-    stderr,
-    token_in,
+    steps_shown,
 )
 
 
@@ -28,17 +27,7 @@ from fmae_zoo.cli.output import (
 @click.option("--dry-run", is_flag=True, help="Check all, list files and card, send nothing.")
 @hub_options
 def push_command(
-    source: str,
-    repo: str,
-    private: bool,
-    tag: str | None,
-    branch: str | None,
-    create_pr: bool,
-    message: str | None,
-    dry_run: bool,
-    token_file: str | None,
-    timeout: float,
-    as_json: bool,
+    source: str, repo: str, private: bool, dry_run: bool, as_json: bool, **options: Any
 ) -> None:
     """Publish a model, or local:FOLDER, to the Hugging Face Hub.
 
@@ -48,22 +37,8 @@ def push_command(
     import fmae_zoo
 
     push = fmae_zoo.push
-    from fmae_zoo.progress import StepsProgress
-
-    with StepsProgress(stderr) as bar:
-        bar.begin(f"checking {source}" if dry_run else f"checking and sending {source}")
-        pushed = push(
-            source,
-            repo,
-            private=private or None,
-            tag=tag,
-            branch=branch,
-            create_pr=create_pr,
-            message=message,
-            token=token_in(token_file),
-            timeout=timeout,
-            dry_run=dry_run,
-        )
+    with steps_shown(f"checking {source}" if dry_run else f"checking and sending {source}"):
+        pushed = push(source, repo, private=private or None, dry_run=dry_run, **options)
     if as_json:
         emit_json(_about(pushed) | ({"card": pushed.card} if dry_run else {}))
         return
@@ -83,9 +58,7 @@ def push_command(
     "--output", "-o", type=UserPath(file_okay=False), help="Folder for a copy of one's own."
 )
 @hub_options
-def pull_command(
-    name: str, output: str | None, token_file: str | None, timeout: float, as_json: bool
-) -> None:
+def pull_command(name: str, output: str | None, as_json: bool, **options: Any) -> None:
     """Fetch and verify a model, or hf://NAMESPACE/NAME[@REVISION].
 
     Without --output it goes into the cache, from where it loads without a network.
@@ -94,11 +67,9 @@ def pull_command(
     Example: fmae pull hf://me/conv-ae-bn-mine@v1 -o my-model
     """
     import fmae_zoo
-    from fmae_zoo.progress import StepsProgress
 
-    with StepsProgress(stderr) as bar:
-        bar.begin(f"fetching {name}")
-        folder = fmae_zoo.pull(name, output, token=token_in(token_file), timeout=timeout)
+    with steps_shown(f"fetching {name}"):
+        folder = fmae_zoo.pull(name, output, **options)
     if as_json:
         emit_json({"name": name, "folder": str(folder)})
     else:
@@ -111,15 +82,7 @@ def pull_command(
 @click.option("--tag", multiple=True, help="Only models with this tag; may be given again.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True)
 @hub_options
-def search_command(
-    text: str | None,
-    author: str | None,
-    tag: tuple[str, ...],
-    limit: int,
-    token_file: str | None,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def search_command(text: str | None, as_json: bool, **options: Any) -> None:
     """Find the zoo's models on the Hugging Face Hub.
 
     \b
@@ -127,14 +90,7 @@ def search_command(
     """
     import fmae_zoo
 
-    found = fmae_zoo.search(
-        text,
-        author=author,
-        tag=tag,
-        limit=limit,
-        token=token_in(token_file),
-        timeout=timeout,
-    )
+    found = fmae_zoo.search(text, **options)
     if as_json:
         emit_json([asdict(model) for model in found])
     elif not found:
@@ -151,14 +107,7 @@ def search_command(
 @click.option("--org", required=True, help="User or organisation that the repos belong to.")
 @click.option("--private", is_flag=True, help="Make the repos private; refuse public ones.")
 @hub_options
-def publish_command(
-    names: tuple[str, ...],
-    org: str,
-    private: bool,
-    token_file: str | None,
-    timeout: float,
-    as_json: bool,
-) -> None:
+def publish_command(names: tuple[str, ...], private: bool, as_json: bool, **options: Any) -> None:
     """Push registry entries to the Hub, and pin their commits in their manifests.
 
     Without names, push all entries that have weights.
@@ -169,30 +118,20 @@ def publish_command(
     import fmae_zoo
 
     publish = fmae_zoo.publish
-    from fmae_zoo.progress import StepsProgress
     from fmae_zoo.registry import list_models
 
-    count, finished = len(names or list_models(pretrained=True)), 0
-
-    with StepsProgress(stderr) as bar:
+    names = names or tuple(list_models(pretrained=True))
+    published = {}
+    with steps_shown("publishing") as bar:
 
         def done(name: str, pushed: Any) -> None:
-            nonlocal finished
-            finished += 1
+            published[name] = _about(pushed)
             note(f"{name}: {pushed} at commit {pushed.commit}")
-            bar(finished, count)
+            bar(len(published), len(names))
 
-        bar.begin("publishing")
-        pushed = publish(
-            names,
-            org=org,
-            private=private or None,
-            token=token_in(token_file),
-            timeout=timeout,
-            done=done,
-        )
+        publish(names, private=private or None, done=done, **options)
     if as_json:
-        emit_json({name: _about(one) for name, one in pushed.items()})
+        emit_json(published)
 
 
 def _about(pushed: Any) -> dict[str, Any]:

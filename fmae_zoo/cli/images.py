@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -231,8 +232,6 @@ def show_command(
     page, shown, left_out = page_of(model, entry, data, seed)
     output = output or Path(f"{short_name(entry)}.html")
     write_text(output, page)
-    if data.is_sample:
-        note("The pictures are of the small sample, not of Fashion-MNIST.")
     for title, reason in left_out.items():
         note(f"left out {title}: {reason}")
     facts = {**about(name, data), "seed": seed, "sections": shown, "left_out": left_out}
@@ -292,17 +291,12 @@ def _class_of(name: str, model: Any, label: str | None) -> int | None:
 
 
 def _first(source: ImageFiles) -> np.ndarray:
-    batches = []
-    count = 0
-    for _, images in source:
-        batches.append(as_images(images, source.shape))
-        count += len(images)
-        if count >= MAX_PICTURES:
-            break
+    each = (image for _, images in source for image in as_images(images, source.shape))
+    found = list(islice(each, MAX_PICTURES))
     report(source)
-    if not batches:
+    if not found:
         raise ImagesError("None of the files holds a readable image.")
-    return np.concatenate(batches)[:MAX_PICTURES]
+    return np.stack(found)
 
 
 def report(source: ImageFiles) -> None:
@@ -322,6 +316,6 @@ def _finish(output: Path, facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         emit_json({"output": str(output), **facts})
         return
-    facts["unreadable"] = len(facts.get("unreadable", ())) or None
-    rows = [("written to", output), *facts.items()]
-    emit_table(("", ""), [row for row in rows if row[1] is not None])
+    if "unreadable" in facts:
+        facts["unreadable"] = len(facts["unreadable"])
+    emit_table(("", ""), [("written to", output), *facts.items()])

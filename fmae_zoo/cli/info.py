@@ -1,24 +1,16 @@
 """`fmae info`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from fmae_zoo import registry
-from fmae_zoo.cli.output import (
-    cell,
-    emit_json,
-    grid,
-    hub_options,
-    said,
-    section,
-    token_in,
-)
+from fmae_zoo.cli.output import cell, emit_json, grid, hub_options, said, section
 from fmae_zoo.entry import Entry
 from fmae_zoo.hub.options import HubOptions
-from fmae_zoo.manifest import Manifest
 
 DIGITS = 16
 """Number of digits of a file's SHA-256 that are shown; `--json` has all 64."""
@@ -27,17 +19,17 @@ DIGITS = 16
 @click.command("info")
 @click.argument("name")
 @hub_options
-def info_command(name: str, token_file: str | None, timeout: float, as_json: bool) -> None:
+def info_command(name: str, as_json: bool, **options: Any) -> None:
     """Show what is known of a model: what it is, how good, how it was trained, and its files.
 
     \b
     Example: fmae info conv-ae-bn
     """
-    entry = registry.find_entry(name, HubOptions(token_in(token_file), timeout=timeout))
+    entry = registry.find_entry(name, HubOptions(**options))
     if as_json:
         emit_json(_everything(entry))
         return
-    section(entry.title, _grid(_parts(entry)))
+    section(entry.title, _grid(_parts(entry), "left", "left"))
     if not entry.pretrained:
         section(f"No weights; train it with: fmae train {registry.short_name(entry)}")
         return
@@ -47,8 +39,12 @@ def info_command(name: str, token_file: str | None, timeout: float, as_json: boo
         from fmae_zoo.cli.figures import figure_table
 
         section("How good, on the test images", figure_table(manifest.results))
-    section("How it was trained", _grid(_training(entry)))
-    section(f"Files, in {entry.folder or '-'}", _files(manifest))
+    section("How it was trained", _grid(_training(entry), "left", "left"))
+    files = (
+        (file, f"{record.size:,} bytes", f"sha256 {record.sha256[:DIGITS]}...")
+        for file, record in manifest.files.items()
+    )
+    section(f"Files, in {entry.folder}", _grid(files, "left", "right", "left"))
 
 
 def _everything(entry: Entry) -> dict[str, Any]:
@@ -69,8 +65,10 @@ def _parts(entry: Entry) -> Iterator[tuple[str, Any]]:
     if spec.classes is not None:
         yield "classes", f"{spec.classes}, told to the decoder"
     for name in ("network", "latent", "objective"):
-        yield from _part(name, getattr(spec, name).model_dump(mode="json", exclude_none=True))
-    head = entry.head if entry.pretrained else None
+        content = getattr(spec, name).model_dump(mode="json", exclude_none=True)
+        yield name, content.pop("type")
+        yield from ((f"  {key.replace('_', ' ')}", said(value)) for key, value in content.items())
+    head = entry.head
     if head is not None:
         yield "head", said(head.model_dump(mode="json", exclude_none=True, exclude={"labels"}))
         yield "labels", ", ".join(head.labels or ["without names"])
@@ -81,12 +79,6 @@ def _parts(entry: Entry) -> Iterator[tuple[str, Any]]:
     yield "licence", spec.licence
     for index, reference in enumerate(spec.references):
         yield "" if index else "sources", reference
-
-
-def _part(name: str, content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield name, content.pop("type")
-    for key, value in content.items():
-        yield f"  {key.replace('_', ' ')}", said(value)
 
 
 def _training(entry: Entry) -> Iterator[tuple[str, Any]]:
@@ -103,16 +95,8 @@ def _training(entry: Entry) -> Iterator[tuple[str, Any]]:
         yield key.replace("_", " "), said(value)
 
 
-def _files(manifest: Manifest) -> Table:
-    table = grid("left", "right", "left")
-    for file, record in manifest.files.items():
-        digest = f"sha256 {record.sha256[:DIGITS]}..."
-        table.add_row(cell(file), f"{record.size:,} bytes", digest)
-    return table
-
-
-def _grid(facts: Iterator[tuple[str, Any]]) -> Table:
-    table = grid("left", "left")
-    for key, value in facts:
-        table.add_row(cell(key), cell(value))
+def _grid(rows: Iterable[tuple[Any, ...]], *justify: JustifyMethod) -> Table:
+    table = grid(*justify)
+    for row in rows:
+        table.add_row(*map(cell, row))
     return table

@@ -15,8 +15,7 @@ from fmae_zoo.cli.output import (
     hub_options,
     json_option,
     note,
-    stderr,
-    token_in,
+    steps_shown,
 )
 from fmae_zoo.errors import FmaeError, NoWeightsError, SpecError, WeightsError
 from fmae_zoo.evaluation import columns
@@ -124,9 +123,8 @@ def list_command(
 def verify_command(
     name: str | None,
     data_source: str | None,
-    token_file: str | None,
-    timeout: float,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Check files, goldens and published figures of one model, or of all with weights.
 
@@ -134,16 +132,12 @@ def verify_command(
     Example: fmae verify conv-ae-bn
     """
     names = [name] if name else registry.list_models(pretrained=True)
-    options: dict[str, Any] = {"token": token_in(token_file), "timeout": timeout}
     if data_source is not None:
         from fmae_zoo.datasets import load_data
 
         options["data"] = load_data(data_source)
-    from fmae_zoo.progress import StepsProgress
-
     results = {}
-    with StepsProgress(stderr) as bar:
-        bar.begin(f"verifying {name or 'all models'}")
+    with steps_shown(f"verifying {name or 'all models'}") as bar:
         for done, each in enumerate(names):
             results[each] = _verified(each, **options)
             if name is None:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from fmae_zoo.hub.options import TIMEOUT, read_token
 if TYPE_CHECKING:
     from fmae_zoo.datasets import Dataset
     from fmae_zoo.entry import Entry
+    from fmae_zoo.progress import StepsProgress
 
 PIPE_WIDTH = 160
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
@@ -78,10 +80,12 @@ seed_option = click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0
 
 
 def hub_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options shared by all commands that access the Hub."""
+    """Add `token`, `timeout` and `as_json`, which all commands that access the Hub take."""
     token = click.option(
         "--token-file",
+        "token",
         type=UserPath(exists=True, dir_okay=False),
+        callback=lambda context, parameter, path: read_token(path) if path else None,
         help="File with the token. [HF_TOKEN, or that of `hf auth login`]",
     )
     timeout = click.option(
@@ -98,29 +102,31 @@ def data_for(source: str | None, model: str, entry: "Entry") -> "Dataset":
     """Return the data set of --data, else that of the model's training, else Fashion-MNIST.
 
     Raises:
-        DataError: If the model was trained on data that are not in the table, or on another version
-            of a data set in the table.
+        DataError: If the model was trained on data that are not in the table, or are other there.
     """
     import fmae_zoo
     from fmae_zoo.datasets import DEFAULT, TABLE
     from fmae_zoo.errors import DataError
 
-    if source is None:
-        training = entry.manifest.training if entry.pretrained else None
-        source = training.data_name if training is not None else None
-        if training is not None and source not in (None, *TABLE):
-            raise DataError(f"{model} was trained on {training.data_source}; name it with --data")
-        if training is not None and source not in (None, DEFAULT):
-            data = fmae_zoo.load_data(source)
-            if data.digest == training.data_digest:
-                return data
-            raise DataError(f"{model} was trained on another {source}; name it with --data")
-    return fmae_zoo.load_data(source)
+    training = entry.manifest.training if source is None and entry.pretrained else None
+    if training is None or training.data_name in (None, DEFAULT):
+        return fmae_zoo.load_data(source)
+    if training.data_name in TABLE:
+        data = fmae_zoo.load_data(training.data_name)
+        if data.digest == training.data_digest:
+            return data
+    raise DataError(f"{model} was trained on {training.data_source}; name it with --data")
 
 
-def token_in(path: str | None) -> str | None:
-    """Return the token in the file of --token-file, or None without that option."""
-    return read_token(path) if path else None
+@contextmanager
+def steps_shown(title: str | None = None) -> "Iterator[StepsProgress]":
+    """Show progress bars on stderr, the first for a task of a title."""
+    from fmae_zoo.progress import StepsProgress
+
+    with StepsProgress(stderr) as bar:
+        if title:
+            bar.begin(title)
+        yield bar
 
 
 def emit_json(value: Any) -> None:
@@ -237,9 +243,3 @@ def said(value: Any) -> str:
 def about(name: str, data: Any) -> dict[str, Any]:
     """Return the model and the data set that figures in JSON belong to."""
     return {"name": name, "data": data.name, "sample": data.is_sample}
-
-
-def note_sample(data: Any) -> None:
-    """Print a note if figures are of the small sample."""
-    if data.is_sample:
-        note("These figures are of the small sample, not of Fashion-MNIST.")

@@ -2,6 +2,7 @@
 
 import click
 
+from fmae_zoo.cli.images import autoencoder
 from fmae_zoo.cli.output import (
     about,
     data_for,
@@ -9,11 +10,9 @@ from fmae_zoo.cli.output import (
     emit_json,
     emit_table,
     json_option,
-    note_sample,
     seed_option,
-    stderr,
+    steps_shown,
 )
-from fmae_zoo.errors import ArgumentError
 from fmae_zoo.registry import find_entry
 from fmae_zoo.samplers import SAMPLERS
 
@@ -46,12 +45,8 @@ def samplers_command(
     data = data_for(data_source, name, entry)
     if write:
         check_data(entry, data)
-    model = fmae_zoo.load(name, pretrained=True)
-    if not isinstance(model, fmae_zoo.Autoencoder):
-        raise ArgumentError(f"{name} is a classifier: it gives no images")
-    from fmae_zoo.progress import StepsProgress
-
-    with StepsProgress(stderr) as bar:
+    model = autoencoder(name)
+    with steps_shown() as bar:
         distances = fmae_zoo.fit_samplers(
             model, data, seed, names or tuple(SAMPLERS), progress=bar.begin, advance=bar
         )
@@ -65,4 +60,3 @@ def samplers_command(
             for each in model.samplers
         ]
         emit_table(("sampler", "Frechet to validation images", ""), rows, title=name)
-    note_sample(data)

@@ -3,7 +3,7 @@
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,12 +18,9 @@ from fmae_zoo.cli.output import (
     seed_option,
 )
 from fmae_zoo.errors import FmaeError
+from fmae_zoo.layout import CHECKPOINT_FILE, LOG_FILE
 from fmae_zoo.precision import PRECISIONS
 from fmae_zoo.registry import find_entry
-
-if TYPE_CHECKING:
-    from fmae_zoo.datasets import Dataset
-    from fmae_zoo.spec import ModelSpec
 
 
 @click.command("train")
@@ -93,32 +90,26 @@ def train_command(
         raise click.UsageError("Expected a name, or --all; not both, and not neither.")
     recipe = {key: value for key, value in recipe.items() if value is not None}
     many = everything or seeds > 1 or engine.is_ray
-    if many and trackers:
-        raise click.UsageError("--log is for one training, not for --all, --seeds or Ray.")
-    if many and devices > 1:
-        raise click.UsageError("--devices is for one training, not for --all, --seeds or Ray.")
-    if many and resume:
-        raise click.UsageError("--resume is for one training; many go on by themselves.")
-    if missing and not everything:
-        raise click.UsageError("--missing is for --all.")
+    for wrong, reason in (
+        (many and trackers, "--log is for one training, not for --all, --seeds or Ray."),
+        (many and devices > 1, "--devices is for one training, not for --all, --seeds or Ray."),
+        (many and resume, "--resume is for one training; many go on by themselves."),
+        (missing and not everything, "--missing is for --all."),
+        (jobs is not None and not many, "--jobs is for --all and --seeds."),
+    ):
+        if wrong:
+            raise click.UsageError(reason)
     if many:
-        _train_all(
-            name,
-            missing,
-            range(seed, seed + seeds),
-            jobs,
-            engine,
-            Path(output or "runs"),
-            data_source,
-            as_json,
-            recipe,
-        )
+        folder, all_seeds = Path(output or "runs"), range(seed, seed + seeds)
+        states = _train_all(name, missing, all_seeds, jobs, engine, folder, data_source, recipe)
+        if as_json:
+            emit_json(states)
+        if any(each["state"] == "failed" for each in states):
+            raise click.exceptions.Exit(1)
         return
-    if jobs is not None:
-        raise click.UsageError("--jobs is for --all and --seeds.")
     assert name is not None
     import fmae_zoo
-    from fmae_zoo._backend import is_on_cpu
+    from fmae_zoo._backend import is_on_cpu, require_backend
     from fmae_zoo.datasets import load_named
     from fmae_zoo.progress import RichProgress
     from fmae_zoo.registry import LOCAL_PREFIX, find_spec, is_registered
@@ -131,7 +122,14 @@ def train_command(
     )
     folder = Path(output or f"runs/{called}-seed{seed}")
     data = fmae_zoo.load_data(data_source) if data_source else load_named(spec.data)
-    callbacks = _callbacks(trackers, spec, recipe, data, folder, seed)
+    callbacks = []
+    if trackers:
+        require_backend()
+        from fmae_zoo.training.run import for_data, with_recipe
+        from fmae_zoo.training.tracking import tracker
+
+        spec = for_data(with_recipe(spec, recipe), data)
+        callbacks = [tracker(each, spec, folder, seed) for each in trackers]
     try:
         with RichProgress(name) as bar:
             history = fmae_zoo.train(
@@ -146,10 +144,16 @@ def train_command(
                 **recipe,
             )
     except KeyboardInterrupt:
-        words = _options(recipe, data_source)
+        if not (folder / CHECKPOINT_FILE).is_file():
+            raise click.Abort("Stopped before the first step: nothing to resume.") from None
+        words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
+        words += _options(recipe, data_source)
         words += [word for each in trackers for word in ("--log", each)]
         words += ["--devices", str(devices)] if devices > 1 else []
-        raise click.Abort(_how_to_resume(name, folder, seed, words)) from None
+        raise click.Abort(
+            f"Stopped. The epochs that were finished are saved in {folder}. Resume with:\n"
+            f"  {shlex.join(words)} --resume"
+        ) from None
     last = history.rows[history.record.best_epoch - 1]
     if as_json:
         emit_json({"folder": str(folder), "best": last, "training": history.record.model_dump()})
@@ -161,26 +165,6 @@ def train_command(
         note(f"Saved in {folder}. Load it with: fmae_zoo.load('local:{folder}')")
 
 
-def _callbacks(
-    trackers: tuple[str, ...],
-    spec: "ModelSpec",
-    recipe: dict[str, Any],
-    data: "Dataset",
-    folder: Path,
-    seed: int,
-) -> list[Any]:
-    if not trackers:
-        return []
-    from fmae_zoo._backend import require_backend
-
-    require_backend()
-    from fmae_zoo.training.run import for_data, with_recipe
-    from fmae_zoo.training.tracking import tracker
-
-    spec = for_data(with_recipe(spec, recipe), data)
-    return [tracker(each, spec, folder, seed) for each in trackers]
-
-
 def _train_all(
     name: str | None,
     missing: bool,
@@ -189,14 +173,13 @@ def _train_all(
     engine: Engine,
     folder: Path,
     data_source: str | None,
-    as_json: bool,
     recipe: dict[str, Any],
-) -> None:
-    """Train a model, or all registered autoencoders, with each seed; the finished are skipped."""
+) -> list[dict[str, Any]]:
+    """Train a model, or all registered autoencoders, with each seed; return how each went."""
     import fmae_zoo
     from fmae_zoo.progress import JobsProgress
     from fmae_zoo.registry import list_models
-    from fmae_zoo.training.many import LOG_FILE, jobs_of, train_all
+    from fmae_zoo.training.many import jobs_of, train_all
 
     names = [name] if name else [each for each in list_models() if not _is_classifier(each)]
     data = fmae_zoo.load_data(data_source) if data_source else None
@@ -206,16 +189,13 @@ def _train_all(
             train_all(jobs, count, _options(recipe, data_source), view, launch)
     except KeyboardInterrupt:
         raise click.Abort("Stopped. The same command goes on with what was begun.") from None
-    if as_json:
-        emit_json([{"name": job.name, "seed": job.seed, "state": job.state} for job in jobs])
     failed = [job for job in jobs if job.state == "failed"]
     for job in failed:
         note(
             f"{job.name}, seed {job.seed}: {job.last_words()} (all of it: {job.folder}/{LOG_FILE})"
         )
     note(f"{len(jobs) - len(failed)} of {len(jobs)} are trained, in {folder}")
-    if failed:
-        raise click.exceptions.Exit(1)
+    return [{"name": job.name, "seed": job.seed, "state": job.state} for job in jobs]
 
 
 def _is_classifier(name: str) -> bool:
@@ -231,16 +211,3 @@ def _options(recipe: dict[str, Any], data_source: str | None) -> list[str]:
     for key, value in recipe.items():
         words += [f"--{key.replace('_', '-')}", str(value)]
     return [*words, "--data", data_source] if data_source else words
-
-
-def _how_to_resume(name: str, folder: Path, seed: int, further: list[str]) -> str:
-    from fmae_zoo.training.checkpoint import CHECKPOINT_FILE
-
-    words = ["fmae", "train", name, "--seed", str(seed), "--output", str(folder)]
-    words += further
-    if not (folder / CHECKPOINT_FILE).is_file():
-        return "Stopped before the first step: there is nothing to resume."
-    return (
-        f"Stopped. The epochs that were finished are saved in {folder}. Resume with:\n"
-        f"  {shlex.join(words)} --resume"
-    )

@@ -5,9 +5,9 @@ To add a data set, add it to table.toml. To add a format, add a reader to reader
 """
 
 from fmae_zoo.datasets.dataset import FASHION_MNIST_DIGEST, VALIDATION_SIZE, Dataset, check_dataset
-from fmae_zoo.datasets.loading import cache_folder, find_data, load_data, load_named, load_sample
+from fmae_zoo.datasets.loading import find_data, load_data, load_named, load_sample
 from fmae_zoo.datasets.readers import read_idx
-from fmae_zoo.datasets.sources import HUB_DATASET, in_cache
+from fmae_zoo.datasets.sources import HUB_DATASET, cache_folder, in_cache
 from fmae_zoo.datasets.table import DEFAULT, TABLE, Listed
 
 CLASS_NAMES = TABLE[DEFAULT].classes

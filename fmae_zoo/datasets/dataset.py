@@ -61,7 +61,7 @@ class Dataset:
     def __post_init__(self) -> None:
         for kind in ("train", "test"):
             images, labels = getattr(self, f"{kind}_images"), getattr(self, f"{kind}_labels")
-            _check_arrays(f"{self.source}: {kind}", images, labels, self.class_names)
+            check_arrays(f"{self.source}: {kind}", images, labels, self.class_names)
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise DataError(
                 f"{self.source}: training images of shape {self.train_images.shape[1:]} and test "
@@ -172,29 +172,28 @@ def check_dataset(data: Any) -> None:
         )
 
 
-def _check_arrays(what: str, images: Any, labels: Any, names: tuple[str, ...] | None) -> None:
-    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray | None):
-        raise DataError(f"{what}: expected numpy arrays of images and labels")
-    is_colour = images.ndim == 4 and images.shape[3] == 3
-    if not (images.ndim == 3 or is_colour) or 0 in images.shape[1:]:
+def check_arrays(what: str, images: Any, labels: Any, names: tuple[str, ...] | None) -> None:
+    """Raise an error unless images and labels are those of a split of a `Dataset`.
+
+    Raises:
+        DataError: If shapes, dtypes or the range of labels differ; the message begins with `what`.
+    """
+    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    shape = images.shape
+    if images.dtype != np.uint8 or len(shape) < 3 or shape[3:] not in ((), (3,)):
         raise DataError(
-            f"{what}: images of shape {images.shape}; expected (n, height, width), or "
-            "(n, height, width, 3) in colour"
+            f"{what}: images of shape {shape} and dtype {images.dtype}; expected uint8 "
+            "(n, height, width), or (n, height, width, 3) in colour"
         )
-    if images.dtype != np.uint8:
-        raise DataError(f"{what}: images of dtype {images.dtype}; expected uint8")
+    if 0 in shape:
+        raise DataError(f"{what}: there are no images: shape {shape}")
     if labels is None:
         return
-    if labels.shape != images.shape[:1]:
+    if labels.shape != shape[:1] or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
-            f"{what}: images of shape {images.shape} and labels of shape {labels.shape}; "
-            f"expected one label for each image: ({len(images)},)"
+            f"{what}: labels of shape {labels.shape} and dtype {labels.dtype}; expected an "
+            f"integer for each image: ({len(images)},)"
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{what}: labels of dtype {labels.dtype}; expected integers")
-    low, high = (int(labels.min()), int(labels.max())) if len(labels) else (0, 0)
-    if high >= MAX_CLASSES:
-        raise DataError(f"{what}: a label of {high:,}; expected fewer than {MAX_CLASSES:,} classes")
-    if low < 0 or high >= len(names or range(high + 1)):
-        last = f"to {len(names) - 1}, as there are names of classes" if names else "or more"
-        raise DataError(f"{what}: labels from {low} to {high}; expected 0 {last}")
+    low, high, last = labels.min(), labels.max(), len(names or range(MAX_CLASSES)) - 1
+    if low < 0 or high > last:
+        raise DataError(f"{what}: labels from {low:,} to {high:,}; expected 0 to {last:,}")

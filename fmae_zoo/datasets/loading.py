@@ -10,7 +10,7 @@ import numpy as np
 from fmae_zoo.arguments import check_folder
 from fmae_zoo.datasets.dataset import Dataset
 from fmae_zoo.datasets.readers import read_path
-from fmae_zoo.datasets.sources import cache_folder, read_hub, sources_of
+from fmae_zoo.datasets.sources import read_hub, sources_of
 from fmae_zoo.datasets.table import DEFAULT, TABLE, Listed, unknown
 from fmae_zoo.errors import DataError
 
@@ -51,7 +51,11 @@ def load_data(name_or_path: str | Path | None = None) -> Dataset:
     if isinstance(name_or_path, str) and name_or_path.startswith("hf://"):
         return read_hub(name_or_path)
     if isinstance(name_or_path, str) and name_or_path in TABLE:
-        return _from_the_table(TABLE[name_or_path])
+        listed, failures = TABLE[name_or_path], dict[str, Exception]()
+        dataset = _first(listed, failures.__setitem__)
+        if dataset is None:
+            raise DataError(_told(listed, failures))
+        return dataset
     path = check_folder("name_or_path", name_or_path)
     if not path.exists():
         raise DataError(unknown(str(name_or_path)))
@@ -76,35 +80,27 @@ def find_data(report: Report | None = None) -> Dataset | None:
         report: Function called with the name of each source that fails, and its error. By default
             one warning lists all failures if no source has the data set.
     """
-    dataset, failures = _first(TABLE[DEFAULT], report)
+    failures: dict[str, Exception] = {}
+    dataset = _first(TABLE[DEFAULT], report or failures.__setitem__)
     if dataset is None and report is None:
         logger.warning("%s", _told(TABLE[DEFAULT], failures))
     return dataset
 
 
-def _from_the_table(listed: Listed) -> Dataset:
-    dataset, failures = _first(listed)
-    if dataset is None:
-        raise DataError(_told(listed, failures))
-    return dataset
-
-
-def _first(listed: Listed, report: Report | None = None) -> tuple[Dataset | None, list[str]]:
-    failures: list[str] = []
+def _first(listed: Listed, report: Report) -> Dataset | None:
     for name, read in sources_of(listed):
         try:
-            return read(), failures
+            return read()
         except Exception as error:
             # Any error in one source must still let the next be tried.
             logger.info("%s: %s", name, error)
-            failures.append(f"{name}: {error or type(error).__name__}")
-            if report is not None:
-                report(name, error)
-    return None, failures
+            report(name, error)
+    return None
 
 
-def _told(listed: Listed, failures: list[str]) -> str:
-    return "\n  ".join([f"No source has {listed.title}:", *failures])
+def _told(listed: Listed, failures: dict[str, Exception]) -> str:
+    reasons = [f"{name}: {str(error) or type(error).__name__}" for name, error in failures.items()]
+    return "\n  ".join([f"No source has {listed.title}:", *reasons])
 
 
 def load_sample() -> Dataset:
@@ -123,6 +119,3 @@ def load_sample() -> Dataset:
             class_names=TABLE[DEFAULT].classes,
             listed=DEFAULT,
         )
-
-
-__all__ = ["cache_folder", "find_data", "load_data", "load_named", "load_sample"]

@@ -13,12 +13,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fmae_zoo.datasets.dataset import Dataset, shuffled
+from fmae_zoo.datasets.dataset import Dataset, check_arrays, shuffled
 from fmae_zoo.datasets.idx import parse_idx, read_idx, read_idx_folder
 from fmae_zoo.datasets.table import DEFAULT, TABLE
 from fmae_zoo.errors import AbsentDataError, DataError, FmaeError
 from fmae_zoo.extras import needed
-from fmae_zoo.images import PICTURE_SUFFIXES
+from fmae_zoo.images import PICTURE_SUFFIXES, on_black
 
 Splits: TypeAlias = dict[str, tuple[np.ndarray, np.ndarray | None]]
 """Images and labels of `train`, and of `validation` and `test` if there are such splits."""
@@ -76,45 +76,32 @@ def assembled(splits: Splits, source: str, names: tuple[str, ...] | None = None)
     Without a test split, the validation split is used for testing; without both, a sixth of the
     training images, at most 10,000, is taken for testing.
     """
-    if "train" not in splits:
-        raise DataError(f"{source}: no training images; found {', '.join(splits) or 'none'}")
-    for kind, (each, own) in splits.items():
-        # Labels may have the shape (n, 1).
-        if np.ndim(each) < 3 or (own is not None and np.shape(np.ravel(own)) != (len(each),)):
-            received = "" if own is None else f" and labels of shape {np.shape(own)}"
-            raise DataError(
-                f"{source}: {kind}: images of shape {np.shape(each)}{received}; expected "
-                "(n, height, width) or (n, height, width, 3), and (n,)"
-            )
-    images, labels = splits["train"]
-    if "test" not in splits and "validation" in splits:
-        splits = {"train": splits["train"], "test": splits["validation"]}
-    if "test" not in splits:
-        if len(images) < 3:
-            raise DataError(f"{source}: {len(images)} images; three are the least, one to test")
-        order, size = shuffled(len(images))
-        for kind, rows in (("train", np.sort(order[:-size])), ("test", np.sort(order[-size:]))):
-            splits = {**splits, kind: (images[rows], None if labels is None else labels[rows])}
-    parts = {kind: (_bytes(part[0], source), _whole(part[1])) for kind, part in splits.items()}
+    parts = {kind: (_bytes(each, source), _whole(own)) for kind, (each, own) in splits.items()}
+    for kind, part in parts.items():
+        check_arrays(f"{source}: {kind}", *part, names)
+    if "train" not in parts:
+        raise DataError(f"{source}: no training images; found {', '.join(parts) or 'none'}")
     images, labels = parts["train"]
     validation = 0
-    if "validation" in parts:
+    if "test" not in parts and "validation" in parts:
+        parts["test"] = parts["validation"]
+    elif "test" not in parts:
+        order, size = shuffled(len(images))
+        held_out, rows = np.sort(order[-size:]), np.sort(order[:-size])
+        parts["test"] = (images[held_out], None if labels is None else labels[held_out])
+        images, labels = images[rows], None if labels is None else labels[rows]
+    elif "validation" in parts:
         extra, extra_labels = parts["validation"]
-        if extra.shape[1:] != images.shape[1:] or (extra_labels is None) != (labels is None):
-            raise DataError(f"{source}: the images to validate are not as those to train on")
         images, validation = np.concatenate([images, extra]), len(extra)
         labels = None if labels is None else np.concatenate([labels, extra_labels])
-    for kind, part in (("training", images), ("test", parts["test"][0])):
-        if not len(part):
-            raise DataError(f"{source}: there are no {kind} images")
     return Dataset(images, labels, *parts["test"], source, class_names=names, validation=validation)
 
 
 def _bytes(images: np.ndarray, source: str) -> np.ndarray:
     if images.ndim == 4 and images.shape[3] == 1:
         images = images[..., 0]
-    if np.issubdtype(images.dtype, np.floating) and images.size:
-        if not (images.min() >= 0.0 and images.max() <= 1.0):
+    if np.issubdtype(images.dtype, np.floating):
+        if not np.all((images >= 0.0) & (images <= 1.0)):
             raise DataError(f"{source}: images of floats outside [0, 1]; expected uint8 in 0..255")
         images = np.rint(images * 255.0).astype(np.uint8)
     return images
@@ -249,8 +236,6 @@ def _read_pictures(folder: Path) -> Dataset:
         for name in _names(folder)
         if name.lower() in words and (folder / name).is_dir()
     }
-    if parts and "train" not in parts:
-        raise DataError(f"{folder}: no training images; found {', '.join(parts)}")
     parts = parts or {"train": folder}
     files = [
         (split, file.relative_to(part), file)
@@ -286,10 +271,7 @@ def _pixels(file: Any, name: str) -> np.ndarray:
             if picture.mode[0] in "IF":
                 raise DataError(f"pixels of {picture.mode}; expected 8 bits")
             mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
-            if picture.has_transparency_data:
-                black = Image.new("RGBA", picture.size, (0, 0, 0, 255))
-                picture = Image.alpha_composite(black, picture.convert("RGBA"))
-            return np.asarray(picture.convert(mode), dtype=np.uint8)
+            return np.asarray(on_black(picture, mode), dtype=np.uint8)
     except Exception as error:
         # Decoders of damaged pictures can raise almost any exception.
         raise DataError(f"{name}: not a readable picture: {error}") from error
@@ -309,7 +291,7 @@ def _of_pictures(pictures: list[Picture], source: str, names: tuple[str, ...] | 
             pixels = [p if p.ndim == 3 else np.stack([p] * 3, axis=-1) for p in pixels]
         labels = [each[3] for each in own]
         splits[split] = (np.stack(pixels), None if None in labels else np.array(labels))
-    return assembled(splits, source, names if splits["train"][1] is not None else None)
+    return assembled(splits, source, names)
 
 
 def _names(folder: Path) -> list[str]:

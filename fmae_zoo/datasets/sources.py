@@ -1,6 +1,5 @@
 """Sources of the data sets in the table: the cache, the publishers, Debian and the Hub."""
 
-import hashlib
 import logging
 import os
 import re
@@ -17,12 +16,14 @@ from typing import Any
 
 from fmae_zoo._backend import keras_home
 from fmae_zoo.datasets.dataset import Dataset
-from fmae_zoo.datasets.idx import read_idx_folder, write_idx
+from fmae_zoo.datasets.idx import check_digest, read_idx_folder, write_idx
 from fmae_zoo.datasets.readers import by_split, read_cifar, read_emnist, read_npz, read_parquet
 from fmae_zoo.datasets.table import DEFAULT, Listed
-from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, FmaeError, HubError
-from fmae_zoo.extras import needed
-from fmae_zoo.files import atomic_write, regular
+from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, HubError
+from fmae_zoo.files import atomic_write
+from fmae_zoo.hub.address import COMMIT, HUB_PREFIX, HubAddress
+from fmae_zoo.hub.client import ATTEMPTS, HubClient
+from fmae_zoo.hub.options import HubOptions
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +93,7 @@ def read_listed(listed: Listed, folder: Path) -> Dataset:
     path = folder / name
     if not path.is_file():
         raise AbsentDataError(f"no file {name} in {folder}")
-    algorithm, _, expected = digest.partition(":")
-    with regular(path).open("rb") as file:
-        received = hashlib.file_digest(file, algorithm).hexdigest()
-    if received != expected:
-        raise DataError(
-            f"{path}: the file is truncated or altered ({algorithm}: expected {expected}, "
-            f"received {received})"
-        )
+    check_digest(path, path.read_bytes(), digest)
     dataset = READERS[listed.format](path, listed.classes)
     return replace(dataset, source=str(folder), listed=listed.name)
 
@@ -155,30 +149,10 @@ def download_files(listed: Listed, folder: Path) -> None:
 
 def download_from_hub(listed: Listed, folder: Path) -> None:
     """Download Fashion-MNIST's Parquet files from the Hub, and write them as IDX files."""
-    from fmae_zoo.hub.client import HubClient
-    from fmae_zoo.hub.options import HubOptions
-
-    client = HubClient(HubOptions())
-    request = client.request("read", HUB_DATASET)
-    ask = client.api.dataset_info
     try:
-        client.call(ask, HUB_DATASET, timeout=TIMEOUT, request=request, attempts=1)
-    except FmaeError:
-        # The Hub cannot be reached: downloads would retry for half a minute, so read only the
-        # Hub's local cache.
-        client = HubClient(HubOptions(local_files_only=True))
-    try:
-        needed("pyarrow", "parquet")
-    except ArgumentError as error:
-        raise AbsentDataError(f"the Hub has Parquet files: {error}") from None
-    tables = {}
-    for split in ("train", "test"):
-        file = f"fashion_mnist/{split}-00000-of-00001.parquet"
-        try:
-            tables[split] = [client.download(HUB_DATASET, "main", file, kind="dataset")]
-        except HubError as error:
-            raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
-    data = read_parquet(tables, HUB_DATASET)
+        data = read_hub(HUB_DATASET, attempts=1)
+    except (HubError, ArgumentError) as error:
+        raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
     arrays = (data.train_images, data.labels[0], data.test_images, data.labels[1])
     for name, array in zip(listed.files, arrays):
         write_idx(folder / name, array)
@@ -186,37 +160,31 @@ def download_from_hub(listed: Listed, folder: Path) -> None:
 
 def download_from_debian(listed: Listed, folder: Path) -> None:
     """Download Debian's package of Fashion-MNIST and unpack it, without installing it."""
-    if not Path("/etc/debian_version").exists():
-        raise AbsentDataError("this is not a Debian system")
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
-        package = next(Path(temporary).glob("dataset-fashion-mnist*.deb"), None)
-        if package is None:
-            raise DataError("apt-get download left no package")
-        _run(["dpkg-deb", "-x", str(package), temporary], temporary)
+        [package] = Path(temporary).glob("dataset-fashion-mnist*.deb")
+        _run(["dpkg-deb", "-x", package.name, temporary], temporary)
         for name in listed.files:
             unpacked = Path(temporary) / DEBIAN_FOLDER.relative_to("/") / f"{name}.gz"
             os.replace(unpacked, folder / unpacked.name)
 
 
 def _run(command: list[str], folder: str) -> None:
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
-    if result.returncode:
-        raise DataError(f"{' '.join(command)}: {result.stderr.strip() or result.returncode}")
+    subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=True)
 
 
-def read_hub(text: str) -> Dataset:
+def read_hub(text: str, attempts: int = ATTEMPTS) -> Dataset:
     """Read the Parquet files of a Hub data set, `hf://[datasets/]NAMESPACE/NAME[@REVISION]`.
+
+    Args:
+        text: Address of the data set.
+        attempts: Number of attempts to reach the Hub.
 
     Raises:
         DataError: If there are no Parquet files, or they belong to several data sets.
         HubError: If the Hub does not provide them.
         ArgumentError: If `text` is not such an address.
     """
-    from fmae_zoo.hub.address import COMMIT, HUB_PREFIX, HubAddress
-    from fmae_zoo.hub.client import HubClient
-    from fmae_zoo.hub.options import HubOptions
-
     address = HubAddress.parse(HUB_PREFIX + text.removeprefix(HUB_PREFIX).removeprefix("datasets/"))
     client = HubClient(HubOptions(timeout=DOWNLOAD_LIMIT))
     repo, revision = address.repo, address.revision
@@ -226,6 +194,7 @@ def read_hub(text: str) -> Dataset:
         revision=revision,
         timeout=TIMEOUT,
         request=client.request("read", repo, revision),
+        attempts=attempts,
     )
     names = sorted(str(file.rfilename) for file in info.siblings or ())
     names = [name for name in names if HUB_FILES.fullmatch(name) and ".." not in name]

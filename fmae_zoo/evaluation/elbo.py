@@ -13,6 +13,7 @@ from fmae_zoo.objectives.likelihood import LEAST_SIGMA
 
 if TYPE_CHECKING:
     from fmae_zoo.latents import Draw
+    from fmae_zoo.objectives import Objective
 
 BATCH = 500
 ACTIVE_VARIANCE = 0.01
@@ -102,7 +103,7 @@ def drawn(
         yield batch, draw, model.decoder.predict(read, batch_size=BATCH, verbose=0)
 
 
-def with_fixed_sigma(subject: Subject) -> Any:
+def with_fixed_sigma(subject: Subject) -> "Objective":
     """Return the model's objective, with a sigma that does not depend on the batch.
 
     For a Gaussian likelihood whose sigma is `optimal`, sigma becomes the root mean squared error of

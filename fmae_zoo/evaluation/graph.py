@@ -1,14 +1,14 @@
 """A graph of the nearest codes, on which labels spread and clusters are found."""
 
-from typing import Any
-
 import numpy as np
+
+from fmae_zoo.types import SparseMatrix
 
 NEIGHBOURS = 10
 """Neighbours of each image in the graph."""
 
 
-def neighbour_graph(features: np.ndarray) -> Any:
+def neighbour_graph(features: np.ndarray) -> SparseMatrix:
     """Return a sparse symmetric matrix of similarities between each image and its neighbours.
 
     Neighbours are those by cosine similarity. With the distance d of two images and the distance s
@@ -25,7 +25,7 @@ def neighbour_graph(features: np.ndarray) -> Any:
     return graph.maximum(graph.T).astype(np.float32)
 
 
-def normalised(graph: Any) -> Any:
+def normalised(graph: SparseMatrix) -> SparseMatrix:
     """Return D^(-1/2) W D^(-1/2) of a symmetric graph W, where D has the sums of its rows."""
     from scipy.sparse import diags_array
 

@@ -11,6 +11,7 @@ from fmae_zoo.errors import DataError
 from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.knn import NEIGHBOURS
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+from fmae_zoo.types import Estimator
 
 MOST_TO_CHOOSE = 10_000
 """Largest number of images that a slow classifier is fitted to for choosing its setting."""
@@ -36,7 +37,7 @@ class Head:
         is_slow: Whether its setting is chosen with `MOST_TO_CHOOSE` images at most.
     """
 
-    make: Callable[[int], Any]
+    make: Callable[[int], Estimator]
     setting: str
     values: tuple[float, ...]
     words: str
@@ -44,7 +45,9 @@ class Head:
     is_cut_short: bool = False
     is_slow: bool = False
 
-    def fitted(self, codes: np.ndarray, labels: np.ndarray, value: float, seed: int = 0) -> Any:
+    def fitted(
+        self, codes: np.ndarray, labels: np.ndarray, value: float, seed: int = 0
+    ) -> Estimator:
         """Return a pipeline with one value of the setting, fitted to codes."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.pipeline import make_pipeline
@@ -109,37 +112,37 @@ class Head:
         return self.fitted(codes, data.labels[0], setting, seed), setting, accuracy
 
 
-def _logistic(seed: int) -> Any:
+def _logistic(seed: int) -> Estimator:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=300, tol=1e-3)
 
 
-def _knn(seed: int) -> Any:
+def _knn(seed: int) -> Estimator:
     from sklearn.neighbors import KNeighborsClassifier
 
     return KNeighborsClassifier(algorithm="brute")
 
 
-def _svm(seed: int) -> Any:
+def _svm(seed: int) -> Estimator:
     from sklearn.svm import SVC
 
     return SVC(cache_size=1000)
 
 
-def _forest(seed: int) -> Any:
+def _forest(seed: int) -> Estimator:
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(n_estimators=200, n_jobs=-1, random_state=seed)
 
 
-def _boosting(seed: int) -> Any:
+def _boosting(seed: int) -> Estimator:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(max_iter=100, early_stopping=False, random_state=seed)
 
 
-def _mlp(seed: int) -> Any:
+def _mlp(seed: int) -> Estimator:
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier((256,), batch_size=256, max_iter=30, random_state=seed)

@@ -7,6 +7,7 @@ import numpy as np
 from fmae_zoo.evaluation.figure import CLASSIFICATION, Figure, Measure, Protocol
 from fmae_zoo.evaluation.heads import HEADS
 from fmae_zoo.evaluation.subject import MAX_PROBE_WIDTH, Subject
+from fmae_zoo.types import Estimator
 
 
 def linear_probe(subject: Subject) -> dict[str, Any] | None:
@@ -31,7 +32,7 @@ def linear_probe(subject: Subject) -> dict[str, Any] | None:
     }
 
 
-def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Any:
+def probe(c: float, codes: np.ndarray, labels: np.ndarray) -> Estimator:
     """Return a probe fitted to codes, with `c` as inverse strength of the L2 penalty."""
     return HEADS["logistic"].fitted(codes, labels, c)
 

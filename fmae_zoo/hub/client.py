@@ -1,11 +1,18 @@
-"""The `huggingface_hub` client with a time limit, bounded retries and the zoo's errors."""
+"""The `huggingface_hub` client with a time limit, bounded retries and the zoo's errors.
+
+Its own limits are for single reads, and several of its requests have none. So each call runs in a
+thread, which is given up when the time limit is reached.
+"""
 
 import logging
+import re
+import threading
 import time
-from collections.abc import Callable
-from copy import copy
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -14,25 +21,25 @@ from fmae_zoo.errors import (
     ArgumentError,
     FmaeError,
     HubConnectionError,
+    HubError,
     HubPermissionError,
     HubServerError,
     HubTimeoutError,
     RateLimitError,
 )
 from fmae_zoo.hub.address import COMMIT
-from fmae_zoo.hub.failures import Request, no_token, not_the_hub
-from fmae_zoo.hub.limits import REQUEST_TIMEOUT, TimeLimit
+from fmae_zoo.hub.errors import Request, no_token, not_the_hub, translated
 from fmae_zoo.hub.options import HubOptions
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
+REQUEST_TIMEOUT = 10.0
+"""Seconds that the Hub may be silent during one request."""
+
 ATTEMPTS = 4
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; each later wait is twice as long."""
-
-PATIENCE = 15.0
-"""A call that fails after more seconds is not repeated: `huggingface_hub` has retried it."""
 
 LONG_WAIT = 5.0
 """A wait of at least this many seconds is logged as a warning."""
@@ -40,29 +47,7 @@ LONG_WAIT = 5.0
 TRANSIENT = (HubConnectionError, HubTimeoutError, HubServerError, RateLimitError)
 """Errors after which another attempt may succeed."""
 
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file in the Hub's list of a repo.
-
-    Attributes:
-        size: Size in bytes.
-        blob: Git's SHA-1 of the file, or of its pointer if it is stored outside git (LFS, Xet).
-        sha256: SHA-256 of a file that is stored outside git, else None.
-    """
-
-    size: int | None
-    blob: str | None
-    sha256: str | None
-
-
-@dataclass(frozen=True)
-class RepoState:
-    """A repo at one commit."""
-
-    commit: str
-    private: bool
-    files: dict[str, RemoteFile]
+_DIGEST = re.compile(r'(W/)?"?([0-9a-f]{40}|[0-9a-f]{64})"?')
 
 
 class HubClient:
@@ -70,22 +55,24 @@ class HubClient:
 
     Attributes:
         options: Token, cache folder and time limit.
-        limit: Time that is left.
-        endpoint: URL of the Hub.
+        left: Seconds that may still be spent on the Hub.
+        endpoint: URL of the Hub, without a user name and password.
+
+    Raises:
+        ArgumentError: `HF_ENDPOINT` is not a URL.
     """
 
     def __init__(self, options: HubOptions) -> None:
         from huggingface_hub import constants
 
         self.options = options
-        self.limit = TimeLimit(options.timeout)
-        self.endpoint = _shown(constants.ENDPOINT)
-
-    def with_cache(self, folder: str | Path) -> "HubClient":
-        """Return a client with another cache folder; it shares all else, also the time limit."""
-        client = copy(self)
-        client.options = replace(self.options, cache_dir=folder)
-        return client
+        self.left = options.timeout
+        url = urlsplit(constants.ENDPOINT)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ArgumentError(
+                f"HF_ENDPOINT is {constants.ENDPOINT!r}; expected a URL: https://HOST"
+            )
+        self.endpoint = url._replace(netloc=url.netloc.rpartition("@")[2]).geturl()
 
     @cached_property
     def token(self) -> str | None:
@@ -99,9 +86,9 @@ class HubClient:
 
         if isinstance(self.options.token, str):
             return self.options.token
+        request = Request("read", self.endpoint)
         try:
-            ask = partial(get_token_to_send, self.options.token)
-            return self.limit.run(ask, Request("read", self.endpoint))
+            return self.ask(get_token_to_send, self.options.token, request=request)
         except HubTimeoutError:
             raise
         except FmaeError as error:
@@ -110,59 +97,33 @@ class HubClient:
     @cached_property
     def api(self) -> Any:
         """The `HfApi` of `huggingface_hub`."""
-        import huggingface_hub
+        from huggingface_hub import HfApi
 
-        import fmae_zoo
+        from fmae_zoo import __version__
 
-        return huggingface_hub.HfApi(
-            token=self.token or False,
-            library_name="fmae_zoo",
-            library_version=fmae_zoo.__version__,
-        )
+        token = self.token or False
+        return HfApi(token=token, library_name="fmae_zoo", library_version=__version__)
 
-    def require_token(self) -> None:
-        """Raise an error if there is no token.
+    def require(self, task: str, token: bool = False) -> None:
+        """Raise an error if a task needs the Hub, and perhaps a token, and cannot have them.
 
         Raises:
+            HubConnectionError: `HF_HUB_OFFLINE` or `local_files_only` is set.
             HubPermissionError: There is no token.
         """
-        if self.token is None:
-            raise HubPermissionError(no_token(self.endpoint))
-
-    def state(self, repo: str, revision: str, attempts: int = ATTEMPTS) -> RepoState:
-        """Return the commit and the files of a repo at a revision."""
-        info = self.call(
-            self.api.model_info,
-            repo,
-            revision=revision,
-            files_metadata=True,
-            timeout=REQUEST_TIMEOUT,
-            request=self.request("read", repo, revision),
-            attempts=attempts,
-        )
-        files = {
-            file.rfilename: RemoteFile(
-                file.size, file.blob_id, file.lfs.sha256 if file.lfs else None
-            )
-            for file in info.siblings or ()
-        }
-        whole = all(
-            isinstance(file.size, (int, type(None)))
-            and isinstance(file.blob, (str, type(None)))
-            and isinstance(file.sha256, (str, type(None)))
-            for file in files.values()
-        )
-        if not whole or not COMMIT.fullmatch(str(info.sha)):
-            raise not_the_hub(self.request("read", repo, revision))
-        return RepoState(info.sha, bool(info.private), files)
+        if self.options.offline:
+            reason = "local_files_only" if self.options.local_files_only else "HF_HUB_OFFLINE"
+            raise HubConnectionError(f"{task} needs the Hub, but {reason} is set")
+        if token and self.token is None:
+            raise HubPermissionError(f"{task}: {no_token(self.endpoint)}")
 
     def download(
         self, repo: str, commit: str, file: str, force: bool = False, kind: str = "model"
     ) -> Path:
         """Return the path of a file in the cache; download it first if it is not there."""
-
-        def downloaded() -> str:
-            path: str = self.api.hf_hub_download(
+        path = self.call(
+            # Finding the token may need a request, so it is not yet looked up here.
+            lambda: self.api.hf_hub_download(
                 repo,
                 file,
                 repo_type=kind,
@@ -171,11 +132,10 @@ class HubClient:
                 force_download=force,
                 etag_timeout=REQUEST_TIMEOUT,
                 local_files_only=self.options.local_files_only,
-                tqdm_class=_silent(),
-            )
-            return path
-
-        return Path(self.call(downloaded, request=self.request("read", repo, commit, file)))
+            ),
+            request=self.request("read", repo, commit, file),
+        )
+        return Path(path)
 
     def request(self, task: str, repo: str = "", revision: str = "", file: str = "") -> Request:
         """Return a description of the request for error messages."""
@@ -193,65 +153,148 @@ class HubClient:
         """Call a function within the time left; repeat it after errors that may pass.
 
         Raises:
-            FmaeError: The error of the last attempt, as `failures.translated` returns it.
+            FmaeError: The error of the last attempt, as `errors.translated` returns it.
         """
         attempt = 1
         while True:
-            start = time.monotonic()
             try:
-                return self.limit.run(partial(function, *args, **kwargs), request)
+                return self.ask(function, *args, request=request, **kwargs)
             except TRANSIENT as error:
-                long = time.monotonic() - start > PATIENCE
-                if attempt >= attempts or long or not self.wait(attempt, error):
+                if attempt >= attempts or not self.wait(attempt, error):
                     raise
             attempt += 1
 
     def wait(self, attempt: int, error: FmaeError) -> bool:
-        """Wait before the next attempt, as the Hub asks; return False if the time is too short."""
-        seconds = getattr(error, "retry_after", None)
-        if seconds is None:
-            seconds = FIRST_WAIT * 2 ** (attempt - 1)
-        if seconds >= self.limit.left:
+        """Wait before the next attempt, as the Hub asks; return False if there is none."""
+        seconds = getattr(error, "retry_after", None) or FIRST_WAIT * 2 ** (attempt - 1)
+        if attempt >= ATTEMPTS or seconds >= self.left:
             return False
         level = logging.WARNING if seconds >= LONG_WAIT else logging.INFO
         logger.log(level, "%s; asking again in %.0f s", error, seconds)
-        with self.limit.counted():
-            time.sleep(seconds)
+        time.sleep(seconds)
+        self.left -= seconds
         return True
 
+    def ask(
+        self, function: Callable[..., Result], *args: Any, request: Request, **kwargs: Any
+    ) -> Result:
+        """Call a function once, in a thread, for at most the time that is left.
 
-def refuse_offline(options: HubOptions, task: str) -> None:
-    """Raise an error if a task needs the Hub but no request may be made.
+        A thread that was given up sends no more requests. Its connection is closed, so that it
+        releases any lock that it holds.
 
-    Raises:
-        HubConnectionError: `HF_HUB_OFFLINE` or `local_files_only` is set.
+        Raises:
+            HubTimeoutError: The time limit is reached.
+            FmaeError: The call failed; the error is that of `errors.translated`.
+        """
+        start = time.monotonic()
+        work = _Work(request, given_up=self.left <= 0.0)
+        result: Future[Result] = Future()
+
+        def run() -> None:
+            _working.work = work
+            try:
+                with _prepared():
+                    result.set_result(function(*args, **kwargs))
+            except BaseException as error:
+                result.set_exception(error)
+
+        threading.Thread(target=run, daemon=True, name="fmae-hub").start()
+        try:
+            error = result.exception(min(max(self.left, 0.0), threading.TIMEOUT_MAX))
+        except TimeoutError:
+            raise HubTimeoutError(
+                f"{request.what}: not done within the time limit of {self.options.timeout:g} s. "
+                "Set another: timeout=..., or --timeout"
+            ) from None
+        finally:
+            self.left -= time.monotonic() - start
+            if not result.done():
+                # The user may also have interrupted.
+                work.given_up = True
+                with suppress(Exception):
+                    work.response.close()
+        if error is None:
+            return result.result()
+        # The traceback would show the frames of the transport.
+        raise translated(error, request).with_traceback(None) from None
+
+
+@dataclass
+class _Work:
+    """State of a worker thread, for the transport's hooks that run in it."""
+
+    request: Request
+    given_up: bool
+    response: Any = None
+
+
+_working = threading.local()
+"""Thread-local; `work` is the `_Work` of a worker thread. The hooks ignore other threads."""
+
+
+@contextmanager
+def _prepared() -> Iterator[None]:
+    """Hook into the library's session, which it renews after some failures; hide its bars."""
+    from huggingface_hub import get_session, utils
+
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_is_shown)
+    hooks = get_session().event_hooks
+    for name, hook in (("request", _before_request), ("response", _after_response)):
+        if hook not in hooks[name]:
+            hooks[name].append(hook)
+    bars = not utils.are_progress_bars_disabled()
+    if bars:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if bars:
+            utils.enable_progress_bars()
+
+
+def _is_shown(record: logging.LogRecord) -> bool:
+    """Return False for warnings in worker threads; the zoo's own errors suffice."""
+    return not hasattr(_working, "work") or record.levelno >= logging.ERROR
+
+
+def _before_request(request: Any) -> None:
+    """Limit the time of each read, and stop the requests of a thread that was given up."""
+    work = getattr(_working, "work", None)
+    if work is None:
+        return
+    if work.given_up:
+        raise HubTimeoutError(f"{work.request.what}: given up")
+    if (request.extensions.get("timeout") or {}).get("read") is None:
+        parts = ("connect", "read", "write", "pool")
+        request.extensions["timeout"] = dict.fromkeys(parts, REQUEST_TIMEOUT)
+
+
+def _after_response(response: Any) -> None:
+    """Raise the zoo's error where `huggingface_hub` would wait and retry by itself.
+
+    Headers that become file names in the cache must be digests.
     """
-    if options.offline:
-        reason = "local_files_only" if options.local_files_only else "HF_HUB_OFFLINE"
-        raise HubConnectionError(f"{task} needs the Hub, but {reason} is set")
+    from huggingface_hub.utils import hf_raise_for_status
 
-
-def _shown(endpoint: str) -> str:
-    """Return the URL of a Hub without a user name and password.
-
-    Raises:
-        ArgumentError: It is not an http or https URL.
-    """
-    parts = urlsplit(endpoint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ArgumentError(f"HF_ENDPOINT is {endpoint!r}; expected a URL: https://HOST")
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-
-
-def _silent() -> type:
-    """Return a progress bar class that shows nothing, because the files are small and many."""
-    from huggingface_hub.utils import tqdm
-
-    class Silent(tqdm):
-        # Otherwise tqdm starts a monitor thread for each such class.
-        monitor_interval = 0
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **{**kwargs, "disable": True})
-
-    return Silent
+    work = getattr(_working, "work", None)
+    if work is None:
+        return
+    work.response, headers = response, response.headers
+    if response.is_success and "text/html" in headers.get("content-type", ""):
+        raise not_the_hub(work.request)
+    names = [("X-Repo-Commit", COMMIT, headers.get("x-repo-commit"))]
+    # Only the ETag of a HEAD answer becomes a file name; relative redirects are followed first.
+    followed = response.is_redirect and headers.get("location", "").startswith("/")
+    if response.request.method == "HEAD" and not response.is_error and not followed:
+        names.append(("ETag", _DIGEST, headers.get("x-linked-etag") or headers.get("etag")))
+    for name, pattern, value in names:
+        if value and not pattern.fullmatch(value):
+            said = work.request.redacted(repr(value))
+            raise HubError(f"{work.request.what}: {name} is {said}; expected a digest")
+    if response.status_code == 429 or response.status_code >= 500:
+        try:
+            hf_raise_for_status(response)
+        except Exception as error:
+            raise translated(error, work.request) from None

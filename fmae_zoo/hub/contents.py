@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
+from fmae_zoo.card import card_of, check_card
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import PushRefusedError
@@ -30,7 +30,7 @@ from fmae_zoo.layout import (
     TRAVERSALS_FILE,
     VALUE_FILE,
 )
-from fmae_zoo.manifest import MANIFEST_FILE, HubRecord, Manifest
+from fmae_zoo.manifest import MANIFEST_FILE, HubRecord
 from fmae_zoo.registry import find_entry
 from fmae_zoo.saving import record_files, save
 from fmae_zoo.spec import SPEC_FILE
@@ -99,17 +99,13 @@ def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
     else:
         _write_keras(model.encoder, folder)
         _draw(model, folder)
-    record_files(folder, _public(manifest)).write(folder)
+    changes: dict[str, Any] = {"hub": HubRecord()}
+    if manifest.training is not None:
+        # Folders of the user's machine are not published.
+        source = PureWindowsPath(manifest.training.data_source).name
+        changes["training"] = manifest.training.model_copy(update={"data_source": source})
+    record_files(folder, manifest.model_copy(update=changes)).write(folder)
     return Entry.read(folder)
-
-
-def _public(manifest: Manifest) -> Manifest:
-    """Return the manifest without its pin, and without folders of the user's machine."""
-    training = manifest.training
-    if training is not None:
-        source = training.data_source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-        training = training.model_copy(update={"data_source": source})
-    return manifest.model_copy(update={"hub": HubRecord(), "training": training})
 
 
 def pictures_in(folder: Path) -> list[str]:
@@ -117,44 +113,57 @@ def pictures_in(folder: Path) -> list[str]:
     return [name for name in (*PICTURE_FILES, TRAINING_FILES[1]) if (folder / name).is_file()]
 
 
-def check_secrets(folder: Path, token: str | None) -> None:
-    """Raise an error if a file in the folder holds a secret, such as a token or private key.
+def contents_of(entry: Entry, repo: str, existing: str | None = None) -> dict[str, bytes]:
+    """Return the contents of a staged entry's files and of its card, by name.
+
+    Args:
+        entry: Entry that `stage` returned.
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        existing: Card in the repo, whose other texts are kept; by default the entry's own.
 
     Raises:
-        PushRefusedError: There is a secret; the message names the file and the kind of secret.
+        SpecError: The existing card is damaged.
     """
-    for path in sorted(folder.iterdir()):
-        check_secret(path.name, path.read_bytes(), token)
+    assert entry.folder is not None
+    existing = entry.card() if existing is None else existing
+    card = card_of(entry, repo, pictures=pictures_in(entry.folder), existing=existing)
+    check_card(card, entry.manifest)
+    files = {path.name: path.read_bytes() for path in sorted(entry.folder.iterdir())}
+    return {**files, CARD_FILE: card.encode()}
 
 
-def check_secret(name: str, content: bytes, token: str | None) -> None:
-    """Raise an error if the content holds a secret, such as a token or private key.
+def check_secrets(contents: dict[str, bytes], token: str | None) -> None:
+    """Raise an error if a content holds a secret, such as a token or private key.
+
+    Args:
+        contents: Contents by name.
+        token: Token in use, which must not be in a content either.
 
     Raises:
-        PushRefusedError: As `check_secrets`.
+        PushRefusedError: There is a secret; the message names the content and the kind of secret.
     """
-    found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
-    if token and token.encode() in content:
-        found.append("the token in use")
-    if found:
-        raise PushRefusedError(f"{name} holds {', '.join(found)}; nothing was sent")
+    for name, content in contents.items():
+        found = [kind for kind, pattern in _SECRETS.items() if re.search(pattern, content)]
+        if token and token.encode() in content:
+            found.append("the token in use")
+        if found:
+            raise PushRefusedError(f"{name} holds {', '.join(found)}; nothing was sent")
 
 
 def _check_known(folder: Path) -> None:
-    unknown = sorted(_unknown_in(folder))
+    """Raise an error if a folder holds anything that is neither published nor left at home."""
+    known = {*REPO_FILES, *_LEFT_AT_HOME}
+    unknown = sorted(
+        path.name
+        for path in folder.iterdir()
+        if not (path.name.startswith(".") or path.name == LOGS_FOLDER)
+        and (path.name not in known or not path.is_file() or path.is_symlink())
+    )
     if unknown:
         raise PushRefusedError(
             f"{folder}: {', '.join(unknown)}: not a file of an entry; nothing was sent. Take it "
             "out of the folder, or push the model from another."
         )
-
-
-def _unknown_in(folder: Path) -> Iterator[str]:
-    for path in folder.iterdir():
-        known = path.name in REPO_FILES or path.name in _LEFT_AT_HOME
-        is_skipped = path.name.startswith(".") or path.name == LOGS_FOLDER
-        if not is_skipped and (not known or not path.is_file() or path.is_symlink()):
-            yield path.name
 
 
 def _write_keras(model: Model, folder: Path) -> None:
@@ -168,26 +177,18 @@ def _write_keras(model: Model, folder: Path) -> None:
     new = folder / "native"
     keras.saving.save_model(stock(model), str(new), zipped=False)
     config, metadata, weights = KERAS_FILES
-    known: dict[int, int] = {}
-    content = _renumbered(json.loads((new / config).read_text(encoding="utf-8")), known)
-    write_text(folder / config, json.dumps(content, indent=1) + "\n")
+    content = json.dumps(json.loads((new / config).read_text(encoding="utf-8")), indent=1)
+    known: dict[str, int] = {}
+    content = re.sub(
+        r'(?<="shared_object_id": )\d+',
+        lambda found: str(known.setdefault(found[0], len(known) + 1)),
+        content,
+    )
+    write_text(folder / config, content + "\n")
     versions = {"keras_version": keras.version()}
     write_text(folder / metadata, json.dumps(versions) + "\n")
     (new / weights).rename(folder / weights)
     shutil.rmtree(new)
-
-
-def _renumbered(content: Any, known: dict[int, int]) -> Any:
-    if isinstance(content, list):
-        return [_renumbered(part, known) for part in content]
-    if not isinstance(content, dict):
-        return content
-    return {
-        key: known.setdefault(part, len(known) + 1)
-        if key == "shared_object_id"
-        else _renumbered(part, known)
-        for key, part in content.items()
-    }
 
 
 def _draw(model: Autoencoder, folder: Path) -> None:

@@ -44,25 +44,12 @@ class HubEntry(Entry):
         """
         repo = Repo.open(address, options)
         try:
-            repo.file(SPEC_FILE)
-        except RepoFileNotFoundError as error:
-            raise RepoFileNotFoundError(
-                f"{error}, so it holds no model of the zoo. A model of plain Keras is read with "
-                f'keras.saving.load_model("hf://{address.repo}")'
-            ) from None
-        try:
-            repo.file(MANIFEST_FILE)
-        except RepoFileNotFoundError:
-            raise NoWeightsError(f"{address}: no {MANIFEST_FILE}, so no weights") from None
-        try:
-            entry = cls._of(repo, options)
+            entry = cls._of(repo)
         except SpecError:
             # The cached copy may be damaged, which a cache without links cannot detect.
-            if repo.client.options.offline:
+            if options.offline:
                 raise
-            for name in (SPEC_FILE, MANIFEST_FILE):
-                repo.fetch_again(name)
-            entry = cls._of(repo, options)
+            entry = cls._of(repo, again=True)
         trained_by = entry.manifest.spec_sha256
         if trained_by and trained_by != entry.spec.digest:
             raise DigestError(
@@ -72,9 +59,20 @@ class HubEntry(Entry):
         return entry
 
     @classmethod
-    def _of(cls, repo: Repo, options: HubOptions) -> Self:
-        spec = ModelSpec.from_toml(repo.folder / SPEC_FILE)
-        entry = cls(spec=spec, folder=repo.folder, options=options, repo=repo)
+    def _of(cls, repo: Repo, again: bool = False) -> Self:
+        try:
+            spec = repo.file(SPEC_FILE, again=again)
+        except RepoFileNotFoundError as error:
+            raise RepoFileNotFoundError(
+                f"{error}, so it holds no model of the zoo. A model of plain Keras is read with "
+                f'keras.saving.load_model("hf://{repo.address.repo}")'
+            ) from None
+        try:
+            repo.file(MANIFEST_FILE, again=again)
+        except RepoFileNotFoundError:
+            raise NoWeightsError(f"{repo.address}: no {MANIFEST_FILE}, so no weights") from None
+        read = ModelSpec.from_toml(spec)
+        entry = cls(spec=read, folder=repo.folder, options=repo.client.options, repo=repo)
         _ = entry.manifest
         return entry
 

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.hub.address import check_repo
 from fmae_zoo.hub.options import TIMEOUT
-from fmae_zoo.hub.publisher import Pushed
-from fmae_zoo.hub.push import push
+from fmae_zoo.hub.push import Pushed, push
 from fmae_zoo.manifest import HubRecord
 from fmae_zoo.registry import find_entry, is_registered, list_models, short_name
 

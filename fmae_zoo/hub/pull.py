@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 from fmae_zoo.arguments import check_folder
-from fmae_zoo.entry import Entry
 from fmae_zoo.errors import ArgumentError, WeightsError
 from fmae_zoo.files import has_digest
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
@@ -65,21 +64,6 @@ def pull(
         # An existing card is kept: the user may have edited it.
         paths[CARD_FILE] = entry.folder / CARD_FILE
     check_folder_for(entry.spec, folder, entry.is_classifier)
-    _check_weights(entry, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths |= {name: entry.folder / name for name in (SPEC_FILE, MANIFEST_FILE)}
-    with prepared(folder) as new:
-        for name, path in paths.items():
-            shutil.copyfile(path, new / name)
-    return folder
-
-
-def _check_weights(entry: Entry, folder: Path) -> None:
-    """Raise an error if the folder holds other weights, which the user may have trained.
-
-    Raises:
-        ArgumentError: It does; the message names the file.
-    """
     for name in entry.weights_files:
         path = folder / name
         if path.exists() and not has_digest(path, entry.record(name).sha256):
@@ -87,3 +71,9 @@ def _check_weights(entry: Entry, folder: Path) -> None:
                 f"{path}: other weights than those to be pulled, which would be lost. Choose "
                 "another folder."
             )
+    folder.mkdir(parents=True, exist_ok=True)
+    paths |= {name: entry.folder / name for name in (SPEC_FILE, MANIFEST_FILE)}
+    with prepared(folder) as new:
+        for name, path in paths.items():
+            shutil.copyfile(path, new / name)
+    return folder

@@ -1,17 +1,75 @@
 """`push`: publish a model as a repo on the Hub, in one commit or not at all."""
 
+import io
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 from fmae_zoo.autoencoder import Autoencoder
 from fmae_zoo.classifier import Classifier
-from fmae_zoo.errors import ArgumentError
-from fmae_zoo.hub.address import DEFAULT_REVISION, HUB_PREFIX, check_new_name, check_repo
-from fmae_zoo.hub.branch import Branch
-from fmae_zoo.hub.client import HubClient, refuse_offline
-from fmae_zoo.hub.contents import check_secret, check_secrets, stage
+from fmae_zoo.entry import title_of
+from fmae_zoo.errors import (
+    ArgumentError,
+    HubConflictError,
+    HubError,
+    PushRefusedError,
+    SpecError,
+)
+from fmae_zoo.head import HEAD_FILE
+from fmae_zoo.hub.address import (
+    DEFAULT_REVISION,
+    HUB_PREFIX,
+    HubAddress,
+    check_new_name,
+    check_repo,
+)
+from fmae_zoo.hub.client import TRANSIENT, HubClient
+from fmae_zoo.hub.contents import REPO_FILES, check_secrets, contents_of, stage
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
-from fmae_zoo.hub.publisher import Publisher, Pushed
+from fmae_zoo.hub.repo import Repo, digest_like
+from fmae_zoo.layout import CARD_FILE
+from fmae_zoo.manifest import MANIFEST_FILE
+from fmae_zoo.spec import SPEC_FILE, ModelSpec
+
+logger = logging.getLogger(__name__)
+
+LARGE_SUFFIXES = (".safetensors", ".h5", ".png")
+"""Suffixes of the files that the Hub stores outside git."""
+
+
+Found = tuple[str, str | None] | None
+"""Commit that holds the files, with the URL of its pull request, if there is one."""
+
+
+class Pushed(str):
+    """The URL of a repo or pull request, with the details of the push.
+
+    Attributes:
+        repo: Name of the repo, `NAMESPACE/NAME`.
+        commit: Commit that holds the files; empty for a dry run.
+        changed: Whether a commit was made; False if the Hub already held the same files.
+        sizes: Size in bytes of each file that was written or compared, by name.
+        card: Text of the model card.
+    """
+
+    repo: str
+    commit: str
+    changed: bool
+    sizes: dict[str, int]
+    card: str
+
+    @classmethod
+    def of(cls, url: str, repo: str, commit: str, changed: bool, files: dict[str, bytes]) -> Self:
+        """Return the URL with the details of these files."""
+        pushed = cls(url)
+        pushed.repo, pushed.commit, pushed.changed = repo, commit, changed
+        pushed.sizes = {name: len(content) for name, content in files.items()}
+        pushed.card = files[CARD_FILE].decode("utf-8")
+        return pushed
 
 
 def push(
@@ -45,7 +103,7 @@ def push(
         create_pr: Whether to open a pull request instead of committing to the branch.
         message: Commit message.
         token: Token of the Hub's user; by default that of `HF_TOKEN` or `hf auth login`.
-        timeout: Seconds from the first request to the last answer.
+        timeout: Seconds that may be spent on the Hub in total.
         dry_run: Whether to make all checks, but no request.
 
     Returns:
@@ -73,27 +131,214 @@ def push(
         raise ArgumentError(f"{source} is on the Hub already; pull it into a folder first")
     if create_pr and tag:
         raise ArgumentError("tag is for a commit, and create_pr makes none yet: give one of them")
-    options = HubOptions(token=token, timeout=timeout)
-    client = HubClient(options)
-    if not dry_run:
-        refuse_offline(options, "push")
-        client.require_token()
     with tempfile.TemporaryDirectory(prefix="fmae-push-") as temporary:
-        folder = Path(temporary)
+        cache, folder = Path(temporary, "cache"), Path(temporary, "model")
+        folder.mkdir()
+        client = HubClient(HubOptions(token=token, cache_dir=cache, timeout=timeout))
+        if not dry_run:
+            client.require("push", token=True)
         entry = stage(source, folder)
         branch = branch or DEFAULT_REVISION
-        to = Branch(client, repo, branch)
-        publisher = Publisher(to, entry, folder, own_card=entry.card())
-        publisher.write_card(existing=None)
+        files = contents_of(entry, repo)
         message = message or f"{entry.title}, pushed by fmae_zoo"
+        words = {"message": message, "tag": tag or "", "branch": branch}
         secret = client.token if not dry_run else token if isinstance(token, str) else None
-        check_secrets(folder, secret)
-        for name, text in (("message", message), ("tag", tag or ""), ("branch", branch)):
-            check_secret(name, text.encode(), secret)
+        check_secrets(files | {name: text.encode() for name, text in words.items()}, secret)
+        url = f"{client.endpoint}/{repo}"
         if dry_run:
-            url = f"{client.endpoint}/{repo}"
-            return Pushed.of(url, repo, "", False, publisher.contents())
-        # Local work between two requests counts too: it may be slow on a busy machine.
-        with client.limit.counted():
-            publisher.prepare_repo(private)
-            return publisher.send(message, tag, create_pr)
+            return Pushed.of(url, repo, "", False, files)
+        target = _Target(client, repo, branch, create_pr)
+        before = target.opened(private, entry.title)
+        files = contents_of(entry, repo, target.card_in(before))
+        there: Found = (before.commit, None) if holds(before, files) else None
+        tagged = tag is not None and target.is_tagged(tag, there and there[0])
+        if there is None and create_pr:
+            there = target.open_request(files)
+        if there is not None:
+            logger.warning("%s holds the same already, at commit %s", there[1] or repo, there[0])
+        commit, request_url = there or target.commit(before, files, message)
+        if tag and not tagged:
+            target.tag(
+                tag, commit, "pushed, as" if there is None else "it holds the same already, at"
+            )
+        return Pushed.of(request_url or url, repo, commit, there is None, files)
+
+
+def holds(state: Repo, files: dict[str, bytes]) -> bool:
+    """Return whether the zoo's files in a repo are exactly `files`, with the same content."""
+    return files.keys() == state.files.keys() & set(REPO_FILES) and all(
+        digest_like(state.digest(name), content) == state.digest(name)
+        for name, content in files.items()
+    )
+
+
+@dataclass(frozen=True)
+class _Target:
+    """The branch of a repo to which a push goes, or for which it opens a pull request."""
+
+    client: HubClient
+    repo: str
+    branch: str
+    create_pr: bool
+
+    def call(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of `huggingface_hub` with the repo as its first argument."""
+        request = self.client.request("write", self.repo)
+        return self.client.call(function, self.repo, *args, request=request, **kwargs)
+
+    def state(self, revision: str) -> Repo:
+        """Return the repo at a revision, with the files that the Hub lists now."""
+        return Repo.listed(self.client, HubAddress(self.repo, revision))
+
+    def opened(self, private: bool | None, title: str) -> Repo:
+        """Create the repo and the branch if they do not exist; return the branch's state.
+
+        Raises:
+            PushRefusedError: The repo is public but should be private, or holds another model.
+        """
+        api = self.client.api
+        self.call(api.create_repo, private=private, exist_ok=True)
+        state = self.state(DEFAULT_REVISION)
+        if private and not state.private:
+            raise PushRefusedError(
+                f"{self.repo} is public, and private=True asks for a private repo; nothing was "
+                f"sent. Its settings: {self.client.endpoint}/{self.repo}/settings"
+            )
+        self._check_same_model(state, title)
+        if self.branch != DEFAULT_REVISION:
+            self.call(api.create_branch, branch=self.branch, exist_ok=True)
+            state = self.state(self.branch)
+            self._check_same_model(state, title)
+        return state
+
+    def _check_same_model(self, state: Repo, title: str) -> None:
+        found = [name for name in REPO_FILES if name in state.files and name != CARD_FILE]
+        if not found:
+            return
+        if SPEC_FILE not in found or MANIFEST_FILE not in found:
+            there = f"{', '.join(found)} of something else than a model of the zoo"
+        else:
+            try:
+                spec = ModelSpec.from_toml(state.file(SPEC_FILE))
+                there = title_of(spec, HEAD_FILE in found)
+            except SpecError:
+                there = "a model whose spec cannot be read"
+        if there != title:
+            refused = f"{self.repo} holds {there}, and not {title}; nothing was sent"
+            raise PushRefusedError(f"{refused}. Push into another repo.")
+
+    def card_in(self, state: Repo) -> str | None:
+        """Return the card in the repo, or None; raise an error if it is no text."""
+        if CARD_FILE not in state.files:
+            return None
+        try:
+            return state.file(CARD_FILE).read_bytes().decode("utf-8")
+        except UnicodeDecodeError:
+            raise PushRefusedError(f"{self.repo}: its {CARD_FILE} is no UTF-8 text") from None
+
+    def commit(self, before: Repo, files: dict[str, bytes], message: str) -> tuple[str, str | None]:
+        """Commit the files; return the commit, and the pull request's URL or None."""
+        request = self.client.request("write", self.repo)
+        attempt = 1
+        while True:
+            try:
+                info = self.client.ask(self._send, before, files, message, request=request)
+                break
+            except (*TRANSIENT, HubConflictError) as error:
+                # The commit may exist although the answer was lost, so look in the repo.
+                found = self._found(before, files)
+                if found is not None:
+                    return found
+                if isinstance(error, HubConflictError) or not self.client.wait(attempt, error):
+                    raise
+                attempt += 1
+        with _told(f"{self.repo} has the commit {info.oid}, but whether it is whole is not known"):
+            state = self.state(info.oid)
+        if not holds(state, files):
+            raise HubError(
+                f"{self.repo}: commit {info.oid} does not hold all that was sent: perhaps a "
+                ".gitignore in the repo leaves files out"
+            )
+        return info.oid, info.pr_url
+
+    def _send(self, before: Repo, files: dict[str, bytes], message: str) -> Any:
+        """Upload large files one by one, which avoids further threads, then commit all files."""
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        # Streams are uploaded by LFS, which every Hub supports, instead of Xet.
+        added = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
+        how = {"revision": self.branch, "create_pr": self.create_pr}
+        api = self.client.api
+        for large in added:
+            if large.path_in_repo.endswith(LARGE_SUFFIXES):
+                api.preupload_lfs_files(self.repo, [large], free_memory=False, **how)
+        stale = sorted((before.files.keys() & set(REPO_FILES)) - files.keys())
+        operations = [*added, *(CommitOperationDelete(name) for name in stale)]
+        return api.create_commit(
+            self.repo, operations, commit_message=message, parent_commit=before.commit, **how
+        )
+
+    def _found(self, before: Repo, files: dict[str, bytes]) -> Found:
+        """Return the commit that holds the files and the pull request's URL, or None.
+
+        Raises:
+            HubConflictError: Somebody else committed to the branch.
+        """
+        with _told("Whether the push was done is not known"):
+            if self.create_pr:
+                return self.open_request(files)
+            newest = self.state(self.branch)
+        if holds(newest, files):
+            return newest.commit, None
+        if newest.commit != before.commit:
+            raise HubConflictError(
+                f"{self.repo}: somebody else committed meanwhile, and {self.branch} is at "
+                f"{newest.commit} now; nothing of yours is in it. Look: "
+                f"{self.client.endpoint}/{self.repo}/commits/{self.branch}, then push again."
+            )
+        return None
+
+    def open_request(self, files: dict[str, bytes]) -> Found:
+        """Return commit and URL of an open pull request that holds the files, or None."""
+
+        def listed(repo: str) -> list[tuple[str, str]]:
+            found = self.client.api.get_repo_discussions(
+                repo, discussion_type="pull_request", discussion_status="open"
+            )
+            return [(request.git_reference, request.url) for request in found]
+
+        for reference, url in self.call(listed):
+            state = self.state(reference)
+            if holds(state, files):
+                return state.commit, url
+        return None
+
+    def is_tagged(self, tag: str, commit: str | None) -> bool:
+        """Return whether a tag exists; raise `HubConflictError` if it is on another commit."""
+        refs = self.call(self.client.api.list_repo_refs)
+        tags = {ref.name: ref.target_commit for ref in refs.tags}
+        if tags.get(tag, commit) != commit:
+            there = f"{self.repo}: the tag {tag} is on commit {tags[tag]}, and is not moved"
+            raise HubConflictError(f"{there}. Choose another tag.")
+        return tag in tags
+
+    def tag(self, tag: str, commit: str, done: str) -> None:
+        """Tag a commit; error messages use `done` to say what happened to the commit before."""
+        with _told(f"{self.repo}: {done} commit {commit}, but perhaps without the tag {tag}"):
+            try:
+                self.call(self.client.api.create_tag, tag=tag, revision=commit)
+            except HubConflictError:
+                # It exists: from another push, or because only the answer was lost.
+                if not self.is_tagged(tag, commit):
+                    raise
+
+
+@contextmanager
+def _told(known: str) -> Iterator[None]:
+    """Add to errors of the Hub what is known of a push that may have been done in part."""
+    try:
+        yield
+    except HubError as error:
+        again = "Push again later: what is done already is not done twice."
+        error.args = (f"{str(error).rstrip('.')}. {known}. {again}",)
+        raise

@@ -1,12 +1,11 @@
 """Files of a repo at one commit, from the cache or the Hub, always verified."""
 
 import hashlib
-import inspect
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fmae_zoo.component import MAX_PARAMETERS
 from fmae_zoo.errors import (
@@ -17,12 +16,12 @@ from fmae_zoo.errors import (
     NotCachedError,
     RepoFileNotFoundError,
     RepoNotFoundError,
-    RevisionNotFoundError,
     StaleCacheWarning,
 )
 from fmae_zoo.files import regular, sha256_of, write_text
-from fmae_zoo.hub.address import HubAddress
-from fmae_zoo.hub.client import ATTEMPTS, TRANSIENT, HubClient, RepoState
+from fmae_zoo.hub.address import COMMIT, HubAddress
+from fmae_zoo.hub.client import ATTEMPTS, REQUEST_TIMEOUT, TRANSIENT, HubClient
+from fmae_zoo.hub.errors import not_the_hub
 from fmae_zoo.hub.options import HubOptions
 from fmae_zoo.layout import CARD_FILE
 from fmae_zoo.manifest import FileRecord
@@ -34,9 +33,7 @@ MAX_FILE_BYTES = 4 * MAX_PARAMETERS + (1 << 20)
 """Larger files are refused before the download: no valid spec needs one."""
 
 _TEXT_SUFFIXES = (".toml", ".json", ".csv", ".md")
-
-_GIT_BLOB = re.compile(r"[0-9a-f]{40}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass
@@ -44,16 +41,18 @@ class Repo:
     """A repo at one commit.
 
     Attributes:
+        client: Client that sends the requests.
         address: Address as the user gave it.
         commit: Commit that the revision stands for.
-        client: Client that sends the requests.
-        state: Files that the Hub lists; None until it is asked.
+        private: Whether the repo is private; False until the Hub is asked.
+        files: The Hub's description of each file by name; empty until it is asked.
     """
 
+    client: HubClient
     address: HubAddress
     commit: str
-    client: HubClient
-    state: RepoState | None = None
+    private: bool = False
+    files: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, address: HubAddress, options: HubOptions) -> Self:
@@ -68,34 +67,59 @@ class Repo:
         """
         client = HubClient(options)
         if address.is_commit:
-            return cls(address, address.revision, client)
-        cached = _cached_commit(address, options)
+            return cls(client, address, address.revision)
+        cached = cls(client, address, "")._remembered()
         if options.offline:
-            if cached is None:
+            if not cached:
                 raise _not_cached(address, "the revision")
-            return cls(address, cached, client)
+            return cls(client, address, cached)
         try:
             # With a copy in the cache, further attempts are not worth the wait.
-            attempts = ATTEMPTS if cached is None else 1
-            state = client.state(address.repo, address.revision, attempts)
+            return cls.listed(client, address, attempts=1 if cached else ATTEMPTS)
         except (*TRANSIENT, RepoNotFoundError, GatedRepoError) as error:
-            if cached is None:
+            if not cached:
                 raise
             warnings.warn(
                 f"{error}. The copy in the cache serves, of commit {cached}; it may not be the "
                 "newest.",
                 StaleCacheWarning,
-                stacklevel=_frames_of_ours(),
+                stacklevel=2,
             )
-            return cls(address, cached, client)
-        return cls(address, state.commit, client, state)
+            return cls(client, address, cached)
+
+    @classmethod
+    def listed(cls, client: HubClient, address: HubAddress, attempts: int = ATTEMPTS) -> Self:
+        """Ask the Hub for the commit that a revision stands for, and for its files.
+
+        Raises:
+            HubError: The Hub cannot be asked, or there is no such repo or revision.
+        """
+        request = client.request("read", address.repo, address.revision)
+        info = client.call(
+            client.api.model_info,
+            address.repo,
+            revision=address.revision,
+            files_metadata=True,
+            timeout=REQUEST_TIMEOUT,
+            request=request,
+            attempts=attempts,
+        )
+        files = {file.rfilename: file for file in info.siblings or ()}
+        sized = all(isinstance(file.size, (int, type(None))) for file in files.values())
+        if not sized or not COMMIT.fullmatch(str(info.sha)):
+            raise not_the_hub(request)
+        return cls(client, address, info.sha, bool(info.private), files)
+
+    @property
+    def _cache(self) -> Path:
+        return self.client.options.cache / f"models--{self.address.repo.replace('/', '--')}"
 
     @property
     def folder(self) -> Path:
         """The folder in the cache with the files of this commit."""
-        return _cache_of(self.address.repo, self.client.options) / "snapshots" / self.commit
+        return self._cache / "snapshots" / self.commit
 
-    def file(self, name: str, record: FileRecord | None = None) -> Path:
+    def file(self, name: str, record: FileRecord | None = None, again: bool = False) -> Path:
         """Return the path of a verified file.
 
         Its content is compared with the digest in the manifest, with that in the Hub's list if it
@@ -105,6 +129,7 @@ class Repo:
         Args:
             name: Name of the file.
             record: Size and SHA-256 of the file in the manifest.
+            again: Whether to fetch the file even if the cache has it.
 
         Raises:
             DigestError: The file is not the expected one; the message names both digests.
@@ -113,59 +138,57 @@ class Repo:
         """
         path = self.folder / name
         offline = self.client.options.offline
-        if not self._has(path):
-            if offline:
-                raise _not_cached(self.address, name)
-            self._check_listed(name, record)
-            self._download(name)
-        wrong = self._wrong_digest(path, record)
-        if wrong is not None and not offline:
-            self._download(name, force=True)
+        try:
+            if again or not path.is_file():
+                if offline:
+                    raise _not_cached(self.address, name)
+                self._check_listed(name, record)
+                self._download(path, force=again)
             wrong = self._wrong_digest(path, record)
-        if wrong is None:
+            if wrong and not offline:
+                self._download(path, force=True)
+                wrong = self._wrong_digest(path, record)
+        except HubError:
+            raise
+        except OSError as error:
+            raise CacheError(f"{path}: cannot be read or replaced: {error}") from None
+        if not wrong:
             return path
-        again = (
-            "offline, so it is not fetched again"
-            if offline
-            else "it was fetched once more, and is the same"
-        )
+        fetched = "offline, so it is not fetched again" if offline else "also when fetched again"
         raise DigestError(
-            f"{self.address}: {name}: the file is damaged or altered; {again}.\n"
+            f"{self.address}: {name}: the file is damaged or altered; {fetched}.\n"
             f"  expected {wrong[0]}\n  received {wrong[1]}\n  in {path}"
         )
 
-    def fetch_again(self, name: str) -> None:
-        """Fetch a file even if the cache has it.
-
-        Raises:
-            DigestError: The file is not what the Hub lists.
-            HubError: The Hub cannot provide the file.
-        """
-        self._check_listed(name, None)
-        self._download(name, force=True)
-        self.file(name)
+    def digest(self, name: str) -> str:
+        """Return the digest that the Hub lists: git's SHA-1, or SHA-256 if it is outside git."""
+        file = self.files[name]
+        return str(file.lfs.sha256 if file.lfs else file.blob_id)
 
     def remember(self) -> None:
         """Record in the cache, as `huggingface_hub` does, which commit the revision stands for."""
-        if self.state is None or self.address.is_commit or self.client.options.offline:
+        if not self.files or self.address.is_commit or self._remembered() == self.commit:
             return
-        path = _ref_of(self.address, self.client.options)
         try:
-            if not path.is_file() or path.read_text(encoding="utf-8") != self.commit:
-                write_text(path, self.commit)
+            write_text(self._cache / "refs" / self.address.revision, self.commit)
         except OSError:
             # A cache that cannot be written can still be read.
             return
 
-    def listed(self) -> RepoState:
-        """Return what the Hub lists at this commit; the Hub is asked only once."""
-        if self.state is None:
-            self.state = self.client.state(self.address.repo, self.commit)
-        return self.state
+    def _remembered(self) -> str:
+        """Return the commit that the cache has for the revision, or an empty text."""
+        try:
+            ref = regular(self._cache / "refs" / self.address.revision)
+            commit = ref.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+        return commit if COMMIT.fullmatch(commit) else ""
 
     def _check_listed(self, name: str, record: FileRecord | None) -> None:
         """Raise an error, before the download, if a file cannot be the expected one."""
-        listed = self.listed().files.get(name)
+        if not self.files:
+            self.files = self.listed(self.client, HubAddress(self.address.repo, self.commit)).files
+        listed = self.files.get(name)
         if listed is None:
             raise RepoFileNotFoundError(f"{self.address}: there is no {name} in this repo")
         limit = MAX_TEXT_BYTES if name.endswith(_TEXT_SUFFIXES) else MAX_FILE_BYTES
@@ -174,87 +197,31 @@ class Repo:
             raise DigestError(
                 f"{self.address}: {name}: {listed.size:,} bytes; expected at most {limit:,}"
             )
-        if record is None:
-            return
-        if listed.size is not None and listed.size != record.size:
-            raise DigestError(
-                f"{self.address}: {name}: the Hub has {listed.size:,} bytes, the manifest says "
-                f"{record.size:,}"
-            )
-        if listed.sha256 is not None and listed.sha256 != record.sha256:
+        if record is not None and listed.lfs and listed.lfs.sha256 != record.sha256:
             raise DigestError(
                 f"{self.address}: {name}: the Hub's file is not the manifest's.\n"
-                f"  expected SHA-256 {record.sha256}\n  received SHA-256 {listed.sha256}"
+                f"  expected {record.sha256}\n  received {listed.lfs.sha256}"
             )
 
-    def _has(self, path: Path) -> bool:
-        try:
-            return path.is_file()
-        except OSError as error:
-            raise CacheError(f"{path}: cannot be read: {error}") from None
-
-    def _download(self, name: str, force: bool = False) -> None:
-        path = self.folder / name
-        if force or (path.is_symlink() and not self._has(path)):
+    def _download(self, path: Path, force: bool) -> None:
+        if force or (path.is_symlink() and not path.is_file()):
             # `huggingface_hub` would keep a plain file, in a cache without links, and a broken
             # link. A link that is not broken was just made by another thread.
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise CacheError(f"{path}: cannot be replaced: {error}") from None
-        got = self.client.download(self.address.repo, self.commit, name, force)
-        if got.parent.name != self.commit:
-            raise RevisionNotFoundError(
-                f"{self.address.repo} has no commit {self.commit}: it is a name there"
-            )
+            path.unlink(missing_ok=True)
+        self.client.download(self.address.repo, self.commit, path.name, force)
 
     def _wrong_digest(self, path: Path, record: FileRecord | None) -> tuple[str, str] | None:
         """Return the expected and the actual digest of a file, or None if they agree."""
-        try:
-            content = path.read_bytes()
-            key = path.readlink().name if path.is_symlink() else ""
-        except OSError as error:
-            raise CacheError(f"{path}: cannot be read: {error}") from None
-        expected = {key, record.sha256 if record else ""}
-        if self.state is not None and path.name in self.state.files:
-            listed = self.state.files[path.name]
-            expected.add(listed.sha256 or listed.blob or "")
-        for digest in sorted(expected):
-            if _SHA256.fullmatch(digest) and sha256_of(content) != digest:
-                return f"SHA-256 {digest}", f"SHA-256 {sha256_of(content)}"
-            if _GIT_BLOB.fullmatch(digest) and git_blob_of(content) != digest:
-                return f"git blob {digest}", f"git blob {git_blob_of(content)}"
+        content = path.read_bytes()
+        expected = [path.readlink().name if path.is_symlink() else ""]
+        expected.append(record.sha256 if record else "")
+        if path.name in self.files:
+            expected.append(self.digest(path.name))
+        for digest in filter(_DIGEST.fullmatch, expected):
+            actual = digest_like(digest, content)
+            if digest != actual:
+                return digest, actual
         return None
-
-
-def git_blob_of(content: bytes) -> str:
-    """Return git's SHA-1 of a file, under which the Hub stores small files."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def _frames_of_ours() -> int:
-    """Return the `stacklevel` for which `warnings.warn` in the caller names the user's line."""
-    package = __name__.partition(".")[0]
-    level, frame = 0, inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{package}."):
-        level, frame = level + 1, frame.f_back
-    return max(level, 1)
-
-
-def _cache_of(repo: str, options: HubOptions) -> Path:
-    return options.cache / f"models--{repo.replace('/', '--')}"
-
-
-def _ref_of(address: HubAddress, options: HubOptions) -> Path:
-    return _cache_of(address.repo, options) / "refs" / address.revision
-
-
-def _cached_commit(address: HubAddress, options: HubOptions) -> str | None:
-    try:
-        commit = regular(_ref_of(address, options)).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return commit if _GIT_BLOB.fullmatch(commit) else None
 
 
 def _not_cached(address: HubAddress, what: str) -> HubError:
@@ -262,3 +229,10 @@ def _not_cached(address: HubAddress, what: str) -> HubError:
         f"{address}: offline, and the cache does not have {what}. Where the network is: "
         f"fmae pull {address}"
     )
+
+
+def digest_like(expected: str, content: bytes) -> str:
+    """Return the digest of a content, of the kind of the expected one."""
+    if len(expected) == 64:
+        return sha256_of(content)
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fmae_zoo.arguments import check_integer
 from fmae_zoo.errors import ArgumentError
 from fmae_zoo.hub.address import HUB_PREFIX, ZOO_TAG
-from fmae_zoo.hub.client import HubClient, refuse_offline
+from fmae_zoo.hub.client import HubClient
 from fmae_zoo.hub.options import TIMEOUT, HubOptions
 
 
@@ -55,16 +55,12 @@ def search(
         HubError: The Hub cannot be asked.
     """
     tags = [tag] if isinstance(tag, str) or not isinstance(tag, Iterable) else list(tag)
-    for name, value in (("text", text), ("author", author)):
-        if value is not None and not isinstance(value, str):
+    for name, value in (("text", text), ("author", author), *(("tag", each) for each in tags)):
+        if not isinstance(value, str) and (name == "tag" or value is not None):
             raise ArgumentError(f"{name} is {value!r}; expected text")
-    for each in tags:
-        if not isinstance(each, str) or not each:
-            raise ArgumentError(f"tag is {each!r}; expected text")
     check_integer("limit", limit, 1)
-    options = HubOptions(token=token, timeout=timeout)
-    refuse_offline(options, "search")
-    client = HubClient(options)
+    client = HubClient(HubOptions(token=token, timeout=timeout))
+    client.require("search")
 
     def found() -> list[FoundModel]:
         models = client.api.list_models(

@@ -43,7 +43,7 @@ def page_of(
         ImagesError: If the images have another shape than the model's.
         ArgumentError: If the seed is out of range.
     """
-    from fmae_zoo.card.body import counted, images_of, name_of, parameters_of
+    from fmae_zoo.card.body import counted, images_of, parameters_of
     from fmae_zoo.summary import summary_of
 
     check_seed(seed)
@@ -68,7 +68,7 @@ def page_of(
     note = "The full data were not found: all pictures are of the small sample in the package."
     template = Template(files("fmae_zoo").joinpath("show/page.html").read_text(encoding="utf-8"))
     page = template.substitute(
-        name=escape(name_of(spec)),
+        name=escape(row["name"]),
         summary=escape(spec.summary),
         facts=" · ".join(map(escape, facts)),
         figures=_listed("figures", figures),

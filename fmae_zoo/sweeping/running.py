@@ -30,6 +30,7 @@ class Running:
 
     Attributes:
         optuna: Optuna's module.
+        storage: Optuna's storage of the study.
         study: Optuna's study.
         space: Keys and values around the spec.
         folder: Folder of the sweep.
@@ -42,6 +43,7 @@ class Running:
     """
 
     optuna: Any
+    storage: Any
     study: Any
     space: Space
     folder: Path
@@ -55,10 +57,12 @@ class Running:
     def trials(self, count: int | None, sampler: Any) -> Iterator[Trial]:
         """Yield the trials that were stopped, then new ones until there are `count`."""
         module = self.optuna.trial
+        study = self.storage.get_study_id_from_name(self.study.study_name)
         for stopped in self.study.get_trials(states=(module.TrialState.RUNNING,)):
             with alone_in(self._folder_of(stopped.number), resume=False):
                 pass  # Raises if a process of the stopped sweep is still training there.
-            yield from self._begun(module.Trial(self.study, stopped._trial_id))
+            trial = self.storage.get_trial_id_from_study_id_trial_number(study, stopped.number)
+            yield from self._begun(module.Trial(self.study, trial))
         if sampler == "grid":
             count = self._enqueue(count)
         while len(self._rows()) < (count or TRIALS):

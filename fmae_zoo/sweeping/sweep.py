@@ -148,10 +148,11 @@ def sweep(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         with alone_in(folder, resume=False), TemporaryDirectory("", SAVING, folder) as temporary:
-            study = _study(optuna, folder, CRITERIA[objective].direction, prune)
+            storage = _storage(optuna, folder)
+            study = _study(optuna, storage, CRITERIA[objective].direction, prune)
             _check_same(study, folder, swept, objective, seed, sampler, data)
             running = Running(
-                optuna, study, swept, folder, objective, seed, data, jobs == 0, progress
+                optuna, storage, study, swept, folder, objective, seed, data, jobs == 0, progress
             )
             words: list[str] = []
             if jobs:
@@ -173,14 +174,18 @@ def _renamed(spec: ModelSpec, name: str) -> ModelSpec:
     return ModelSpec.from_dict(content, source=f"{spec.name} as {name!r}")
 
 
-def _study(optuna: Any, folder: Path, direction: str, prune: bool) -> Any:
+def _storage(optuna: Any, folder: Path) -> Any:
     path = str(folder / STUDY_FILE)
     journal = optuna.storages.journal
     # The lock by a link would need a permission on Windows; `alone_in` keeps others away.
     file = journal.JournalFileBackend(path, lock_obj=journal.JournalFileOpenLock(path))
+    return optuna.storages.JournalStorage(file)
+
+
+def _study(optuna: Any, storage: Any, direction: str, prune: bool) -> Any:
     pruners = optuna.pruners
     return optuna.create_study(
-        storage=optuna.storages.JournalStorage(file),
+        storage=storage,
         pruner=pruners.MedianPruner(UNPRUNED) if prune else pruners.NopPruner(),
         study_name="sweep",
         direction=direction,

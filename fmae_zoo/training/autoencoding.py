@@ -13,7 +13,7 @@ from fmae_zoo.layers.plain import is_plain
 from fmae_zoo.training.batch import MeanLoss, batch_of, beside_weights, check_batch
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
-from fmae_zoo.types import Batches, Callbacks, Logs, Tensor, Variable
+from fmae_zoo.types import Batches, Callbacks, History, Logs, Tensor, Variable
 
 if TYPE_CHECKING:
     from fmae_zoo.spec import ModelSpec
@@ -149,7 +149,7 @@ class Autoencoding(Trainable):
         verbose: Any = "auto",
         callbacks: Callbacks = None,
         **options: Any,
-    ) -> Any:
+    ) -> History:
         """Train as `keras.Model.fit` does, set up for the backend.
 
         Samplers that were fitted to the codes are dropped, because the codes change.

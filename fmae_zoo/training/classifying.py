@@ -25,7 +25,7 @@ from fmae_zoo.training.classification import (
 from fmae_zoo.training.epochs import Epochs
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.trainable import Trainable
-from fmae_zoo.types import Batches, Callbacks, Logs, Model
+from fmae_zoo.types import Batches, Callbacks, History, Logs, Model
 
 
 class Classifying(Trainable):
@@ -94,7 +94,7 @@ class Classifying(Trainable):
         augment: bool = False,
         seed: int = 0,
         **options: Any,
-    ) -> Any:
+    ) -> History:
         """Train the head, and the encoder unless it is frozen, as `keras.Model.fit` does.
 
         If the classifier was not compiled, the recipe is AdamW with a cosine schedule to zero on
@@ -204,7 +204,7 @@ class Classifying(Trainable):
         augment: bool,
         seed: int,
         options: dict[str, Any],
-    ) -> Any:
+    ) -> History:
         """Train on arrays; with a frozen encoder, on codes that are computed once."""
         from fmae_zoo.classifier import Classifier
 

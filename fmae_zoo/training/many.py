@@ -34,7 +34,7 @@ class Process(Protocol):
     def terminate(self) -> None:
         """End the job."""
 
-    def wait(self) -> Any:
+    def wait(self) -> object:
         """Wait until the job has ended."""
 
 

@@ -7,7 +7,7 @@ from keras import ops
 
 from fmae_zoo.internals import ConvMuon
 from fmae_zoo.recipe import Recipe
-from fmae_zoo.types import Optimizer, Tensor
+from fmae_zoo.types import LearningRate, Optimizer, Tensor
 
 
 @keras.saving.register_keras_serializable(package="fmae_zoo")
@@ -40,7 +40,7 @@ class Restarted(keras.optimizers.schedules.LearningRateSchedule):
         return cls(first, config["steps"], second)
 
 
-def make_schedule(recipe: Recipe, steps_per_epoch: int) -> Any:
+def make_schedule(recipe: Recipe, steps_per_epoch: int) -> LearningRate:
     """Return the recipe's learning rate, a number or a schedule over all epochs."""
     restart = recipe.restart
     if restart is not None and restart.epoch >= recipe.epochs:

@@ -14,7 +14,9 @@ from fmae_zoo.spec import ModelSpec
 PROJECT = "fmae_zoo"
 
 
-def tracker(name: str, spec: ModelSpec, folder: str | Path, seed: int = 0) -> Any:
+def tracker(
+    name: str, spec: ModelSpec, folder: str | Path, seed: int = 0
+) -> keras.callbacks.Callback:
     """Return a callback for `train(callbacks=[...])` that sends each epoch's losses to a tracker.
 
     wandb, trackio and MLflow get a run named after the model and the seed, with the spec as its
@@ -30,7 +32,7 @@ def tracker(name: str, spec: ModelSpec, folder: str | Path, seed: int = 0) -> An
     Raises:
         ArgumentError: There is no such tracker, or its package is not installed.
     """
-    makers: dict[str, Callable[..., Any]] = {
+    makers: dict[str, Callable[..., keras.callbacks.Callback]] = {
         "tensorboard": _tensorboard,
         "wandb": _wandb,
         "trackio": _wandb,
@@ -42,12 +44,16 @@ def tracker(name: str, spec: ModelSpec, folder: str | Path, seed: int = 0) -> An
     return makers[name](needed(name, name), f"{spec.full_name}-seed{seed}", config, Path(folder))
 
 
-def _tensorboard(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any:
+def _tensorboard(
+    module: Any, title: str, config: dict[str, Any], folder: Path
+) -> keras.callbacks.Callback:
     needed("tensorflow", "tensorflow")  # Keras' callback writes with it, on every backend.
     return keras.callbacks.TensorBoard(str(folder / LOGS_FOLDER), write_graph=False)
 
 
-def _wandb(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any:
+def _wandb(
+    module: Any, title: str, config: dict[str, Any], folder: Path
+) -> keras.callbacks.Callback:
     def begin(logs: Any = None) -> None:
         module.init(project=PROJECT, name=title, config=config)
 
@@ -58,7 +64,9 @@ def _wandb(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any
     )
 
 
-def _mlflow(module: Any, title: str, config: dict[str, Any], folder: Path) -> Any:
+def _mlflow(
+    module: Any, title: str, config: dict[str, Any], folder: Path
+) -> keras.callbacks.Callback:
     def begin(logs: Any = None) -> None:
         module.set_experiment(PROJECT)
         module.start_run(run_name=title)

@@ -11,7 +11,7 @@ from fmae_zoo.memory import keep_freed_memory
 from fmae_zoo.training.epochs import Epochs, for_keras, readable
 from fmae_zoo.training.inputs import checked
 from fmae_zoo.training.state import drop_denormals, restored
-from fmae_zoo.types import Batches, Logs
+from fmae_zoo.types import Batches, History, Logs
 
 _Mixin: Any = object
 """Base of the mixin. It is not `keras.Model`, because Keras rewrites the bases of its models."""
@@ -96,7 +96,7 @@ class Trainable(_Mixin):
         """Return the default input signature of an exported model."""
         return [keras.InputSpec(shape=(None, *self.image_shape), dtype="float32")]
 
-    def fit(self, x: Batches = None, y: Any = None, **options: Any) -> Any:
+    def fit(self, x: Batches = None, y: Any = None, **options: Any) -> History:
         """Train as `keras.Model.fit` does."""
         source, y = readable(self, x, y, options, shuffle=options.get("shuffle", True))
         if isinstance(source, Epochs):

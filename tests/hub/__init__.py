@@ -25,7 +25,7 @@ from urllib.parse import quote, urlencode
 from . import reading as reading, writing as writing
 from .faults import Answer, Fault
 from .routing import Call, dispatch
-from .store import Blob, Commit, Repo, Store, check_path, wants_lfs
+from .store import Blob, Commit, Store, check_path, wants_lfs
 
 __all__ = ["LocalHub"]
 
@@ -93,10 +93,6 @@ class LocalHub:
 
     def __exit__(self, *error: object) -> None:
         self.stop()
-
-    def repo(self, repo_id: str) -> Repo:
-        """Return a repository, to look into it."""
-        return self.store.repos[repo_id]
 
     def seed(
         self,
