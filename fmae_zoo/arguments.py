@@ -14,6 +14,9 @@ PREDICT_BATCH = 500
 MAX_SEED = 2**31 - 1
 """Highest seed that every backend accepts."""
 
+MAX_NAME = 255
+"""Largest length in bytes of one name in a path."""
+
 MAX_SHOWN = 120
 """Number of characters of a value that an error message shows."""
 
@@ -92,6 +95,8 @@ def _path(name: str, value: Any, kind: str, errors: str = "strict") -> Path:
         str(path).encode("utf-8", errors)
         if not os.fspath(value):
             raise ValueError("it is empty")
+        if max(len(os.fsencode(part)) for part in path.parts or [""]) > MAX_NAME:
+            raise ValueError(f"a name in it is longer than {MAX_NAME} bytes")
         # The system's own limits; a path that does not exist yet may be right.
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             path.lstat()
@@ -100,4 +105,6 @@ def _path(name: str, value: Any, kind: str, errors: str = "strict") -> Path:
         shown = repr(value)
         shown = shown if len(shown) <= MAX_SHOWN else f"{shown[:MAX_SHOWN]}..."
         reason = getattr(error, "strerror", None) or error
+        if isinstance(error, RuntimeError):
+            reason = f"there is no such home folder. Set HOME, or write ./{value} if it is a name"
         raise ArgumentError(f"{name} is {shown}; expected the path of a {kind}: {reason}") from None

@@ -222,7 +222,9 @@ class ImageFiles:
             elif os.path.isfile(path):
                 yield path
             else:
-                self.unreadable[_printable(path)] = "no file or folder of this name"
+                exists = os.path.lexists(path)
+                reason = "neither a file nor a folder" if exists else "no such file or folder"
+                self.unreadable[_printable(path)] = reason
 
     def _picture(self, path: Path) -> np.ndarray | None:
         from PIL import Image, ImageOps

@@ -8,10 +8,14 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from fmae_zoo.plots import MUTED, STYLE, entitle, on_paper, save_figure, width_of
+from fmae_zoo.files import atomic_write
+from fmae_zoo.plots import DPI, MUTED, STYLE, on_paper
 
-SIDE = 0.85
-"""Width of an image in the plot in inches."""
+WIDTH = 110
+"""Approximate width of an image in the plot, in pixels; it is scaled by a whole number."""
+
+GAP, CAPTION, BLOCK, EDGE = 10, 34, 16, 20
+"""Pixels between images, for a caption, between rows of columns, and around the plot."""
 
 LETTERS = 17
 """Largest number of letters of a name in a caption."""
@@ -50,35 +54,47 @@ def plot_ranked(
         columns: What is drawn of each image; all have the same number of pictures.
         path: Path of the PNG.
         title: Title of the plot.
-        note: Small text below the images.
+        note: Small text below the title.
         labels: Names of the pictures of a column, from above, on the left of each row.
         per_row: Number of columns in a row.
     """
-    height, width = columns[0].images[0].shape[:2]
-    deep = len(columns[0].images) + (columns[0].residual is not None)
+    first = columns[0]
+    height, width = first.images[0].shape[:2]
+    scale = max(1, round(WIDTH / width))
+    height, width = height * scale, width * scale
+    deep = len(first.images) + (first.residual is not None)
     across, rows = min(per_row, len(columns)), -(-len(columns) // per_row)
-    inches = (across * SIDE + 1.2, rows * (deep * SIDE * height / width + 0.4) + 0.8)
+    left = EDGE + (112 if labels else 0)
+    top = EDGE + (36 if title else 0) + (34 if note else 0)
+    block = CAPTION + deep * (height + GAP) + BLOCK
+    texts = max(14 * len(title), 9 * len(note)) + 2 * EDGE
+    size = (max(left + across * (width + GAP) - GAP + EDGE, texts), top + rows * block)
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
-        figure = Figure(figsize=(max(inches[0], width_of(title)), inches[1]), layout="constrained")
-        grid = figure.subplots(rows * deep, across, squeeze=False)
-        for axes in grid.flat:
-            axes.set_axis_off()
+        figure = Figure(figsize=(size[0] / DPI, size[1] / DPI))
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.axis("off")
+        axes.text(EDGE, EDGE, title, va="top", fontsize=12, fontweight="bold")
+        axes.text(EDGE, top - 16, note, va="bottom", fontsize=8, color=MUTED)
         for number, column in enumerate(columns):
             row, place = divmod(number, per_row)
-            own = grid[row * deep : (row + 1) * deep, place]
-            own[0].set_title(column.value, fontsize=8, pad=12)
-            above = {"transform": own[0].transAxes, "fontsize": 6, "color": MUTED}
-            own[0].text(0.0, 1.03, _short(column.name), in_layout=False, **above)
-            for axes, image in zip(own, column.images):
-                axes.imshow(on_paper(image), "gray", vmin=0, vmax=1, interpolation="nearest")
-            if column.residual is not None:
-                own[-1].imshow(column.residual, "RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-            for axes, label in zip(own, labels if place == 0 else ()):
-                beside = {"transform": axes.transAxes, "fontsize": 8, "color": MUTED}
-                axes.text(-0.1, 0.5, label, ha="right", va="center", **beside)
-        entitle(figure, title)
-        figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=MUTED)
-        return save_figure(figure, path)
+            x, y = left + place * (width + GAP), top + row * block
+            axes.text(x, y + 13, column.value, va="bottom", fontsize=8, fontweight="bold")
+            axes.text(x, y + 29, _short(column.name), va="bottom", fontsize=6, color=MUTED)
+            for depth in range(deep):
+                above = y + CAPTION + depth * (height + GAP)
+                extent = (x, x + width, above + height, above)
+                if depth < len(column.images):
+                    picture = on_paper(column.images[depth])
+                    axes.imshow(picture, "gray", vmin=0, vmax=1, extent=extent)
+                elif column.residual is not None:
+                    axes.imshow(column.residual, "RdBu_r", vmin=-1, vmax=1, extent=extent)
+                if place == 0 and labels:
+                    middle = above + height / 2
+                    axes.text(EDGE, middle, labels[depth], va="center", fontsize=8, color=MUTED)
+        axes.set(xlim=(0, size[0]), ylim=(size[1], 0), aspect="auto")
+        with atomic_write(path) as file:
+            figure.savefig(file, dpi=DPI, format="png")
+    return Path(path)
 
 
 def _short(name: str) -> str:

@@ -117,7 +117,12 @@ def _files(entry: Entry) -> list[Check]:
     for name, record in entry.manifest.files.items():
         try:
             path, expected = entry.file(name)
-            received = sha256_of(regular(path).read_bytes())
+            size = regular(path).stat().st_size
+            if size != record.size:
+                detail = f"expected {record.size:,} bytes, received {size:,}"
+                checks.append(Check(name, False, detail))
+                continue
+            received = sha256_of(path.read_bytes())
         except (HubError, OSError) as error:
             checks.append(Check(name, False, str(error)))
             continue

@@ -145,7 +145,7 @@ def test_anomalies_ranks_files_and_draws_them(fmae, photos, idx, tmp_path):
     assert "100.00%" in out
     assert len(out.splitlines()) == 2 + 3
     assert "broken.png: not a readable picture" in err
-    assert "nowhere.png: no file or folder of this name" in err
+    assert "nowhere.png: no such file or folder" in err
     with Image.open(tmp_path / "worst.png") as picture:
         picture.verify()
         assert picture.format == "PNG"

@@ -35,8 +35,6 @@ from tests.cards import (
 )
 from tests.conftest import tiny_spec
 
-pytestmark = pytest.mark.once
-
 
 @pytest.fixture(scope="module", params=ENTRIES, ids=lambda entry: entry.spec.name)
 def entry(request):
@@ -60,6 +58,23 @@ def unmeasured(tmp_path):
     return Entry.read(tmp_path / "mine")
 
 
+FORMATS = [
+    ("reconstruction", {"mse": 0.012345, "psnr": 19.876, "ssim": 0.76543}, "0.01235 19.88 0.765"),
+    ("linear_probe", {"accuracy": 0.81234}, "0.8123"),
+    ("knn", {"accuracy": 0.85}, "0.8500"),
+    ("elbo", {"elbo": -240.126, "reconstruction": 230.0, "kl": 10.126}, "-240.13"),
+    ("generation", {"frechet": 10.876, "precision": 0.56789, "recall": 0.4}, "10.88 0.568 0.400"),
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(("name", "results", "shown"), FORMATS)
+def test_numbers_are_shown_in_the_digits_that_matter(tmp_path, vae, name, results, shown):
+    card = card_of(changed(tmp_path, vae, results={name: results}, seeds={}), REPO)
+    assert [row["test"].strip("*") for row in results_rows(card)] == shown.split()
+
+
+@pytest.mark.once
 def test_the_protocol_stands_beside_each_figure(entry, text):
     rows = results_rows(text)
     headlines = [
@@ -74,12 +89,14 @@ def test_the_protocol_stands_beside_each_figure(entry, text):
         assert row["values"].replace(",", "").isdigit()
 
 
+@pytest.mark.once
 def test_files_stand_with_their_digests(entry, text):
     rows = {row[0]: row for row in rows_of(section(text, "Files"))}
     for name, record in entry.manifest.files.items():
         assert rows[f"`{name}`"][2:] == [f"{record.size:,}", f"`{record.sha256}`"]
 
 
+@pytest.mark.once
 def test_what_was_chosen_stands_beside_the_figure():
     entry = find_entry("conv-ae-bn")
     rows = {row["test"]: row for row in results_rows(card_of(entry, REPO))}
@@ -90,6 +107,7 @@ def test_what_was_chosen_stands_beside_the_figure():
     assert "learning rate 0.003, weight decay 0.25" in card_of(entry, REPO)
 
 
+@pytest.mark.once
 def test_pca_with_as_many_values_has_a_row(vae):
     (row,) = [row for row in results_rows(card_of(vae, REPO)) if "PCA" in row["figure"]]
     assert row["test"] == f"{vae.manifest.results['reconstruction']['pca_mse']:.5f}"
@@ -97,6 +115,7 @@ def test_pca_with_as_many_values_has_a_row(vae):
     assert "PCA" not in block_of(card_of(find_entry("conv-ae-bn-spatial"), REPO))
 
 
+@pytest.mark.once
 def test_mean_and_deviation_are_over_all_trainings():
     entry = find_entry("dense-ae")
     runs = [entry.manifest.results, *(each.results for each in entry.manifest.seeds.values())]
@@ -112,6 +131,7 @@ def test_mean_and_deviation_are_over_all_trainings():
     assert "±" not in card_of(find_entry("conv-ae-bn"), REPO)
 
 
+@pytest.mark.once
 def test_the_training_is_described(vae):
     text = section(card_of(vae, REPO), "Training")
     training = vae.manifest.training
@@ -127,6 +147,7 @@ def test_the_training_is_described(vae):
         assert getattr(rebuilt, part) == getattr(vae.spec, part)
 
 
+@pytest.mark.once
 def test_limitations_come_from_the_spec(vae):
     generative = section(card_of(vae, REPO), "Limitations")
     spatial = section(card_of(find_entry("conv-ae-bn-spatial"), REPO), "Limitations")
@@ -136,6 +157,7 @@ def test_limitations_come_from_the_spec(vae):
     assert "its prior" in generative
 
 
+@pytest.mark.once
 def test_a_checkpoint_without_records_says_so(unmeasured):
     text = card_of(unmeasured, REPO)
     assert "No results" in section(text, "Results")
@@ -146,11 +168,13 @@ def test_a_checkpoint_without_records_says_so(unmeasured):
     check_card(text, unmeasured.manifest)
 
 
+@pytest.mark.once
 def test_an_untrained_entry_has_no_card():
     with pytest.raises(NoWeightsError):
         card_of(Entry(tiny_spec()), REPO)
 
 
+@pytest.mark.once
 def test_results_without_a_known_protocol_are_named_and_not_published(tmp_path, vae):
     results = vae.manifest.results | {"clair|voyance": {"accuracy": 0.999}}
     text = card_of(changed(tmp_path, vae, results=results), REPO)
@@ -158,6 +182,7 @@ def test_results_without_a_known_protocol_are_named_and_not_published(tmp_path, 
     assert "0.999" not in text
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("results", "place"),
     [
@@ -173,6 +198,7 @@ def test_a_figure_that_is_no_number_is_refused(tmp_path, vae, results, place):
         card_of(changed(tmp_path, vae, results=results), REPO)
 
 
+@pytest.mark.once
 def test_pictures_are_shown_with_their_meaning(vae):
     text = card_of(vae, REPO, pictures=["reconstructions.png", "curves.png", "my_map.png"])
     head = block_of(text).split("## Use")[0]
@@ -182,12 +208,14 @@ def test_pictures_are_shown_with_their_meaning(vae):
     assert "![" not in card_of(vae, REPO)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["../up.png", "a b.png", "x](y)", "", "-->.png", "é.png"])
 def test_a_picture_elsewhere_is_refused(vae, name):
     with pytest.raises(ArgumentError, match="picture"):
         card_of(vae, REPO, pictures=[name])
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("repo", ["mine", "me/mine/else", 'me/a") or x("', "me/<b>"])
 def test_a_repo_that_is_none_is_refused(vae, repo):
     with pytest.raises(ArgumentError, match="repo"):
@@ -197,6 +225,7 @@ def test_a_repo_that_is_none_is_refused(vae, repo):
 # The examples
 
 
+@pytest.mark.once
 def test_the_examples_compile_and_name_the_repo(entry, text):
     blocks = code_blocks(text, "python")
     assert len(blocks) == 2
@@ -235,6 +264,7 @@ def test_the_example_of_plain_keras_runs(monkeypatch, tmp_path):
     assert names["z"].shape == (4, 32)
 
 
+@pytest.mark.once
 def test_a_prior_that_gives_no_images_is_named(vae, tmp_path):
     words = "It is not for draws of its own prior"
     results = copy.deepcopy(vae.manifest.results)
@@ -269,6 +299,7 @@ def hostile(tmp_path, vae):
     )
 
 
+@pytest.mark.once
 def test_text_of_strangers_is_shown_and_not_obeyed(hostile, vae):
     plain = card_of(vae, REPO, pictures=["curves.png"])
     text = card_of(hostile, REPO, pictures=["curves.png"])

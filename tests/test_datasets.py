@@ -123,6 +123,7 @@ def test_a_folder_is_no_data_set(function):
         b"GIF89a",
         b"\x00\x00\x08\x03\x00",
         b"\x00\x00\x08\x01\x00\x00\x00\x05abc",
+        b"\x00\x00\x08\x00\x05",
     ],
 )
 def test_what_is_no_idx_file_is_refused(content):

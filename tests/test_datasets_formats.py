@@ -22,6 +22,7 @@ from sklearn.datasets import load_digits
 from fmae_zoo import datasets
 from fmae_zoo.datasets import TABLE, Dataset, load_data, sources
 from fmae_zoo.datasets.idx import write_idx
+from fmae_zoo.datasets.readers import assembled
 from fmae_zoo.errors import ArgumentError, DataError, HubError
 
 pytestmark = pytest.mark.once
@@ -73,7 +74,9 @@ def test_without_labels_what_needs_them_says_so():
         ({"train_images": GREY.astype(np.float32)}, "dtype float32; expected uint8"),
         ({"train_labels": LABELS[:5]}, "labels of shape .5,.*expected an integer for each image"),
         ({"test_labels": LABELS.astype(np.float32)}, "dtype float32; expected an integer"),
-        ({"test_images": "pictures"}, "expected uint8"),
+        ({"test_images": "pictures"}, "expected NumPy arrays"),
+        ({"train_images": GREY.tolist()}, "expected NumPy arrays"),
+        ({"train_labels": LABELS.tolist()}, "expected NumPy arrays"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(changes, words):
@@ -86,6 +89,22 @@ def test_arrays_that_do_not_fit_are_refused(changes, words):
     }
     with pytest.raises(DataError, match=words):
         Dataset(**whole | changes)
+
+
+@pytest.mark.parametrize(
+    "validation",
+    [(GREY, None), (GREY[:, 1:], LABELS), (COLOUR, LABELS)],
+    ids=["labels", "size", "colour"],
+)
+def test_validation_images_unlike_those_to_train_on_are_refused(validation):
+    splits = {"train": (GREY, LABELS), "validation": validation, "test": (GREY, LABELS)}
+    with pytest.raises(DataError, match="the images to validate are not as those to train on"):
+        assembled(splits, "mine")
+
+
+def test_two_images_are_too_few_to_take_some_for_testing():
+    with pytest.raises(DataError, match="2 images; three are the least"):
+        assembled({"train": (GREY[:2], LABELS[:2])}, "mine")
 
 
 @pytest.mark.parametrize(
@@ -572,3 +591,31 @@ def test_facts_of_one_data_set(fmae, server, tmp_path):
     assert facts["class_names"][0] == "airplane"
     np.save(tmp_path / "plain.npy", GREY)
     assert "no labels" in fmae("data", "--data", tmp_path / "plain.npy")[1]
+
+
+def test_what_the_hub_has_given_to_another_program_is_read_without_a_network(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    commit = "c" * 40
+    repo = tmp_path / "hub" / "datasets--zalando-datasets--fashion_mnist"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text(commit)
+    for split, count in (("train", 12), ("test", 4)):
+        name = f"fashion_mnist/{split}-00000-of-00001.parquet"
+        parquet(repo / "snapshots" / commit / name, GREY[:count], LABELS[:count])
+
+    def unreachable(*args, **options):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "dataset_info", unreachable)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "idx").mkdir()
+    sources.download_from_hub(TABLE["fashion-mnist"], tmp_path / "idx")
+    names = list(TABLE["fashion-mnist"].files)
+    for name, expected in zip(names, (GREY, LABELS, GREY[:4], LABELS[:4])):
+        np.testing.assert_array_equal(datasets.read_idx(tmp_path / "idx" / name), expected)
+
+
+def test_the_reason_of_a_failing_command_is_told(tmp_path):
+    with pytest.raises(DataError, match="no-such-option"):
+        sources._run(["ls", "--no-such-option"], str(tmp_path))

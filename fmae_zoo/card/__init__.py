@@ -89,12 +89,22 @@ def check_card(text: str, manifest: Manifest | None = None, source: str = CARD_F
         return
     expected, received = map(_by_name, (eval_results_of(manifest), data.eval_results or []))
     for name in expected | received:
-        ours, theirs = expected.get(name), received.get(name)
+        ours, theirs = expected.get(name, []), received.get(name, [])
         if ours != theirs:
-            raise SpecError(
-                f"{source}: model-index: {name}: expected {ours}, as the manifest has it; "
-                f"received {theirs}"
-            )
+            raise SpecError(f"{source}: model-index: {name}: {_difference(ours, theirs)}")
+
+
+def _difference(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> str:
+    """Return in words how the results of one name differ from the manifest's."""
+    if len(ours) != len(theirs):
+        return f"expected {len(ours)} such figures, as in the manifest; received {len(theirs)}"
+    keys = sorted({key for one, other in zip(ours, theirs) for key in one | other})
+    return "; ".join(
+        f"{key}: expected {one.get(key)!r}, as in the manifest; received {other.get(key)!r}"
+        for one, other in zip(ours, theirs)
+        for key in keys
+        if one.get(key) != other.get(key)
+    )
 
 
 def _by_name(results: "list[EvalResult]") -> dict[str, list[dict[str, Any]]]:

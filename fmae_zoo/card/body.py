@@ -54,6 +54,7 @@ def body_of(
         extensions=["jinja2.ext.do"],
     )
     environment.filters |= {each.__name__: each for each in (inline, plain, code, shown)}
+    environment.filters["data_name"] = partial(data_name, manifest)
     training = manifest.training
     text = environment.get_template("template.md").render(
         spec=spec,
@@ -67,7 +68,6 @@ def body_of(
         address=repo and f"{HUB_PREFIX}{repo}",
         sampler=manifest.sampler or (PRIOR if spec.latent.has_prior else ""),
         pictures=() if head else pictures,  # They are of an autoencoder.
-        data_name=partial(data_name, manifest),
         fashion_mnist=training is not None and training.data_digest == FASHION_MNIST_DIGEST,
         fashion_mnist_digest=FASHION_MNIST_DIGEST,
         validation_size=VALIDATION_SIZE,

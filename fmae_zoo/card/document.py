@@ -41,7 +41,7 @@ class Document:
         from huggingface_hub.repocard import REGEX_YAML_BLOCK
 
         text = text.removeprefix("\ufeff")
-        newline = "\r\n" if "\r\n" in text else "\n"
+        newline = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
         match = REGEX_YAML_BLOCK.match(text)
         if match:
             return cls(match[2] + newline, text[match.end() :], newline, source)
@@ -58,11 +58,33 @@ class Document:
         try:
             if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(self.header)):
                 raise ValueError("a value refers to another (&, *); expected each written out")
+            self._keys()
             return kind(**(yaml.load(self.header, Loader=loader) or {}))
         except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise SpecError(
-                f"{self.source}: its metadata is not valid YAML of a model card: {error}"
+                f"{self.source}: its metadata is not valid YAML of a model card: "
+                f"{' '.join(str(error).split())}. Mend it, or take the lines between the first two "
+                "lines of three hyphens out"
             ) from None
+
+    def _keys(self) -> dict[str, int]:
+        """Return where in the header each key begins.
+
+        Raises:
+            ValueError: The header is no table of keys; or a key is there twice, or not at the
+                beginning of a line.
+        """
+        node = yaml.compose(self.header, Loader=yaml.SafeLoader)
+        if node is None:
+            return {}
+        if not isinstance(node, yaml.MappingNode):
+            raise ValueError("expected keys and their values")
+        starts: dict[str, int] = {}
+        for key, _ in node.value:
+            if not key.value or key.value in starts or key.start_mark.column:
+                raise ValueError(f"{key.value!r}: expected each key once, on its own line")
+            starts[key.value] = key.start_mark.index
+        return starts
 
     def items(self, key: str) -> list[str]:
         """Return the list of texts under a key of the metadata, as written: `no` is a text.
@@ -77,21 +99,13 @@ class Document:
         return found
 
     def with_metadata(self, values: Mapping[str, Any]) -> Self:
-        """Return the document with new values, None for none; other keys stay byte for byte.
-
-        Raises:
-            SpecError: A key is there twice, or not at the beginning of a line.
-        """
+        """Return the document with new values, None for none; other keys stay byte for byte."""
         from huggingface_hub.utils import yaml_dump
 
-        node = yaml.compose(self.header, Loader=yaml.SafeLoader)
-        keys = [key for key, _ in node.value] if node else []
-        names = [key.value for key in keys]
-        if len(set(names)) < len(names) or any(key.start_mark.column for key in keys):
-            raise SpecError(f"{self.source}: metadata: expected each key once, on its own line")
-        starts = [0, *(key.start_mark.index for key in keys), len(self.header)]
+        keys = self._keys()
+        starts = [0, *keys.values(), len(self.header)]
         lines = [self.header[start:end] for start, end in pairwise(starts)]
-        parts = dict(zip(["", *names], lines))
+        parts = dict(zip(["", *keys], lines))
         for key, value in values.items():
             new = "" if value is None else yaml_dump({key: value}, sort_keys=False)
             comments = _COMMENTS.search(parts.get(key, ""))
@@ -113,7 +127,8 @@ class Document:
         if kinds:
             raise SpecError(
                 f"{self.source}: its markers are damaged: expected {BEGIN} and, after it, {END}, "
-                f"each once; received {', '.join(kinds)}"
+                f"each once; received {', '.join(kinds)}. Put them around the generated text "
+                "again, or take that text and its markers out: it is then written at the end"
             )
         while not text.endswith(2 * self.newline):
             text += self.newline

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fmae_zoo.card.markup import label
 from fmae_zoo.datasets import FASHION_MNIST_DIGEST, HUB_DATASET
+from fmae_zoo.errors import SpecError
 from fmae_zoo.evaluation.published import figures_of
 from fmae_zoo.hub.address import ZOO_TAG
 from fmae_zoo.manifest import Manifest
@@ -32,7 +33,7 @@ def metadata_of(
     """Return the metadata of an entry's card; a classifier does not get the spec's keywords.
 
     Raises:
-        SpecError: A figure is not a number.
+        SpecError: There is no licence, or a figure is not a number.
     """
     from huggingface_hub import ModelCardData
 
@@ -47,6 +48,8 @@ def metadata_of(
     if fashion_mnist:
         tags.add(FASHION_MNIST_TAG)
     licence = label(manifest.licence)
+    if not licence:
+        raise SpecError("licence: expected an SPDX identifier, as Apache-2.0; received nothing")
     family = licence.lower().removesuffix("-only").removesuffix("-or-later")
     # The Hub's identifiers of Open Data Commons licences have no version.
     known = [each for each in (family, family.removesuffix("-1.0")) if each in LICENCES]

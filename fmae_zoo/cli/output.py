@@ -111,11 +111,13 @@ def data_for(source: str | None, model: str, entry: "Entry") -> "Dataset":
     training = entry.manifest.training if source is None and entry.pretrained else None
     if training is None or training.data_name in (None, DEFAULT):
         return fmae_zoo.load_data(source)
+    name = training.data_source
     if training.data_name in TABLE:
         data = fmae_zoo.load_data(training.data_name)
         if data.digest == training.data_digest:
             return data
-    raise DataError(f"{model} was trained on {training.data_source}; name it with --data")
+        name = f"another {training.data_name}"
+    raise DataError(f"{model} was trained on {name}; name it with --data")
 
 
 @contextmanager

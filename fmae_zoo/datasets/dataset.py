@@ -178,7 +178,8 @@ def check_arrays(what: str, images: Any, labels: Any, names: tuple[str, ...] | N
     Raises:
         DataError: If shapes, dtypes or the range of labels differ; the message begins with `what`.
     """
-    images, labels = np.asarray(images), None if labels is None else np.asarray(labels)
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray | None):
+        raise DataError(f"{what}: expected NumPy arrays of images and labels")
     shape = images.shape
     if images.dtype != np.uint8 or len(shape) < 3 or shape[3:] not in ((), (3,)):
         raise DataError(

@@ -39,8 +39,8 @@ def parse_idx(content: bytes, source: str) -> np.ndarray:
     try:
         magic, rank = struct.unpack_from(">3sB", content)
         shape = struct.unpack_from(f">{rank}I", content, offset=4)
-        if magic != b"\x00\x00\x08":
-            raise ValueError(f"it begins with {magic!r}")
+        if magic != b"\x00\x00\x08" or not 1 <= rank <= 4:
+            raise ValueError(f"it begins with {content[:4]!r}")
         return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * rank).reshape(shape)
     except (struct.error, ValueError) as error:
         raise DataError(f"{source}: not a whole IDX file of unsigned bytes: {error}") from error

@@ -86,12 +86,16 @@ def assembled(splits: Splits, source: str, names: tuple[str, ...] | None = None)
     if "test" not in parts and "validation" in parts:
         parts["test"] = parts["validation"]
     elif "test" not in parts:
+        if len(images) < 3:
+            raise DataError(f"{source}: {len(images)} images; three are the least, one to test")
         order, size = shuffled(len(images))
         held_out, rows = np.sort(order[-size:]), np.sort(order[:-size])
         parts["test"] = (images[held_out], None if labels is None else labels[held_out])
         images, labels = images[rows], None if labels is None else labels[rows]
     elif "validation" in parts:
         extra, extra_labels = parts["validation"]
+        if extra.shape[1:] != images.shape[1:] or (extra_labels is None) != (labels is None):
+            raise DataError(f"{source}: the images to validate are not as those to train on")
         images, validation = np.concatenate([images, extra]), len(extra)
         labels = None if labels is None else np.concatenate([labels, extra_labels])
     return Dataset(images, labels, *parts["test"], source, class_names=names, validation=validation)

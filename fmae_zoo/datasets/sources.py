@@ -20,8 +20,9 @@ from fmae_zoo.datasets.idx import check_digest, read_idx_folder, write_idx
 from fmae_zoo.datasets.readers import by_split, read_cifar, read_emnist, read_npz, read_parquet
 from fmae_zoo.datasets.table import DEFAULT, Listed
 from fmae_zoo.errors import AbsentDataError, ArgumentError, DataError, HubError
+from fmae_zoo.extras import needed
 from fmae_zoo.files import atomic_write
-from fmae_zoo.hub.address import COMMIT, HUB_PREFIX, HubAddress
+from fmae_zoo.hub.address import COMMIT, DEFAULT_REVISION, HUB_PREFIX, HubAddress
 from fmae_zoo.hub.client import ATTEMPTS, HubClient
 from fmae_zoo.hub.options import HubOptions
 
@@ -151,15 +152,33 @@ def download_from_hub(listed: Listed, folder: Path) -> None:
     """Download Fashion-MNIST's Parquet files from the Hub, and write them as IDX files."""
     try:
         data = read_hub(HUB_DATASET, attempts=1)
-    except (HubError, ArgumentError) as error:
-        raise AbsentDataError(f"the Hub cannot be reached: {error}") from error
+    except ArgumentError as error:
+        raise AbsentDataError(f"the Hub has Parquet files: {error}") from None
+    except HubError as error:
+        data = _in_the_cache_of_the_hub(error)
     arrays = (data.train_images, data.labels[0], data.test_images, data.labels[1])
     for name, array in zip(listed.files, arrays):
         write_idx(folder / name, array)
 
 
+def _in_the_cache_of_the_hub(reason: HubError) -> Dataset:
+    """Return Fashion-MNIST as another program has downloaded it from the Hub."""
+    client = HubClient(HubOptions(local_files_only=True))
+    names = [f"fashion_mnist/{split}-00000-of-00001.parquet" for split in ("train", "test")]
+    try:
+        files = [
+            (name, client.download(HUB_DATASET, DEFAULT_REVISION, name, kind="dataset"))
+            for name in names
+        ]
+    except HubError:
+        raise AbsentDataError(f"the Hub cannot be reached: {reason}") from None
+    return read_parquet(by_split(files), HUB_DATASET)
+
+
 def download_from_debian(listed: Listed, folder: Path) -> None:
     """Download Debian's package of Fashion-MNIST and unpack it, without installing it."""
+    if not Path("/etc/debian_version").exists():
+        raise AbsentDataError("this is not a Debian system")
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         _run(["apt-get", "download", "dataset-fashion-mnist"], temporary)
         [package] = Path(temporary).glob("dataset-fashion-mnist*.deb")
@@ -170,7 +189,9 @@ def download_from_debian(listed: Listed, folder: Path) -> None:
 
 
 def _run(command: list[str], folder: str) -> None:
-    subprocess.run(command, cwd=folder, capture_output=True, timeout=300, check=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise DataError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 
 
 def read_hub(text: str, attempts: int = ATTEMPTS) -> Dataset:
@@ -183,8 +204,9 @@ def read_hub(text: str, attempts: int = ATTEMPTS) -> Dataset:
     Raises:
         DataError: If there are no Parquet files, or they belong to several data sets.
         HubError: If the Hub does not provide them.
-        ArgumentError: If `text` is not such an address.
+        ArgumentError: If `text` is not such an address, or pyarrow is not installed.
     """
+    needed("pyarrow", "parquet")
     address = HubAddress.parse(HUB_PREFIX + text.removeprefix(HUB_PREFIX).removeprefix("datasets/"))
     client = HubClient(HubOptions(timeout=DOWNLOAD_LIMIT))
     repo, revision = address.repo, address.revision
