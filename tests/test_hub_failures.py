@@ -85,6 +85,24 @@ def test_no_such_revision(hub, commit, revision):
     failed(errors.RevisionNotFoundError, revision, f"hf://me/tiny@{revision}")
 
 
+def test_a_branch_that_is_named_like_a_commit_is_none(hub, commit, repo_files):
+    hub.seed("me/tiny", repo_files | {"more.txt": b""}, branch="a" * 40)
+    failed(errors.RevisionNotFoundError, "no such commit", f"hf://me/tiny@{'a' * 40}")
+
+
+def test_a_name_that_only_the_library_refuses(hub):
+    with pytest.raises(errors.ArgumentError, match="cannot start or end with '-'"):
+        fmae_zoo.load("hf://me-/tiny")
+
+
+def test_a_token_that_is_asked_for_and_not_there(hub, commit, monkeypatch, tmp_path):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "none"))
+    failed(errors.HubPermissionError, "a token is needed", token=True)
+
+
 def test_no_such_file(hub, repo_files):
     hub.seed("me/half", {k: v for k, v in repo_files.items() if k != "decoder.safetensors"})
     failed(errors.RepoFileNotFoundError, r"decoder\.safetensors", "hf://me/half")

@@ -41,6 +41,9 @@ ATTEMPTS = 4
 FIRST_WAIT = 1.0
 """Seconds before the second attempt; each later wait is twice as long."""
 
+PATIENCE = 15.0
+"""A call that fails after more seconds is not repeated: `huggingface_hub` has retried it."""
+
 LONG_WAIT = 5.0
 """A wait of at least this many seconds is logged as a warning."""
 
@@ -157,10 +160,12 @@ class HubClient:
         """
         attempt = 1
         while True:
+            start = time.monotonic()
             try:
                 return self.ask(function, *args, request=request, **kwargs)
             except TRANSIENT as error:
-                if attempt >= attempts or not self.wait(attempt, error):
+                long = time.monotonic() - start > PATIENCE
+                if attempt >= attempts or long or not self.wait(attempt, error):
                     raise
             attempt += 1
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fmae_zoo.errors import (
+    ArgumentError,
     CacheError,
     DigestError,
     FmaeError,
@@ -91,6 +92,10 @@ def _of_client(error: BaseException, request: Request) -> _Explained | None:
     said = request.redacted(error)
     if isinstance(error, hub.OfflineModeIsEnabled):
         return NotCachedError, "HF_HUB_OFFLINE is set, so the Hub is not asked"
+    if isinstance(error, hub.HFValidationError):
+        return ArgumentError, said
+    if isinstance(error, hub.LocalTokenNotFoundError):
+        return HubPermissionError, no_token(request.endpoint)
     if isinstance(error, hub.LocalEntryNotFoundError):
         return None if error.__cause__ else (NotCachedError, "not in the cache")
     if type(error).__module__.startswith(("httpx", "httpcore")):

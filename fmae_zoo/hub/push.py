@@ -16,7 +16,9 @@ from fmae_zoo.errors import (
     ArgumentError,
     HubConflictError,
     HubError,
+    HubPermissionError,
     PushRefusedError,
+    RepoNotFoundError,
     SpecError,
 )
 from fmae_zoo.head import HEAD_FILE
@@ -244,12 +246,14 @@ class _Target:
             try:
                 info = self.client.ask(self._send, before, files, message, request=request)
                 break
-            except (*TRANSIENT, HubConflictError) as error:
+            except HubError as error:
+                if isinstance(error, (HubPermissionError, RepoNotFoundError)):
+                    raise
                 # The commit may exist although the answer was lost, so look in the repo.
                 found = self._found(before, files)
                 if found is not None:
                     return found
-                if isinstance(error, HubConflictError) or not self.client.wait(attempt, error):
+                if not isinstance(error, TRANSIENT) or not self.client.wait(attempt, error):
                     raise
                 attempt += 1
         with _told(f"{self.repo} has the commit {info.oid}, but whether it is whole is not known"):
@@ -288,15 +292,19 @@ class _Target:
             if self.create_pr:
                 return self.open_request(files)
             newest = self.state(self.branch)
-        if holds(newest, files):
-            return newest.commit, None
-        if newest.commit != before.commit:
-            raise HubConflictError(
-                f"{self.repo}: somebody else committed meanwhile, and {self.branch} is at "
-                f"{newest.commit} now; nothing of yours is in it. Look: "
-                f"{self.client.endpoint}/{self.repo}/commits/{self.branch}, then push again."
-            )
-        return None
+            if newest.commit == before.commit:
+                return None
+            listed = self.call(self.client.api.list_repo_commits, revision=self.branch)
+            commits = [commit.commit_id for commit in listed]
+            ours = commits.index(before.commit) if before.commit in commits else 1
+            for commit in reversed(commits[:ours]):
+                if holds(self.state(commit), files):
+                    return commit, None
+        raise HubConflictError(
+            f"{self.repo}: somebody else committed meanwhile, and {self.branch} is at "
+            f"{newest.commit} now; nothing of yours is in it. Look: "
+            f"{self.client.endpoint}/{self.repo}/commits/{self.branch}, then push again."
+        )
 
     def open_request(self, files: dict[str, bytes]) -> Found:
         """Return commit and URL of an open pull request that holds the files, or None."""

@@ -16,6 +16,7 @@ from fmae_zoo.errors import (
     NotCachedError,
     RepoFileNotFoundError,
     RepoNotFoundError,
+    RevisionNotFoundError,
     StaleCacheWarning,
 )
 from fmae_zoo.files import regular, sha256_of, write_text
@@ -80,8 +81,8 @@ class Repo:
             if not cached:
                 raise
             warnings.warn(
-                f"{error}. The copy in the cache serves, of commit {cached}; it may not be the "
-                "newest.",
+                f"{str(error).rstrip('.')}. The copy in the cache serves, of commit {cached}; it "
+                "may not be the newest.",
                 StaleCacheWarning,
                 stacklevel=2,
             )
@@ -197,6 +198,11 @@ class Repo:
             raise DigestError(
                 f"{self.address}: {name}: {listed.size:,} bytes; expected at most {limit:,}"
             )
+        if record is not None and listed.size not in (None, record.size):
+            raise DigestError(
+                f"{self.address}: {name}: the Hub has {listed.size:,} bytes, the manifest says "
+                f"{record.size:,}"
+            )
         if record is not None and listed.lfs and listed.lfs.sha256 != record.sha256:
             raise DigestError(
                 f"{self.address}: {name}: the Hub's file is not the manifest's.\n"
@@ -208,7 +214,9 @@ class Repo:
             # `huggingface_hub` would keep a plain file, in a cache without links, and a broken
             # link. A link that is not broken was just made by another thread.
             path.unlink(missing_ok=True)
-        self.client.download(self.address.repo, self.commit, path.name, force)
+        got = self.client.download(self.address.repo, self.commit, path.name, force)
+        if got.parent.name != self.commit:
+            raise RevisionNotFoundError(f"{self.address}: there is no such commit, but such a name")
 
     def _wrong_digest(self, path: Path, record: FileRecord | None) -> tuple[str, str] | None:
         """Return the expected and the actual digest of a file, or None if they agree."""

@@ -55,9 +55,12 @@ def search(
         HubError: The Hub cannot be asked.
     """
     tags = [tag] if isinstance(tag, str) or not isinstance(tag, Iterable) else list(tag)
-    for name, value in (("text", text), ("author", author), *(("tag", each) for each in tags)):
-        if not isinstance(value, str) and (name == "tag" or value is not None):
+    for name, value in (("text", text), ("author", author)):
+        if value is not None and not isinstance(value, str):
             raise ArgumentError(f"{name} is {value!r}; expected text")
+    for each in tags:
+        if not isinstance(each, str) or not each:
+            raise ArgumentError(f"tag is {each!r}; expected text")
     check_integer("limit", limit, 1)
     client = HubClient(HubOptions(token=token, timeout=timeout))
     client.require("search")
