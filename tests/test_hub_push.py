@@ -652,7 +652,6 @@ def test_publish_keeps_what_went_well(hub, tmp_path):
     assert not registry.find_entry("dense-vae").manifest.hub.commit
 
 
-@pytest.mark.once
 def test_the_native_files_are_the_same_in_every_process(repo_files, tmp_path):
     """Else a repeated push would not be seen to be one."""
     code = (

@@ -8,9 +8,9 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,17 +125,16 @@ class HubClient:
     ) -> Path:
         """Return the path of a file in the cache; download it first if it is not there."""
         path = self.call(
-            # Finding the token may need a request, so it is not yet looked up here.
-            lambda: self.api.hf_hub_download(
-                repo,
-                file,
-                repo_type=kind,
-                revision=commit,
-                cache_dir=self.options.cache,
-                force_download=force,
-                etag_timeout=REQUEST_TIMEOUT,
-                local_files_only=self.options.local_files_only,
-            ),
+            self.api.hf_hub_download,
+            repo,
+            file,
+            repo_type=kind,
+            revision=commit,
+            cache_dir=self.options.cache,
+            force_download=force,
+            etag_timeout=REQUEST_TIMEOUT,
+            local_files_only=self.options.local_files_only,
+            tqdm_class=_silent(),
             request=self.request("read", repo, commit, file),
         )
         return Path(path)
@@ -199,8 +198,8 @@ class HubClient:
         def run() -> None:
             _working.work = work
             try:
-                with _prepared():
-                    result.set_result(function(*args, **kwargs))
+                _prepare()
+                result.set_result(function(*args, **kwargs))
             except BaseException as error:
                 result.set_exception(error)
 
@@ -238,10 +237,9 @@ _working = threading.local()
 """Thread-local; `work` is the `_Work` of a worker thread. The hooks ignore other threads."""
 
 
-@contextmanager
-def _prepared() -> Iterator[None]:
-    """Hook into the library's session, which it renews after some failures; hide its bars."""
-    from huggingface_hub import get_session, utils
+def _prepare() -> None:
+    """Hook into the library's session, which it renews after some failures."""
+    from huggingface_hub import get_session
 
     for handler in logging.getLogger("huggingface_hub").handlers:
         handler.addFilter(_is_shown)
@@ -249,14 +247,6 @@ def _prepared() -> Iterator[None]:
     for name, hook in (("request", _before_request), ("response", _after_response)):
         if hook not in hooks[name]:
             hooks[name].append(hook)
-    bars = not utils.are_progress_bars_disabled()
-    if bars:
-        utils.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if bars:
-            utils.enable_progress_bars()
 
 
 def _is_shown(record: logging.LogRecord) -> bool:
@@ -303,3 +293,17 @@ def _after_response(response: Any) -> None:
             hf_raise_for_status(response)
         except Exception as error:
             raise translated(error, work.request) from None
+
+
+def _silent() -> type:
+    """Return a progress bar class that shows nothing, because the files are small and many."""
+    from huggingface_hub.utils import tqdm
+
+    class Silent(tqdm):
+        # Otherwise tqdm starts a monitor thread for each such class.
+        monitor_interval = 0
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"disable": True})
+
+    return Silent

@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
@@ -102,7 +102,7 @@ def stage(source: str | Path | Autoencoder | Classifier, folder: Path) -> Entry:
     changes: dict[str, Any] = {"hub": HubRecord()}
     if manifest.training is not None:
         # Folders of the user's machine are not published.
-        source = PureWindowsPath(manifest.training.data_source).name
+        source = manifest.training.data_source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
         changes["training"] = manifest.training.model_copy(update={"data_source": source})
     record_files(folder, manifest.model_copy(update=changes)).write(folder)
     return Entry.read(folder)

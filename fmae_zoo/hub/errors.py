@@ -89,7 +89,7 @@ def translated(error: BaseException, request: Request) -> FmaeError:
 def _of_client(error: BaseException, request: Request) -> _Explained | None:
     from huggingface_hub import errors as hub
 
-    said = request.redacted(error)
+    said = request.redacted(error) or type(error).__name__
     if isinstance(error, hub.OfflineModeIsEnabled):
         return NotCachedError, "HF_HUB_OFFLINE is set, so the Hub is not asked"
     if isinstance(error, hub.HFValidationError):
@@ -107,7 +107,7 @@ def _of_client(error: BaseException, request: Request) -> _Explained | None:
     if isinstance(error, (ConnectionError, TimeoutError)):
         return HubConnectionError, f"the connection was lost ({said})"
     if isinstance(error, OSError) and error.errno is not None:
-        folder = f"{request.cache}; set another: cache_dir=..., or HF_HUB_CACHE"
+        folder = f"{request.cache}; free some space, or set another: cache_dir=..., or HF_HUB_CACHE"
         return CacheError, f"the cache cannot be written ({said}). It is {folder}"
     if isinstance(error, ValueError) and "README.md" in str(error):
         return PushRefusedError, f"the Hub refuses the card: {said}"
@@ -131,7 +131,8 @@ def _of_answer(error: Any, request: Request) -> _Explained:
     if isinstance(error, hub.DisabledRepoError):
         return RepoNotFoundError, "the Hub has disabled this repo"
     if isinstance(error, hub.RevisionNotFoundError):
-        return RevisionNotFoundError, f"there is no branch, tag or commit {request.revision!r}"
+        at = f"{request.revision!r} at {request.endpoint}"
+        return RevisionNotFoundError, f"there is no branch, tag or commit {at}"
     if isinstance(error, hub.RemoteEntryNotFoundError):
         return RepoFileNotFoundError, "there is no such file"
     if status == 404 and "/xet-" in url.path:
@@ -140,7 +141,8 @@ def _of_answer(error: Any, request: Request) -> _Explained:
         return HubServerError, f"the Hub's storage refused (HTTP {status})"
     if isinstance(error, hub.RepositoryNotFoundError):
         who = "the token given may not read it" if request.token else "no token was given"
-        return RepoNotFoundError, f"there is no repo {request.repo}, or it is private and {who}"
+        name = f"{request.repo} at {request.endpoint}"
+        return RepoNotFoundError, f"there is no repo {name}, or it is private and {who}.{says}"
     if status == 401 and request.token:
         return HubPermissionError, f"the Hub does not know this token. Make one at {tokens}"
     if status == 401:
@@ -153,7 +155,8 @@ def _of_answer(error: Any, request: Request) -> _Explained:
     if status == 429:
         seconds = _wait_of(error.response.headers)
         when = "later" if seconds is None else f"in {seconds:.0f} s"
-        return RateLimitError, f"too many requests (HTTP 429). Try again {when}, or give a token."
+        more = "." if request.token else ", or give a token."
+        return RateLimitError, f"too many requests (HTTP 429). Try again {when}{more}"
     if status >= 500 or status == 408:
         return HubServerError, f"the Hub failed (HTTP {status}).{says}"
     return HubError, f"the Hub refused (HTTP {status}).{says}"

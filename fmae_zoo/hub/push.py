@@ -199,8 +199,11 @@ class _Target:
             PushRefusedError: The repo is public but should be private, or holds another model.
         """
         api = self.client.api
-        self.call(api.create_repo, private=private, exist_ok=True)
-        state = self.state(DEFAULT_REVISION)
+        try:
+            state = self.state(DEFAULT_REVISION)
+        except RepoNotFoundError:
+            self.call(api.create_repo, private=private, exist_ok=True)
+            state = self.state(DEFAULT_REVISION)
         if private and not state.private:
             raise PushRefusedError(
                 f"{self.repo} is public, and private=True asks for a private repo; nothing was "
@@ -254,6 +257,7 @@ class _Target:
                 if found is not None:
                     return found
                 if not isinstance(error, TRANSIENT) or not self.client.wait(attempt, error):
+                    error.args = (f"{str(error).rstrip('.')}. No commit was made.",)
                     raise
                 attempt += 1
         with _told(f"{self.repo} has the commit {info.oid}, but whether it is whole is not known"):
@@ -271,16 +275,16 @@ class _Target:
 
         # Streams are uploaded by LFS, which every Hub supports, instead of Xet.
         added = [CommitOperationAdd(name, io.BytesIO(content)) for name, content in files.items()]
-        how = {"revision": self.branch, "create_pr": self.create_pr}
+        where = {"revision": self.branch, "create_pr": self.create_pr}
         api = self.client.api
-        for large in added:
-            if large.path_in_repo.endswith(LARGE_SUFFIXES):
-                api.preupload_lfs_files(self.repo, [large], free_memory=False, **how)
         stale = sorted((before.files.keys() & set(REPO_FILES)) - files.keys())
         operations = [*added, *(CommitOperationDelete(name) for name in stale)]
-        return api.create_commit(
-            self.repo, operations, commit_message=message, parent_commit=before.commit, **how
-        )
+        how = where | {"commit_message": message, "parent_commit": before.commit}
+        with _without_bars():
+            for large in added:
+                if large.path_in_repo.endswith(LARGE_SUFFIXES):
+                    api.preupload_lfs_files(self.repo, [large], free_memory=False, **where)
+            return api.create_commit(self.repo, operations, **how)
 
     def _found(self, before: Repo, files: dict[str, bytes]) -> Found:
         """Return the commit that holds the files and the pull request's URL, or None.
@@ -309,16 +313,17 @@ class _Target:
     def open_request(self, files: dict[str, bytes]) -> Found:
         """Return commit and URL of an open pull request that holds the files, or None."""
 
-        def listed(repo: str) -> list[tuple[str, str]]:
+        def listed(repo: str) -> list[tuple[str, int]]:
             found = self.client.api.get_repo_discussions(
                 repo, discussion_type="pull_request", discussion_status="open"
             )
-            return [(request.git_reference, request.url) for request in found]
+            return [(request.git_reference, request.num) for request in found]
 
-        for reference, url in self.call(listed):
+        for reference, number in self.call(listed):
             state = self.state(reference)
             if holds(state, files):
-                return state.commit, url
+                # The library's own URL may hold a user name and a password.
+                return state.commit, f"{self.client.endpoint}/{self.repo}/discussions/{number}"
         return None
 
     def is_tagged(self, tag: str, commit: str | None) -> bool:
@@ -327,7 +332,8 @@ class _Target:
         tags = {ref.name: ref.target_commit for ref in refs.tags}
         if tags.get(tag, commit) != commit:
             there = f"{self.repo}: the tag {tag} is on commit {tags[tag]}, and is not moved"
-            raise HubConflictError(f"{there}. Choose another tag.")
+            sent = "" if commit else " Nothing was sent."
+            raise HubConflictError(f"{there}.{sent} Choose another tag.")
         return tag in tags
 
     def tag(self, tag: str, commit: str, done: str) -> None:
@@ -339,6 +345,21 @@ class _Target:
                 # It exists: from another push, or because only the answer was lost.
                 if not self.is_tagged(tag, commit):
                     raise
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Hide the progress bars of `huggingface_hub`, one for each small file."""
+    from huggingface_hub import utils
+
+    hidden = utils.are_progress_bars_disabled()
+    if not hidden:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            utils.enable_progress_bars()
 
 
 @contextmanager
