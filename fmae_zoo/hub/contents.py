@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fmae_zoo.autoencoder import Autoencoder
-from fmae_zoo.card import card_of, check_card
+from fmae_zoo.card import card_of
 from fmae_zoo.classifier import Classifier
 from fmae_zoo.entry import Entry
 from fmae_zoo.errors import PushRefusedError
@@ -127,7 +127,6 @@ def contents_of(entry: Entry, repo: str, existing: str | None = None) -> dict[st
     assert entry.folder is not None
     existing = entry.card() if existing is None else existing
     card = card_of(entry, repo, pictures=pictures_in(entry.folder), existing=existing)
-    check_card(card, entry.manifest)
     files = {path.name: path.read_bytes() for path in sorted(entry.folder.iterdir())}
     return {**files, CARD_FILE: card.encode()}
 
